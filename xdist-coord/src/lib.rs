@@ -1,0 +1,12 @@
+//! The coordinator: gathers collections, schedules, takes in results and the workers' lives, gives one view of the run.
+//!
+//! [`session`], [`workers`] and [`scheduler`] are pure: no clock, socket, thread, file or environment. [`server`] and
+//! [`launch`] are the shell around them.
+
+#![forbid(unsafe_code)]
+
+pub mod session;
+
+pub mod workers;
+
+pub mod scheduler;

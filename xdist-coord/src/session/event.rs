@@ -1,0 +1,300 @@
+//! The event stream that frontends draw from: one view of the run.
+
+use crate::scheduler::Mode;
+use std::rc::Rc;
+use std::time::Duration;
+use xdist_proto::item::Collection;
+use xdist_proto::message::{DisplayOptions, EndCause, Ready, RunOptions, Stream};
+use xdist_proto::report::{CollectReport, ItemReport, Phase, WarningRecord};
+use xdist_proto::{ItemIndex, RunId, WorkerId};
+
+/// One thing that happened in the run. Items count in the agreed collection, except in mode `each`, where a worker's
+/// items count in its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunEvent {
+    /// The first worker has read its options; comes once, before anything but `WorkerStarting`.
+    Configured(Box<Configured>),
+    /// A worker is about to start.
+    WorkerStarting {
+        /// The worker.
+        worker: WorkerId,
+        /// What it is called.
+        name: String,
+        /// The crashed worker that it replaces.
+        replaces: Option<WorkerId>,
+    },
+    /// A worker's test process is up and configured.
+    WorkerReady {
+        /// The worker.
+        worker: WorkerId,
+        /// What it told of itself.
+        ready: Box<Ready>,
+    },
+    /// A worker collects.
+    WorkerCollecting {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker has collected.
+    WorkerCollected {
+        /// The worker.
+        worker: WorkerId,
+        /// How many items it found.
+        items: u32,
+        /// How many items it deselected.
+        deselected: u32,
+    },
+    /// A collector failed or was skipped; told once, however many workers report it.
+    CollectReport {
+        /// The first worker that reported it.
+        worker: WorkerId,
+        /// The report.
+        report: CollectReport,
+    },
+    /// The items are known. In mode `each` it comes for every worker, otherwise once.
+    Collected {
+        /// The worker whose items these are; `None` when all agreed.
+        worker: Option<WorkerId>,
+        /// The items.
+        collection: Rc<Collection>,
+    },
+    /// Workers collected different sets of items, so nothing runs.
+    CollectionMismatch(Mismatch),
+    /// Items are about to be handed out.
+    Scheduling {
+        /// How.
+        mode: Mode,
+    },
+    /// An item has been running for some time.
+    ItemStarted {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        item: ItemIndex,
+        /// In which phase it is.
+        phase: Phase,
+        /// For how long it has been running.
+        running: Duration,
+    },
+    /// An item has its result.
+    ItemFinished {
+        /// Where.
+        worker: WorkerId,
+        /// Which.
+        item: ItemIndex,
+        /// The result.
+        report: Box<ItemReport>,
+    },
+    /// A test process ended that should not have. If an item was running, this is that item's result.
+    Crashed(Box<Crash>),
+    /// A worker is gone: after its clean end (`error` is `None`), or after `Crashed`.
+    WorkerDown {
+        /// The worker.
+        worker: WorkerId,
+        /// What went wrong, in one line, for example `exit code 3`.
+        error: Option<String>,
+    },
+    /// No replacement is started for a crashed worker.
+    RestartsExhausted {
+        /// The crashed worker.
+        worker: WorkerId,
+        /// The limit.
+        limit: u32,
+    },
+    /// A Python warning.
+    Warning {
+        /// Where.
+        worker: WorkerId,
+        /// The warning.
+        warning: WarningRecord,
+    },
+    /// Raw output that pytest did not capture.
+    Output {
+        /// Where.
+        worker: WorkerId,
+        /// Which stream.
+        stream: Stream,
+        /// The bytes, whole lines where possible.
+        data: Vec<u8>,
+    },
+    /// A worker could not go on because of an error outside any test.
+    InternalError {
+        /// Where.
+        worker: WorkerId,
+        /// What happened.
+        text: String,
+    },
+    /// The arguments or the configuration are wrong; told once.
+    UsageError {
+        /// The first worker that said so.
+        worker: WorkerId,
+        /// What pytest prints for it.
+        text: String,
+    },
+    /// A host was lost or never came up, or a peer broke the protocol. Its workers follow as `Crashed`.
+    HostLost {
+        /// Which, for people.
+        host: String,
+        /// What happened and what to do.
+        error: String,
+    },
+    /// Nothing more is started, for this reason. Queues are emptied.
+    Stopping(StopReason),
+    /// These items will never run. Comes before `Finished`.
+    NotRun {
+        /// Which.
+        items: Vec<ItemIndex>,
+        /// Why.
+        reason: String,
+    },
+    /// A worker's session ended in good order.
+    WorkerOutput {
+        /// Where.
+        worker: WorkerId,
+        /// pytest's exit status there.
+        exit_status: i32,
+        /// `config.workeroutput`.
+        values: Vec<(String, xdist_proto::Value)>,
+    },
+}
+
+/// What the first worker read from arguments, configuration and environment, and what follows from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configured {
+    /// The run, by its final name.
+    pub run: RunId,
+    /// How many workers the run begins with.
+    pub workers: u32,
+    /// How items are handed out.
+    pub mode: Mode,
+    /// The options that concern the run.
+    pub options: RunOptions,
+    /// The options that concern output.
+    pub display: DisplayOptions,
+    /// The lines of pytest's header.
+    pub header: Vec<String>,
+    /// pytest's root directory.
+    pub rootdir: String,
+}
+
+/// A difference between what two workers collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The worker that the others are compared with.
+    pub reference: WorkerId,
+    /// Each worker that differs.
+    pub differing: Vec<Difference>,
+}
+
+/// How one worker's items differ from the reference's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Node ids that only the reference has.
+    pub missing: Vec<String>,
+    /// Node ids that only this worker has.
+    pub extra: Vec<String>,
+}
+
+/// The unexpected end of a test process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crash {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The item that was running, if one was. It counts as failed.
+    pub item: Option<CrashedItem>,
+    /// How the process ended.
+    pub cause: CrashCause,
+    /// Whether the machine ran out of memory at that time, as far as the host can tell.
+    pub out_of_memory: bool,
+    /// Process id of the test process, if it came that far.
+    pub pid: Option<u32>,
+    /// The last lines it wrote to standard error.
+    pub stderr_tail: String,
+    /// faulthandler's stack dump.
+    pub stack: Option<String>,
+    /// Peak resident memory, in KiB; 0 if unknown.
+    pub peak_rss_kib: u64,
+}
+
+/// The item that a crash is blamed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashedItem {
+    /// Which.
+    pub item: ItemIndex,
+    /// The phase it was in; `None` when the host was lost and nobody can say.
+    pub phase: Option<Phase>,
+    /// For how long it had been running, where known.
+    pub running: Option<Duration>,
+}
+
+/// How a worker's life ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CrashCause {
+    /// As the host reports it.
+    Process(EndCause),
+    /// The whole host is lost.
+    HostLost(String),
+}
+
+/// Why nothing more is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// `-x` or `--maxfail`: this many failures.
+    Failures(u32),
+    /// A worker's session asked for it (`session.shouldstop`, `shouldfail`), for this reason.
+    Session(String),
+    /// `pytest.exit` was called.
+    Exit {
+        /// The reason given.
+        reason: String,
+        /// The exit code given.
+        code: Option<i32>,
+    },
+    /// The user interrupted the run.
+    Interrupted,
+    /// A test raised `KeyboardInterrupt`.
+    KeyboardInterrupt(WorkerId),
+    /// A worker had an error outside any test.
+    InternalError,
+    /// Too many workers crashed; this is the limit.
+    RestartsExhausted(u32),
+    /// No worker is left.
+    NoWorkers(String),
+}
+
+/// How the run ended, for the exit code and the last line. Every collected item is counted once (per worker in mode
+/// `each`): `finished + crashed + not_run` is `collected`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSummary {
+    /// Why it ended.
+    pub end: RunEnd,
+    /// How many items were to be run.
+    pub collected: u64,
+    /// How many have a result.
+    pub finished: u64,
+    /// How many ended in a crash.
+    pub crashed: u64,
+    /// How many never ran, or were cut off by an interrupt.
+    pub not_run: u64,
+    /// How many items failed (results and crashes).
+    pub failed: u64,
+    /// How many collectors failed.
+    pub collect_errors: u64,
+}
+
+/// Why a run ended. The exit code follows from it (`xdist-cli::exit_code`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Everything that was collected is accounted for.
+    Completed,
+    /// This invocation is for plain pytest, for this reason; nothing was run.
+    Plain(String),
+    /// It was stopped before everything was run.
+    Stopped(StopReason),
+    /// Arguments or configuration are wrong; pytest gives this code.
+    UsageError(i32),
+    /// Workers collected different items.
+    Mismatch,
+}

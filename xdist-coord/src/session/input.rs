@@ -1,0 +1,95 @@
+//! What happens to a session.
+
+use crate::workers::{HostId, LinkId};
+use xdist_proto::codec::DecodeError;
+use xdist_proto::frame::FrameError;
+use xdist_proto::handshake::Hello;
+use xdist_proto::message::WorkerMessage;
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A host that the session asked for is running and its link is open; its `hello` is still to come.
+    Launched {
+        /// The host.
+        host: HostId,
+        /// Its link.
+        link: LinkId,
+    },
+    /// A host that the session asked for could not be started.
+    LaunchFailed {
+        /// The host.
+        host: HostId,
+        /// What happened and what to do about it.
+        error: String,
+    },
+    /// The peer opened the exchange.
+    Opened {
+        /// The link.
+        link: LinkId,
+        /// What it said.
+        hello: Box<Hello>,
+    },
+    /// A message arrived.
+    Received {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: WorkerMessage,
+    },
+    /// Something arrived that is no message.
+    Garbled {
+        /// The link.
+        link: LinkId,
+        /// What is wrong with it.
+        error: GarbledError,
+    },
+    /// The link is closed; nothing more arrives on it.
+    Closed {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// The time that `next_deadline` gave has come.
+    DeadlineReached,
+    /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.
+    InterruptRequested,
+}
+
+/// What is wrong with bytes that arrived.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GarbledError {
+    /// The peer did not begin with the protocol's preamble.
+    #[error("the peer does not speak this protocol: it began with {begin:?}")]
+    Preamble {
+        /// The first bytes, made printable.
+        begin: String,
+    },
+    /// The peer speaks another major version.
+    #[error("the peer speaks protocol version {theirs}, and this is version {ours}: upgrade the older of the two")]
+    MajorVersion {
+        /// The peer's.
+        theirs: u8,
+        /// Ours.
+        ours: u8,
+    },
+    /// A frame is out of bounds.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame's payload is no message.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Why a link is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// The peer closed it between two frames.
+    EndOfStream,
+    /// The peer closed it within a frame.
+    Truncated,
+    /// The operating system reported an error.
+    Failed(String),
+}

@@ -1,0 +1,57 @@
+//! What a session wants done.
+
+use super::event::{RunEvent, RunSummary};
+use crate::workers::spec::HostSpec;
+use crate::workers::{HostId, LinkId};
+use xdist_proto::codec::CoordinatorOpening;
+use xdist_proto::message::CoordinatorMessage;
+
+/// Something to do, in this order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Start a host. Answered by `Launched` or `LaunchFailed`.
+    Launch {
+        /// The host.
+        host: HostId,
+        /// How.
+        spec: HostSpec,
+    },
+    /// Answer the peer's `hello`.
+    Answer {
+        /// The link.
+        link: LinkId,
+        /// The answer.
+        message: CoordinatorOpening,
+    },
+    /// Send a message.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: CoordinatorMessage,
+    },
+    /// Send what is queued, then close the link and end the host's process if we started it.
+    Close {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Tell the frontends.
+    Report(RunEvent),
+    /// The run is over; nothing follows.
+    Finished(RunSummary),
+}
+
+/// Why the session closes a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// It is not needed any more.
+    Done,
+    /// Its `hello` was refused.
+    Refused,
+    /// It broke the protocol.
+    Protocol(String),
+    /// It was silent for too long.
+    Silent,
+}

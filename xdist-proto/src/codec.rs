@@ -1,0 +1,147 @@
+//! Messages to and from the payload of a frame.
+
+use crate::handshake::{Hello, Refused, Welcome};
+use crate::message::{CoordinatorMessage, WorkerMessage};
+use crate::structure::{self, StructureError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A payload that is not a message. The link cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is not one well-formed MessagePack value within the limits.
+    #[error(transparent)]
+    Structure(#[from] StructureError),
+    /// It is not a map with one entry that has a text for a key.
+    #[error("not a message: expected a map with one entry")]
+    NotAMessage,
+    /// A message of this kind is not known, and may not be skipped.
+    #[error("unknown message kind {kind:?}")]
+    UnknownKind {
+        /// The kind, shortened to a readable length.
+        kind: String,
+    },
+    /// The fields do not fit the kind.
+    #[error("malformed {kind:?} message: {detail}")]
+    Malformed {
+        /// The kind.
+        kind: String,
+        /// What does not fit.
+        detail: String,
+    },
+}
+
+/// A payload that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decoded<M> {
+    /// A message.
+    Message(M),
+    /// A message of an unknown kind that may be skipped (`~` in front).
+    Skipped,
+}
+
+/// A closed set of messages that travel as `{kind: {field: value}}`.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The kinds on the wire.
+    const KINDS: &'static [&'static str];
+}
+
+/// The messages of the opening exchange that a host or frontend sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum PeerOpening {
+    /// Opens the link.
+    #[serde(rename = "hello")]
+    Hello(Box<Hello>),
+}
+
+/// The messages of the opening exchange that the coordinator sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CoordinatorOpening {
+    /// Accepts the link.
+    #[serde(rename = "welcome")]
+    Welcome(Welcome),
+    /// Refuses the link.
+    #[serde(rename = "refused")]
+    Refused(Refused),
+}
+
+impl Message for PeerOpening {
+    const KINDS: &'static [&'static str] = &["hello"];
+}
+
+impl Message for CoordinatorOpening {
+    const KINDS: &'static [&'static str] = &["welcome", "refused"];
+}
+
+impl Message for CoordinatorMessage {
+    const KINDS: &'static [&'static str] = &[
+        "configure",
+        "collect",
+        "send_collection",
+        "run",
+        "steal",
+        "cancel",
+        "park",
+        "drain",
+        "interrupt",
+        "shutdown",
+        "ping",
+    ];
+}
+
+impl Message for WorkerMessage {
+    const KINDS: &'static [&'static str] = &[
+        "ready",
+        "collecting",
+        "collect_report",
+        "collected",
+        "collection",
+        "item_started",
+        "item_finished",
+        "unscheduled",
+        "stop_requested",
+        "warning",
+        "output",
+        "internal_error",
+        "usage_error",
+        "worker_output",
+        "down",
+        "pong",
+    ];
+}
+
+/// Encodes a message as the payload of a frame.
+#[must_use]
+pub fn encode<M: Message>(message: &M) -> Vec<u8> {
+    // Writing to memory cannot fail, and every type here has a length that is known beforehand.
+    rmp_serde::to_vec_named(message).expect("messages always serialize")
+}
+
+/// Decodes the payload of a frame.
+///
+/// # Errors
+/// [`DecodeError`]; never panics, and never allocates more than a small multiple of the payload's length.
+pub fn decode<M: Message>(payload: &[u8]) -> Result<Decoded<M>, DecodeError> {
+    structure::check(payload)?;
+    let kind = kind_of(payload)?;
+    if !M::KINDS.contains(&kind) {
+        return match kind.starts_with('~') {
+            true => Ok(Decoded::Skipped),
+            false => Err(DecodeError::UnknownKind { kind: kind.chars().take(40).collect() }),
+        };
+    }
+    rmp_serde::from_slice(payload)
+        .map(Decoded::Message)
+        .map_err(|error| DecodeError::Malformed { kind: kind.to_owned(), detail: error.to_string() })
+}
+
+/// The kind of a payload that [`structure::check`] passed.
+fn kind_of(payload: &[u8]) -> Result<&str, DecodeError> {
+    let mut rest = payload;
+    match rmp::decode::read_map_len(&mut rest) {
+        Ok(1) => {}
+        Ok(_) | Err(_) => return Err(DecodeError::NotAMessage),
+    }
+    rmp::decode::read_str_from_slice(rest).map(|(kind, _)| kind).map_err(|_| DecodeError::NotAMessage)
+}

@@ -1,0 +1,52 @@
+//! Items and collections: what there is to run.
+
+use crate::ids::CollectionDigest;
+use blake2::digest::consts::U16;
+use blake2::{Blake2b, Digest};
+use serde::{Deserialize, Serialize};
+
+/// One collected test.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Item {
+    /// pytest's `path::test[param]`. Two items of one collection may have the same.
+    #[serde(rename = "id")]
+    pub node_id: String,
+    /// The file, relative to the root directory, where it is not the node id's part before the first `::`.
+    #[serde(rename = "file", default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line of the test's definition, from 0 as in pytest's `location`.
+    #[serde(rename = "line", default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Names of the groups whose members must run on one worker (`xdist_group`), sorted.
+    #[serde(rename = "groups", default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+}
+
+impl Item {
+    /// An item of which only the node id is known.
+    #[must_use]
+    pub fn new(node_id: impl Into<String>) -> Self {
+        Self { node_id: node_id.into(), ..Self::default() }
+    }
+}
+
+/// The ordered items of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// The items, in the worker's order.
+    pub items: Vec<Item>,
+}
+
+impl Collection {
+    /// BLAKE2b-128 over every node id in order, each followed by a zero byte.
+    #[must_use]
+    pub fn digest(&self) -> CollectionDigest {
+        let mut hasher = Blake2b::<U16>::new();
+        for item in &self.items {
+            hasher.update(item.node_id.as_bytes());
+            hasher.update([0]);
+        }
+        CollectionDigest(hasher.finalize().into())
+    }
+}

@@ -1,0 +1,33 @@
+//! The wire between a coordinator and its worker hosts: message types, framing, versions and limits.
+//!
+//! `docs/protocol.md` is the normative description; this crate is its implementation. It holds no sockets, clocks,
+//! threads or policy: bytes go in, messages come out, and the reverse.
+
+#![forbid(unsafe_code)]
+
+pub mod version;
+
+pub mod handshake;
+
+pub mod message;
+
+pub mod item;
+
+pub mod report;
+
+pub mod ids;
+
+pub mod value;
+
+pub mod frame;
+
+pub mod codec;
+
+pub mod structure;
+
+pub use codec::{DecodeError, Decoded};
+pub use frame::{FrameDecoder, FrameError};
+pub use ids::{CollectionDigest, ItemIndex, LeaseId, RunId, WorkerId};
+pub use item::{Collection, Item};
+pub use message::{CoordinatorMessage, WorkerMessage};
+pub use value::Value;

@@ -1,0 +1,733 @@
+//! The messages after the handshake. Each names its worker; `docs/protocol.md` gives their order.
+//!
+//! On the wire a message is a map with one entry, `{kind: {field: value}}` ([`crate::codec`]). Unknown fields are
+//! skipped. An unknown kind is skipped if its name begins with `~`, and otherwise ends the link.
+
+use crate::ids::{CollectionDigest, ItemIndex, LeaseId, WorkerId};
+use crate::item::Item;
+use crate::report::{CollectReport, ItemReport, Phase, WarningRecord};
+use crate::value::Value;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A command: coordinator to host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CoordinatorMessage {
+    /// Start the worker's test process.
+    #[serde(rename = "configure")]
+    Configure(Configure),
+    /// Collect.
+    #[serde(rename = "collect")]
+    Collect(Collect),
+    /// Send the list of items.
+    #[serde(rename = "send_collection")]
+    SendCollection(SendCollection),
+    /// Append items to the queue.
+    #[serde(rename = "run")]
+    Run(Run),
+    /// Give items back, all or none.
+    #[serde(rename = "steal")]
+    Steal(Steal),
+    /// Give the whole queue back now.
+    #[serde(rename = "cancel")]
+    Cancel(Cancel),
+    /// No successor is known for the last queued item.
+    #[serde(rename = "park")]
+    Park(Park),
+    /// Finish the queue, then end the session.
+    #[serde(rename = "drain")]
+    Drain(Drain),
+    /// Interrupt the running test as Ctrl-C does, then end the session.
+    #[serde(rename = "interrupt")]
+    Interrupt(Interrupt),
+    /// End the worker's process now.
+    #[serde(rename = "shutdown")]
+    Shutdown(Shutdown),
+    /// Say that you are alive.
+    #[serde(rename = "ping")]
+    Ping(Ping),
+}
+
+/// An event: host to coordinator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WorkerMessage {
+    /// The test process is configured.
+    #[serde(rename = "ready")]
+    Ready(Box<Ready>),
+    /// Collection begins.
+    #[serde(rename = "collecting")]
+    Collecting(Collecting),
+    /// A collector failed or was skipped.
+    #[serde(rename = "collect_report")]
+    CollectReport(CollectReportEvent),
+    /// Collection is over.
+    #[serde(rename = "collected")]
+    Collected(Collected),
+    /// A part of the list of items.
+    #[serde(rename = "collection")]
+    Collection(CollectionChunk),
+    /// An item has been running for a while.
+    #[serde(rename = "item_started")]
+    ItemStarted(ItemStarted),
+    /// An item is finished.
+    #[serde(rename = "item_finished")]
+    ItemFinished(ItemFinished),
+    /// The answer to `steal` and `cancel`.
+    #[serde(rename = "unscheduled")]
+    Unscheduled(Unscheduled),
+    /// The session wants to run nothing more (`-x` within the worker, `pytest.exit`, an interrupt in a test).
+    #[serde(rename = "stop_requested")]
+    StopRequested(StopRequested),
+    /// A Python warning.
+    #[serde(rename = "warning")]
+    Warning(WarningEvent),
+    /// Raw output of the test process.
+    #[serde(rename = "output")]
+    Output(OutputEvent),
+    /// The test process could not go on because of an error outside any test.
+    #[serde(rename = "internal_error")]
+    InternalError(InternalError),
+    /// The arguments or the configuration are wrong.
+    #[serde(rename = "usage_error")]
+    UsageError(UsageError),
+    /// The session has ended in good order.
+    #[serde(rename = "worker_output")]
+    WorkerOutput(WorkerOutput),
+    /// The test process is gone. Nothing follows for this worker.
+    #[serde(rename = "down")]
+    Down(Down),
+    /// The answer to `ping`.
+    #[serde(rename = "pong")]
+    Pong(Pong),
+}
+
+/// Starts the worker's test process. Answered by `ready`, `usage_error`, `internal_error` or `down`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Configure {
+    /// The worker, new to the host.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What people and plugins call it (`PYTEST_XDIST_WORKER`): `gw0`, or the `id=` of its specification.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// How many workers the run began with; 0 when the first worker's options decide.
+    #[serde(rename = "worker_count", default)]
+    pub worker_count: u32,
+    /// The run, unless the worker's own options name it otherwise.
+    #[serde(rename = "run")]
+    pub run: String,
+    /// The arguments as the user gave them, without the command's own name.
+    #[serde(rename = "args", default)]
+    pub args: Vec<String>,
+    /// The command that starts the interpreter; empty for the host's own default.
+    #[serde(rename = "python", default, skip_serializing_if = "Vec::is_empty")]
+    pub python: Vec<String>,
+    /// The directory to start in; absent for the host's own.
+    #[serde(rename = "chdir", default, skip_serializing_if = "Option::is_none")]
+    pub chdir: Option<String>,
+    /// Environment variables to add.
+    #[serde(rename = "env", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Further entries of `config.workerinput`.
+    #[serde(rename = "input", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub input: BTreeMap<String, Value>,
+    /// What the coordinator wants to be told.
+    #[serde(rename = "wants", default)]
+    pub wants: Wants,
+    /// How long to wait before the first test (`--ramp`), in milliseconds.
+    #[serde(rename = "ramp_delay_ms", default)]
+    pub ramp_delay_ms: u64,
+}
+
+/// What the coordinator wants to be told beyond the results; everything optional costs time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Wants {
+    /// Send `item_started` for an item that has run for this long, in milliseconds.
+    #[serde(rename = "started_after_ms", default)]
+    pub started_after_ms: u64,
+    /// Send captured output of passed tests too.
+    #[serde(rename = "passed_output", default)]
+    pub passed_output: bool,
+    /// The width of the terminal in columns, for rules and wrapped text; 0 if unknown.
+    #[serde(rename = "width", default)]
+    pub width: u16,
+    /// Whether output goes to a terminal, which decides `--color=auto`.
+    #[serde(rename = "terminal", default)]
+    pub terminal: bool,
+}
+
+/// Begins collection. May be sent together with `configure`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Collect {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Asks for the list behind a digest. Answered by `collection` chunks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct SendCollection {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Appends items to the worker's queue, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Run {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The assignment; later messages about these items name it.
+    #[serde(rename = "lease")]
+    pub lease: LeaseId,
+    /// The items, in the worker's own collection.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// Asks for items back. All are returned, or none if one of them has begun. Answered by one `unscheduled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Steal {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Comes back in the answer.
+    #[serde(rename = "request")]
+    pub request: u32,
+    /// The items wanted.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// Takes the whole queue back; the running item goes on. Answered by one `unscheduled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Cancel {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Comes back in the answer.
+    #[serde(rename = "request")]
+    pub request: u32,
+}
+
+/// The last item of the queue has no successor for now: tear everything down after it, and wait. A later `run` starts
+/// afresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Park {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Finishes the queue and ends the session. Answered by `worker_output` and `down`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Drain {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Drops the queue, interrupts the running test (its teardown runs), and ends the session. Answered by
+/// `worker_output` and `down`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Interrupt {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Ends the worker's process whatever it is doing. Answered by `down`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Shutdown {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How long the process may take to end by itself before it is killed, in milliseconds; 0 kills at once.
+    #[serde(rename = "grace_ms", default)]
+    pub grace_ms: u64,
+}
+
+/// Asks the host for a sign of life. Answered by `pong`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Ping {
+    /// Comes back in the answer.
+    #[serde(rename = "nonce")]
+    pub nonce: u64,
+}
+
+/// The test process is configured and has read its options.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Process id of the test process.
+    #[serde(rename = "pid", default)]
+    pub pid: u32,
+    /// The interpreter's path, or what stands for it.
+    #[serde(rename = "executable", default)]
+    pub executable: String,
+    /// The interpreter's version, `[3, 13, 0]`; empty if there is none.
+    #[serde(rename = "python", default)]
+    pub python: Vec<u32>,
+    /// `sys.version` in one line, as `-v` shows it.
+    #[serde(rename = "python_text", default)]
+    pub python_text: String,
+    /// `sys.platform`, for example `linux`.
+    #[serde(rename = "platform", default)]
+    pub platform: String,
+    /// The current directory.
+    #[serde(rename = "cwd", default)]
+    pub cwd: String,
+    /// pytest's root directory.
+    #[serde(rename = "rootdir", default)]
+    pub rootdir: String,
+    /// The lines of pytest's header, the first one (`platform …`) included.
+    #[serde(rename = "header", default)]
+    pub header: Vec<String>,
+    /// The options in force that concern the run.
+    #[serde(rename = "options", default)]
+    pub options: RunOptions,
+    /// The options in force that concern output.
+    #[serde(rename = "display", default)]
+    pub display: DisplayOptions,
+}
+
+/// Options that concern the run, as parsed by the worker from arguments, configuration files and environment. Absent
+/// means not given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunOptions {
+    /// Why this invocation is not to be distributed (`--collect-only`, `-n 0`, …): it is then run by plain pytest.
+    #[serde(rename = "plain", default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<String>,
+    /// `-n`, with `auto` and `logical` resolved.
+    #[serde(rename = "workers", default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// What `auto` means on this machine.
+    #[serde(rename = "auto_workers", default)]
+    pub auto_workers: u32,
+    /// `--maxprocesses`.
+    #[serde(rename = "max_workers", default, skip_serializing_if = "Option::is_none")]
+    pub max_workers: Option<u32>,
+    /// `--dist`, with `-d` resolved.
+    #[serde(rename = "dist", default, skip_serializing_if = "Option::is_none")]
+    pub dist: Option<String>,
+    /// `--tx`, in order.
+    #[serde(rename = "tx", default)]
+    pub tx: Vec<String>,
+    /// `--maxschedchunk`.
+    #[serde(rename = "max_chunk", default, skip_serializing_if = "Option::is_none")]
+    pub max_chunk: Option<u32>,
+    /// `--loadscope-reorder` (true) or `--no-loadscope-reorder` (false).
+    #[serde(rename = "reorder_scopes", default, skip_serializing_if = "Option::is_none")]
+    pub reorder_scopes: Option<bool>,
+    /// `--max-worker-restart`.
+    #[serde(rename = "max_restarts", default, skip_serializing_if = "Option::is_none")]
+    pub max_restarts: Option<u32>,
+    /// `--testrunuid`.
+    #[serde(rename = "run", default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// `--ramp`, in milliseconds.
+    #[serde(rename = "ramp_ms", default)]
+    pub ramp_ms: u64,
+    /// `--maxfail`; `-x` is 1.
+    #[serde(rename = "max_fail", default, skip_serializing_if = "Option::is_none")]
+    pub max_fail: Option<u32>,
+}
+
+/// Options that concern output, as parsed by the worker. Absent means pytest's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DisplayOptions {
+    /// `-v` minus `-q`.
+    #[serde(rename = "verbosity")]
+    pub verbosity: i32,
+    /// Whether to use colours, with `auto` resolved.
+    #[serde(rename = "color")]
+    pub color: bool,
+    /// `-r`, with aliases resolved, for example `fE`.
+    #[serde(rename = "report_chars")]
+    pub report_chars: String,
+    /// `--tb`.
+    #[serde(rename = "traceback_style")]
+    pub traceback_style: String,
+    /// `--durations`; 0 shows all.
+    #[serde(rename = "durations", skip_serializing_if = "Option::is_none")]
+    pub durations: Option<u32>,
+    /// `--durations-min`, in milliseconds.
+    #[serde(rename = "durations_min_ms")]
+    pub durations_min_ms: u64,
+    /// `--show-capture`: `no`, `stdout`, `stderr`, `log` or `all`.
+    #[serde(rename = "show_capture")]
+    pub show_capture: String,
+    /// `--capture`: `no` for `-s`.
+    #[serde(rename = "capture")]
+    pub capture: String,
+    /// `--no-header`.
+    #[serde(rename = "no_header")]
+    pub no_header: bool,
+    /// `--no-summary`.
+    #[serde(rename = "no_summary")]
+    pub no_summary: bool,
+    /// `--disable-warnings`.
+    #[serde(rename = "no_warnings")]
+    pub no_warnings: bool,
+    /// Whether the terminal plugin was switched off (`-p no:terminal`): then nothing is printed.
+    #[serde(rename = "no_terminal")]
+    pub no_terminal: bool,
+    /// `--xfail-tb` and `--force-short-summary`, each by name if given.
+    #[serde(rename = "flags")]
+    pub flags: Vec<String>,
+    /// The `console_output_style` setting.
+    #[serde(rename = "progress_style")]
+    pub progress_style: String,
+    /// The root directory of the cache, absolute; absent when the cache plugin is off.
+    #[serde(rename = "cache_dir", skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<String>,
+    /// `--junitxml` and its settings.
+    #[serde(rename = "junit", skip_serializing_if = "Option::is_none")]
+    pub junit: Option<JunitOptions>,
+}
+
+/// `--junitxml` and its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct JunitOptions {
+    /// The file, absolute.
+    #[serde(rename = "path")]
+    pub path: String,
+    /// `--junitprefix`.
+    #[serde(rename = "prefix")]
+    pub prefix: String,
+    /// `junit_suite_name`.
+    #[serde(rename = "suite_name")]
+    pub suite_name: String,
+    /// `junit_family`: `xunit1` or `xunit2`.
+    #[serde(rename = "family")]
+    pub family: String,
+    /// `junit_logging`: `no`, `log`, `system-out`, `system-err`, `out-err` or `all`.
+    #[serde(rename = "logging")]
+    pub logging: String,
+    /// `junit_log_passing_tests`.
+    #[serde(rename = "log_passing")]
+    pub log_passing: bool,
+    /// `junit_duration_report`: `total` or `call`.
+    #[serde(rename = "duration_report")]
+    pub duration_report: String,
+}
+
+/// Collection begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Collecting {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// A collector failed or was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CollectReportEvent {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The report.
+    #[serde(rename = "report")]
+    pub report: CollectReport,
+}
+
+/// Collection is over; the list itself is sent on request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Collected {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Of the list.
+    #[serde(rename = "digest")]
+    pub digest: CollectionDigest,
+    /// How many items the list has.
+    #[serde(rename = "count")]
+    pub count: u32,
+    /// How many items `-k`, `-m` and their kin took out.
+    #[serde(rename = "deselected", default)]
+    pub deselected: u32,
+}
+
+/// A part of the list of items. Parts come in order and without gaps; the list is complete when `total` items are there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CollectionChunk {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How many items come before this part.
+    #[serde(rename = "offset")]
+    pub offset: u32,
+    /// How many items the whole list has.
+    #[serde(rename = "total")]
+    pub total: u32,
+    /// The items of this part.
+    #[serde(rename = "items")]
+    pub items: Vec<Item>,
+}
+
+/// An item has been running for as long as `wants.started_after_ms` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ItemStarted {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The item's assignment.
+    #[serde(rename = "lease")]
+    pub lease: LeaseId,
+    /// The item.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// The phase it is in.
+    #[serde(rename = "phase")]
+    pub phase: Phase,
+    /// For how long it has been running, in milliseconds.
+    #[serde(rename = "running_ms", default)]
+    pub running_ms: u64,
+}
+
+/// An item is finished. Sent once per item and lease.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemFinished {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The item's assignment.
+    #[serde(rename = "lease")]
+    pub lease: LeaseId,
+    /// The item.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// The result.
+    #[serde(rename = "report")]
+    pub report: ItemReport,
+}
+
+/// The answer to `steal` and `cancel`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Unscheduled {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Of the command answered.
+    #[serde(rename = "request")]
+    pub request: u32,
+    /// The items that are no longer queued here, in queue order; empty if a `steal` came too late.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// Why a worker's session wants to run nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum StopKind {
+    /// pytest's `session.shouldfail`.
+    #[serde(rename = "should_fail")]
+    ShouldFail,
+    /// pytest's `session.shouldstop`.
+    #[serde(rename = "should_stop")]
+    ShouldStop,
+    /// `pytest.exit` was called.
+    #[serde(rename = "exit")]
+    Exit,
+    /// `KeyboardInterrupt` was raised, and not by an `interrupt` command.
+    #[serde(rename = "interrupt")]
+    Interrupt,
+}
+
+/// The session wants to run nothing more, and gives up what it still has in the queue: the rest of it will not run
+/// here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct StopRequested {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The kind of reason.
+    #[serde(rename = "kind")]
+    pub kind: StopKind,
+    /// The reason as pytest gives it.
+    #[serde(rename = "reason", default)]
+    pub reason: String,
+    /// The exit code that `pytest.exit` asked for.
+    #[serde(rename = "exit_code", default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// A Python warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WarningEvent {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The warning.
+    #[serde(rename = "warning")]
+    pub warning: WarningRecord,
+}
+
+/// A standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Stream {
+    /// Standard output.
+    #[serde(rename = "stdout")]
+    Stdout,
+    /// Standard error.
+    #[serde(rename = "stderr")]
+    Stderr,
+}
+
+/// Raw output of the test process that pytest did not capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct OutputEvent {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Which stream.
+    #[serde(rename = "stream")]
+    pub stream: Stream,
+    /// Whole lines where possible; at most 64 KiB.
+    #[serde(rename = "data", with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// The test process could not go on because of an error outside any test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct InternalError {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What happened, a traceback mostly.
+    #[serde(rename = "text")]
+    pub text: String,
+}
+
+/// The arguments or the configuration are wrong: pytest's `UsageError`, a conftest that cannot be imported, no pytest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct UsageError {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What pytest prints for it, `ERROR: ` included where pytest prints that.
+    #[serde(rename = "text")]
+    pub text: String,
+    /// The exit code that pytest gives for it.
+    #[serde(rename = "exit_code")]
+    pub exit_code: i32,
+}
+
+/// The session has ended in good order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerOutput {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// pytest's exit status for this worker's part.
+    #[serde(rename = "exit_status", default)]
+    pub exit_status: i32,
+    /// `config.workeroutput`.
+    #[serde(rename = "values", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, Value>,
+}
+
+/// How a test process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum EndCause {
+    /// It exited with this code.
+    #[serde(rename = "exited")]
+    Exited(i32),
+    /// This signal ended it.
+    #[serde(rename = "signaled")]
+    Signaled(i32),
+    /// It could not be started; the text says why and what to do.
+    #[serde(rename = "not_started")]
+    NotStarted(String),
+    /// The host ended it, for the reason in the text.
+    #[serde(rename = "killed")]
+    Killed(String),
+}
+
+/// What was running when a test process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CrashItem {
+    /// The item's assignment.
+    #[serde(rename = "lease")]
+    pub lease: LeaseId,
+    /// The item.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// The phase it was in.
+    #[serde(rename = "phase")]
+    pub phase: Phase,
+    /// For how long it had been running, in milliseconds.
+    #[serde(rename = "running_ms", default)]
+    pub running_ms: u64,
+}
+
+/// The test process is gone. Nothing follows for this worker. Items in its queue other than `item` have not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Down {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How it ended.
+    #[serde(rename = "cause")]
+    pub cause: EndCause,
+    /// Whether the machine ran out of memory at that time, as far as the host can tell.
+    #[serde(rename = "out_of_memory", default)]
+    pub out_of_memory: bool,
+    /// The item it was in the middle of.
+    #[serde(rename = "item", default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<CrashItem>,
+    /// The last lines it wrote to standard error, stack dumps left out; at most 16 KiB.
+    #[serde(rename = "stderr_tail", default)]
+    pub stderr_tail: String,
+    /// The stack dump of Python's faulthandler.
+    #[serde(rename = "stack", default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Peak resident memory, in KiB; 0 if unknown.
+    #[serde(rename = "peak_rss_kib", default)]
+    pub peak_rss_kib: u64,
+    /// How many `item_finished` were sent for this worker.
+    #[serde(rename = "finished", default)]
+    pub finished: u32,
+}
+
+/// The answer to `ping`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Pong {
+    /// Of the `ping` answered.
+    #[serde(rename = "nonce")]
+    pub nonce: u64,
+}
