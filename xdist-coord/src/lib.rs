@@ -10,3 +10,7 @@ pub mod session;
 pub mod workers;
 
 pub mod scheduler;
+
+pub mod server;
+
+pub mod launch;

@@ -1,0 +1,166 @@
+//! How worker hosts come up: a process of ours, connected by a socket pair that it inherits.
+#![expect(clippy::disallowed_methods, reason = "a shell module: it bounds its waits by the clock")]
+
+use crate::workers::spec::HostSpec;
+use command_fds::{CommandFdExt, FdMapping};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The descriptor that a host finds its end of the link at. Its number is also in [`LINK_FD_VARIABLE`].
+pub const LINK_FD: i32 = 3;
+
+/// Tells a host the number of the descriptor that its link is on.
+pub const LINK_FD_VARIABLE: &str = "XDIST_LINK_FD";
+
+/// Starts hosts.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// The program that is the host of this machine's workers.
+    pub host_program: PathBuf,
+    /// Its arguments.
+    pub host_args: Vec<OsString>,
+}
+
+/// A host could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// No socket pair could be made.
+    #[error("cannot make a socket for the link to {command}: {source}")]
+    Socket {
+        /// What was to be started.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process could not be started.
+    #[error("cannot start {command}: {source}; check that the program exists and may be executed")]
+    Spawn {
+        /// What was to be started.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Launcher {
+    /// Starts a host and gives our end of its link.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when the operating system refuses; trying again makes sense only after the cause is gone.
+    pub fn launch(&self, spec: &HostSpec) -> Result<(UnixStream, HostProcess), LaunchError> {
+        let mut command = match spec {
+            HostSpec::Local => {
+                let mut command = Command::new(&self.host_program);
+                command.args(&self.host_args);
+                command
+            }
+            HostSpec::Exec(words) => {
+                let mut words = words.iter();
+                let mut command = Command::new(words.next().map_or("", String::as_str));
+                command.args(words);
+                command
+            }
+        };
+        let name = command.get_program().to_string_lossy().into_owned();
+        let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
+        let (ours, theirs) = UnixStream::pair().map_err(socket_error)?;
+        command
+            .env(LINK_FD_VARIABLE, LINK_FD.to_string())
+            .stdin(Stdio::null())
+            // What a host prints is for people to read, and standard output is for the report.
+            .stdout(stderr_of_ours().map_err(socket_error)?)
+            // A group of its own: the terminal's Ctrl-C is for the coordinator, which decides.
+            .process_group(0);
+        let mapping = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: LINK_FD };
+        command.fd_mappings(vec![mapping]).map_err(|collision| LaunchError::Spawn {
+            command: name.clone(),
+            source: io::Error::other(collision.to_string()),
+        })?;
+        let child = command.spawn().map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
+        Ok((ours, HostProcess { child, name }))
+    }
+}
+
+fn stderr_of_ours() -> io::Result<Stdio> {
+    Ok(Stdio::from(rustix::io::dup(rustix::stdio::stderr())?))
+}
+
+/// A host's process. It is ended when this is dropped.
+#[derive(Debug)]
+pub struct HostProcess {
+    child: Child,
+    name: String,
+}
+
+impl HostProcess {
+    /// Process id, and the id of its process group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for the process to end, at most until `deadline`.
+    pub fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.wait_for_change(left);
+        }
+    }
+
+    /// Blocks until the process may have ended, at most for `limit`.
+    #[cfg(target_os = "linux")]
+    fn wait_for_change(&self, limit: Duration) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let pid = Pid::from_child(&self.child);
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+            std::thread::park_timeout(limit.min(POLL_INTERVAL));
+            return;
+        };
+        let timeout = Timespec::try_from(limit).ok();
+        // An interrupted or failed wait only means that the caller looks once more.
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref());
+    }
+
+    /// Blocks until the process may have ended, at most for `limit`.
+    #[cfg(not(target_os = "linux"))]
+    fn wait_for_change(&self, limit: Duration) {
+        std::thread::park_timeout(limit.min(POLL_INTERVAL));
+    }
+}
+
+/// How often to look where the system cannot tell that a process has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // The group is the host's own (`process_group(0)`), so nothing of anyone else is in it.
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::KILL,
+        );
+        let _ = self.child.wait();
+    }
+}

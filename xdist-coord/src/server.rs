@@ -1,0 +1,346 @@
+//! The shell around a [`Session`]: owns the poll, the clock, the signals, the links and the hosts' processes.
+//!
+//! It decides nothing. Every turn it waits, hands what happened to the session, and does what the session wants.
+#![expect(clippy::disallowed_methods, reason = "a shell module: this is where the clock is read")]
+
+mod connection;
+
+mod keyboard;
+
+mod signals;
+
+mod token;
+
+use crate::launch::{HostProcess, Launcher};
+use crate::session::Session;
+use crate::session::config::Config;
+use crate::session::event::{RunEvent, RunSummary};
+use crate::session::input::{CloseCause, Input};
+use crate::session::output::{CloseReason, Output};
+use crate::workers::spec::HostSpec;
+use crate::workers::{HostId, LinkId};
+use connection::{Arrived, Connection, ReadEnd};
+use keyboard::Keyboard;
+use mio::{Events, Poll};
+use signals::Signals;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+use token::Source;
+
+/// How long a host's process may take to end after its link is closed.
+const HOST_EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a host whose link ended is waited for, to learn how it ended.
+const HOST_STATUS_GRACE: Duration = Duration::from_millis(200);
+
+/// How many readiness events are taken at once.
+const EVENTS_PER_TURN: usize = 256;
+
+/// Bytes read at once.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// Watches a run.
+pub trait Observer {
+    /// Something happened in the run.
+    fn event(&mut self, event: &RunEvent, now: Instant);
+    /// When [`tick`](Self::tick) is to be called next, if at all.
+    fn next_tick(&self) -> Option<Instant>;
+    /// The time that [`next_tick`](Self::next_tick) gave has come.
+    fn tick(&mut self, now: Instant);
+    /// Whether single keys are wanted, where there is a terminal to read them from.
+    fn wants_keys(&self) -> bool;
+    /// A key was pressed.
+    fn key(&mut self, key: u8, now: Instant);
+    /// The terminal's size may have changed, or the program was continued after a stop.
+    fn terminal_changed(&mut self, now: Instant);
+}
+
+/// The shell could not do its part. No worker process is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The operating system refused something that every run needs.
+    #[error("cannot wait for workers: {0}")]
+    Poll(#[from] io::Error),
+}
+
+/// Runs to the end, and answers how it ended. Blocks; SIGINT, SIGTERM and SIGHUP interrupt the run meanwhile.
+///
+/// # Errors
+/// [`ServerError`] when the operating system refuses to let us wait for the workers.
+pub fn run(
+    config: Config,
+    seed: u64,
+    launcher: &Launcher,
+    observer: &mut dyn Observer,
+) -> Result<RunSummary, ServerError> {
+    let poll = Poll::new()?;
+    let signals = Signals::new(poll.registry(), Source::Signals.into())?;
+    let keyboard = match observer.wants_keys() {
+        true => Keyboard::take(poll.registry(), Source::Keyboard.into()),
+        false => None,
+    };
+    let server = Server {
+        poll,
+        signals,
+        keyboard,
+        session: Session::new(config, seed, Instant::now()),
+        launcher,
+        observer,
+        links: BTreeMap::new(),
+        readable: BTreeSet::new(),
+        unsent: BTreeSet::new(),
+        departing: Vec::new(),
+        next_link: 0,
+        inputs: Vec::new(),
+        scratch: vec![0; SCRATCH_BYTES],
+        summary: None,
+    };
+    server.run()
+}
+
+/// A link and the process at its other end.
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    process: HostProcess,
+}
+
+struct Server<'a> {
+    poll: Poll,
+    signals: Signals,
+    keyboard: Option<Keyboard>,
+    session: Session,
+    launcher: &'a Launcher,
+    observer: &'a mut dyn Observer,
+    links: BTreeMap<LinkId, Link>,
+    /// Links that may have more to read: edge-triggered readiness is not announced again.
+    readable: BTreeSet<LinkId>,
+    /// Links that were given something to send since the last flush.
+    unsent: BTreeSet<LinkId>,
+    /// Processes whose link is closed, until they have ended.
+    departing: Vec<HostProcess>,
+    next_link: u32,
+    /// Kept for its memory.
+    inputs: Vec<Input>,
+    /// Kept for its memory.
+    scratch: Vec<u8>,
+    /// Set once the run is over.
+    summary: Option<RunSummary>,
+}
+
+impl Server<'_> {
+    fn run(mut self) -> Result<RunSummary, ServerError> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.carry_out();
+        loop {
+            self.flush();
+            if let Some(summary) = self.summary.take() {
+                self.end_hosts();
+                return Ok(summary);
+            }
+            match self.poll.poll(&mut events, self.time_to_wait()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+            for event in &events {
+                match Source::from(event.token()) {
+                    Source::Signals => self.signals_arrived(),
+                    Source::Keyboard => self.keys_pressed(),
+                    // Which kind of readiness it is does not matter: reading and flushing tell the truth.
+                    Source::Link(link) => {
+                        self.readable.insert(link);
+                        self.unsent.insert(link);
+                    }
+                }
+            }
+            for link in std::mem::take(&mut self.readable) {
+                self.read_link(link);
+            }
+            self.deadlines();
+        }
+    }
+
+    /// Hands something in, and does what the session then wants.
+    fn handle(&mut self, input: Input) {
+        self.session.handle(input, Instant::now());
+        self.carry_out();
+    }
+
+    /// Rounded up, so that a deadline less than a millisecond away does not make the poll spin.
+    fn time_to_wait(&self) -> Option<Duration> {
+        if !self.readable.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [self.session.next_deadline(), self.observer.next_tick()];
+        let left = deadlines.into_iter().flatten().min()?.saturating_duration_since(Instant::now());
+        Some(Duration::from_millis(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
+    }
+
+    fn signals_arrived(&mut self) {
+        for _ in 0..self.signals.ending() {
+            self.handle(Input::InterruptRequested);
+        }
+        if self.signals.terminal_changed() {
+            if let Some(keyboard) = &self.keyboard {
+                keyboard.set_up();
+            }
+            self.observer.terminal_changed(Instant::now());
+        }
+    }
+
+    fn keys_pressed(&mut self) {
+        let keys = self.keyboard.as_ref().map(Keyboard::keys).unwrap_or_default();
+        for key in keys {
+            self.observer.key(key, Instant::now());
+        }
+    }
+
+    /// Deadlines come after reading: what is waiting to be read may be just what the deadline is about.
+    fn deadlines(&mut self) {
+        let now = Instant::now();
+        if self.readable.is_empty() && self.session.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.handle(Input::DeadlineReached);
+        }
+        if self.observer.next_tick().is_some_and(|tick| tick <= now) {
+            self.observer.tick(now);
+        }
+    }
+
+    /// Reads from a link for one turn.
+    fn read_link(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let end = link.connection.read(&mut self.scratch, |arrived| {
+            inputs.push(match arrived {
+                Arrived::Hello(hello) => Input::Opened { link: id, hello },
+                Arrived::Message(message) => Input::Received { link: id, message },
+                Arrived::Garbled(error) => Input::Garbled { link: id, error },
+            });
+        });
+        for input in inputs.drain(..) {
+            self.handle(input);
+        }
+        self.inputs = inputs;
+        match end {
+            ReadEnd::Blocked => {}
+            ReadEnd::More => {
+                self.readable.insert(id);
+            }
+            ReadEnd::Closed(cause) => self.closed(id, cause),
+        }
+    }
+
+    /// The link is at its end: tells the session, with how the process ended if it has.
+    fn closed(&mut self, id: LinkId, cause: CloseCause) {
+        let Some(mut process) = self.take_link(id) else { return };
+        let status = process.wait_until(Instant::now() + HOST_STATUS_GRACE).filter(|status| !status.success());
+        let cause = match status {
+            Some(status) => CloseCause::Failed(format!("its process ended with {status}")),
+            None => cause,
+        };
+        self.departing.push(process);
+        self.handle(Input::Closed { link: id, cause });
+    }
+
+    fn take_link(&mut self, id: LinkId) -> Option<HostProcess> {
+        let mut link = self.links.remove(&id)?;
+        link.connection.deregister(self.poll.registry());
+        Some(link.process)
+    }
+
+    /// Does what the session wants until it wants nothing more.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Launch { host, spec } => self.launch(host, &spec),
+                Output::Answer { link, message } => self.with_link(link, |connection| connection.answer(&message)),
+                Output::Send { link, message } => self.with_link(link, |connection| connection.send(&message)),
+                Output::Close { link, reason } => self.close(link, &reason),
+                Output::Report(event) => self.observer.event(&event, Instant::now()),
+                Output::Finished(summary) => self.summary = Some(summary),
+            }
+        }
+    }
+
+    fn close(&mut self, id: LinkId, reason: &CloseReason) {
+        tracing::debug!(link = id.0, ?reason, "closing a link");
+        if let Some(link) = self.links.get_mut(&id) {
+            // What was queued should still arrive; a peer that does not take it now does not get it.
+            let _ = link.connection.flush(self.poll.registry(), Source::Link(id).into());
+        }
+        let process = self.take_link(id);
+        self.departing.extend(process);
+    }
+
+    fn with_link(&mut self, id: LinkId, act: impl FnOnce(&mut Connection)) {
+        // A link that is gone has been reported to the session, whose answer is on the way.
+        if let Some(link) = self.links.get_mut(&id) {
+            act(&mut link.connection);
+            self.unsent.insert(id);
+        }
+    }
+
+    /// Sends what can be sent.
+    fn flush(&mut self) {
+        while let Some(id) = self.unsent.pop_first() {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            if let Err(error) = link.connection.flush(self.poll.registry(), Source::Link(id).into()) {
+                self.write_failed(id, &error);
+            }
+        }
+    }
+
+    /// A link that cannot be written to may still hold what the peer said last, so that is read first.
+    fn write_failed(&mut self, id: LinkId, error: &io::Error) {
+        loop {
+            self.readable.remove(&id);
+            self.read_link(id);
+            if !self.readable.contains(&id) {
+                break;
+            }
+        }
+        if self.links.contains_key(&id) {
+            self.closed(id, CloseCause::Failed(error.to_string()));
+        }
+    }
+
+    fn launch(&mut self, host: HostId, spec: &HostSpec) {
+        // Not through `handle`: the session's further outputs are being carried out already.
+        let input = match self.try_launch(spec) {
+            Ok(link) => Input::Launched { host, link },
+            Err(error) => Input::LaunchFailed { host, error },
+        };
+        self.session.handle(input, Instant::now());
+    }
+
+    fn try_launch(&mut self, spec: &HostSpec) -> Result<LinkId, String> {
+        let (socket, process) = self.launcher.launch(spec).map_err(|error| error.to_string())?;
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let token = Source::Link(id).into();
+        let connection = Connection::new(socket).and_then(|mut connection| {
+            connection.register(self.poll.registry(), token)?;
+            Ok(connection)
+        });
+        let connection =
+            connection.map_err(|error| format!("cannot watch the link to {}: {error}", process.name()))?;
+        self.links.insert(id, Link { connection, process });
+        self.unsent.insert(id);
+        Ok(id)
+    }
+
+    /// Closes every link, which ends the hosts, and waits for them together. Whoever does not end is killed on drop.
+    fn end_hosts(&mut self) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        for id in ids {
+            let process = self.take_link(id);
+            self.departing.extend(process);
+        }
+        let deadline = Instant::now() + HOST_EXIT_GRACE;
+        for process in &mut self.departing {
+            process.wait_until(deadline);
+        }
+    }
+}

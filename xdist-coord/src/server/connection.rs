@@ -1,0 +1,216 @@
+//! One link: its socket, its buffers, and how far its opening has come.
+
+use crate::session::input::{CloseCause, GarbledError};
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use std::io::{self, Read, Write};
+use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
+use xdist_proto::frame::{self, FrameDecoder, HANDSHAKE_FRAME_BYTES};
+use xdist_proto::handshake::{self, Hello, PREAMBLE_BYTES};
+use xdist_proto::message::{CoordinatorMessage, WorkerMessage};
+
+/// How much is read from one link before others get their turn.
+const READ_BYTES_PER_TURN: usize = 256 << 10;
+
+/// How much may wait to be sent. A peer that lets more pile up does not read, and is given up.
+const MAX_QUEUED_BYTES: usize = 256 << 20;
+
+/// What one read gave.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// The peer opens the exchange.
+    Hello(Box<Hello>),
+    /// A message.
+    Message(WorkerMessage),
+    /// Bytes that make no sense; nothing follows.
+    Garbled(GarbledError),
+}
+
+/// How a turn of reading ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    /// There is nothing more for now.
+    Blocked,
+    /// There may be more: readiness will not be announced again.
+    More,
+    /// Nothing will come any more.
+    Closed(CloseCause),
+}
+
+#[derive(Debug)]
+enum Stage {
+    Preamble(Vec<u8>),
+    Hello,
+    Open,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: UnixStream,
+    stage: Stage,
+    decoder: FrameDecoder,
+    queued: Vec<u8>,
+    /// Start of what is still to be sent.
+    sent: usize,
+    max_frame_bytes: u32,
+    wants_writable: bool,
+}
+
+impl Connection {
+    pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: UnixStream::from_std(socket),
+            stage: Stage::Preamble(Vec::with_capacity(PREAMBLE_BYTES)),
+            decoder: FrameDecoder::new(HANDSHAKE_FRAME_BYTES),
+            queued: handshake::preamble().to_vec(),
+            sent: 0,
+            max_frame_bytes: HANDSHAKE_FRAME_BYTES,
+            wants_writable: false,
+        })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.socket, token, Interest::READABLE)
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        // A socket that cannot be deregistered is closed right after, which has the same effect.
+        let _ = registry.deregister(&mut self.socket);
+    }
+
+    /// Reads for one turn, and hands what arrived to `take` until that says to stop.
+    pub(super) fn read(&mut self, scratch: &mut [u8], mut take: impl FnMut(Arrived)) -> ReadEnd {
+        let mut budget = READ_BYTES_PER_TURN;
+        while budget > 0 {
+            match self.socket.read(scratch) {
+                Ok(0) => return ReadEnd::Closed(self.end_of_stream()),
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    if let Err(error) = self.arrived(&scratch[..count], &mut take) {
+                        take(Arrived::Garbled(error));
+                        return ReadEnd::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadEnd::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A peer that is gone with unread bytes of ours on the way: to us it is the end of the stream.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return ReadEnd::Closed(self.end_of_stream());
+                }
+                Err(error) => return ReadEnd::Closed(CloseCause::Failed(error.to_string())),
+            }
+        }
+        ReadEnd::More
+    }
+
+    fn end_of_stream(&self) -> CloseCause {
+        let within_preamble = matches!(&self.stage, Stage::Preamble(begun) if !begun.is_empty());
+        if within_preamble || self.decoder.pending_bytes() > 0 {
+            CloseCause::Truncated
+        } else {
+            CloseCause::EndOfStream
+        }
+    }
+
+    fn arrived(&mut self, mut bytes: &[u8], take: &mut impl FnMut(Arrived)) -> Result<(), GarbledError> {
+        if let Stage::Preamble(begun) = &mut self.stage {
+            let (head, rest) = bytes.split_at(bytes.len().min(PREAMBLE_BYTES - begun.len()));
+            begun.extend_from_slice(head);
+            bytes = rest;
+            if check_preamble(begun)? {
+                self.stage = Stage::Hello;
+            }
+        }
+        self.decoder.push(bytes);
+        while let Some(payload) = self.decoder.next_frame()? {
+            match self.stage {
+                Stage::Preamble(_) => {}
+                Stage::Hello => {
+                    if let Decoded::Message(PeerOpening::Hello(hello)) = codec::decode(payload)? {
+                        self.stage = Stage::Open;
+                        take(Arrived::Hello(hello));
+                    }
+                }
+                Stage::Open => {
+                    if let Decoded::Message(message) = codec::decode(payload)? {
+                        take(Arrived::Message(message));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn answer(&mut self, message: &CoordinatorOpening) {
+        self.queue(codec::encode(message));
+        if let CoordinatorOpening::Welcome(welcome) = message {
+            self.max_frame_bytes = welcome.max_frame_bytes;
+            self.decoder.set_limit(welcome.max_frame_bytes);
+        }
+    }
+
+    pub(super) fn send(&mut self, message: &CoordinatorMessage) {
+        self.queue(codec::encode(message));
+    }
+
+    fn queue(&mut self, payload: Vec<u8>) {
+        if let Err(error) = frame::encode_frame(&payload, self.max_frame_bytes, &mut self.queued) {
+            // The session splits what can grow; only absurdly long arguments come here, and `configure` then fails.
+            tracing::error!(%error, "a message to a worker host is too long and was not sent");
+        }
+    }
+
+    /// Sends what can be sent. The error ends the link.
+    pub(super) fn flush(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        while self.sent < self.queued.len() {
+            match self.socket.write(&self.queued[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.sent == self.queued.len() {
+            self.queued.clear();
+            self.sent = 0;
+        } else if self.queued.len() - self.sent > MAX_QUEUED_BYTES {
+            return Err(io::Error::other("the peer does not read what it is sent"));
+        }
+        self.watch_writable(registry, token)
+    }
+
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
+    fn watch_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if self.has_queued() == self.wants_writable {
+            return Ok(());
+        }
+        self.wants_writable = self.has_queued();
+        let interest = match self.wants_writable {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        registry.reregister(&mut self.socket, token, interest)
+    }
+}
+
+/// Whether the preamble is complete; an error as soon as it cannot become one.
+fn check_preamble(begun: &[u8]) -> Result<bool, GarbledError> {
+    let ours = handshake::preamble();
+    let magic = &handshake::MAGIC;
+    let compared = begun.len().min(magic.len());
+    if begun[..compared] != magic[..compared] {
+        return Err(GarbledError::Preamble { begin: begun.escape_ascii().to_string() });
+    }
+    match begun.get(magic.len()) {
+        Some(theirs) if *theirs != ours[magic.len()] => {
+            Err(GarbledError::MajorVersion { theirs: *theirs, ours: ours[magic.len()] })
+        }
+        Some(_) | None => Ok(begun.len() == PREAMBLE_BYTES),
+    }
+}

@@ -1,0 +1,41 @@
+//! What a readiness event is about.
+
+use crate::workers::LinkId;
+use mio::Token;
+
+/// A source of readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A signal arrived.
+    Signals,
+    /// A key was pressed.
+    Keyboard,
+    /// A link may be read or written.
+    Link(LinkId),
+}
+
+const SIGNALS: Token = Token(0);
+const KEYBOARD: Token = Token(1);
+const FIRST_LINK: usize = 2;
+
+impl From<Source> for Token {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Signals => SIGNALS,
+            Source::Keyboard => KEYBOARD,
+            Source::Link(LinkId(link)) => Self(FIRST_LINK + link as usize),
+        }
+    }
+}
+
+impl From<Token> for Source {
+    fn from(token: Token) -> Self {
+        match token {
+            SIGNALS => Self::Signals,
+            KEYBOARD => Self::Keyboard,
+            Token(number) => {
+                Self::Link(LinkId(u32::try_from(number - FIRST_LINK).expect("tokens are made from a LinkId")))
+            }
+        }
+    }
+}
