@@ -214,3 +214,82 @@ fn check_preamble(begun: &[u8]) -> Result<bool, GarbledError> {
         Some(_) | None => Ok(begun.len() == PREAMBLE_BYTES),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+    use xdist_proto::frame::FrameError;
+    use xdist_proto::message::Pong;
+
+    /// What a connection makes of these bytes followed by the end of the stream.
+    fn read_all(pieces: &[&[u8]]) -> (Vec<Arrived>, ReadEnd) {
+        let (ours, mut theirs) = StdUnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours).unwrap();
+        let mut arrived = Vec::new();
+        let mut scratch = [0; 1024];
+        for piece in pieces {
+            theirs.write_all(piece).unwrap();
+            assert_ne!(connection.read(&mut scratch, |item| arrived.push(item)), ReadEnd::More);
+        }
+        drop(theirs);
+        let end = connection.read(&mut scratch, |item| arrived.push(item));
+        (arrived, end)
+    }
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame::encode_frame(payload, HANDSHAKE_FRAME_BYTES, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn garbled(arrived: &[Arrived]) -> &GarbledError {
+        match arrived {
+            [Arrived::Garbled(error)] => error,
+            other => panic!("expected one error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_peer_that_speaks_another_protocol_is_known_by_its_first_byte() {
+        let (arrived, _) = read_all(&[b"HTTP/1.1 200 OK\r\n"]);
+        assert!(matches!(garbled(&arrived), GarbledError::Preamble { begin } if begin.starts_with("HTTP/1.1")));
+    }
+
+    #[test]
+    fn another_major_version_is_named() {
+        let mut preamble = handshake::preamble();
+        preamble[6] = 9;
+        let (arrived, _) = read_all(&[&preamble]);
+        assert_eq!(garbled(&arrived), &GarbledError::MajorVersion { theirs: 9, ours: 1 });
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_by_its_length() {
+        let (arrived, _) = read_all(&[&handshake::preamble(), &u32::MAX.to_be_bytes()]);
+        let expected = FrameError::TooLong { length: u32::MAX, limit: HANDSHAKE_FRAME_BYTES };
+        assert_eq!(garbled(&arrived), &GarbledError::Frame(expected));
+    }
+
+    #[test]
+    fn a_frame_that_is_no_message_is_garbled() {
+        let (arrived, _) = read_all(&[&handshake::preamble(), &framed(&[0xc1])]);
+        assert!(matches!(garbled(&arrived), GarbledError::Decode(_)));
+    }
+
+    #[test]
+    fn only_hello_opens_a_link() {
+        let pong = codec::encode(&WorkerMessage::Pong(Pong { nonce: 1 }));
+        let (arrived, _) = read_all(&[&handshake::preamble(), &framed(&pong)]);
+        assert!(matches!(garbled(&arrived), GarbledError::Decode(_)));
+    }
+
+    #[test]
+    fn a_stream_cut_off_within_preamble_or_frame_is_truncated() {
+        assert_eq!(read_all(&[]).1, ReadEnd::Closed(CloseCause::EndOfStream));
+        assert_eq!(read_all(&[&handshake::preamble()]).1, ReadEnd::Closed(CloseCause::EndOfStream));
+        assert_eq!(read_all(&[&handshake::preamble()[..5]]).1, ReadEnd::Closed(CloseCause::Truncated));
+        let cut = [&handshake::preamble()[..], &[0, 0, 0, 9, 1, 2]].concat();
+        assert_eq!(read_all(&[&cut]).1, ReadEnd::Closed(CloseCause::Truncated));
+    }
+}

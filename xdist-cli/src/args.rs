@@ -1,0 +1,68 @@
+//! The command line's shape. What `run` takes is pytest's business but for a few options ([`crate::invocation`]).
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Runs a pytest suite on many workers.
+#[derive(Debug, Parser)]
+#[command(name = "xdist", version, about, long_about = None, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a suite: takes every argument that pytest takes
+    #[command(after_help = RUN_HELP, override_usage = "xdist run [OPTIONS] [PYTEST ARGUMENTS]")]
+    Run(RunArgs),
+    /// Be a worker host for a coordinator that started this process
+    Worker(WorkerArgs),
+}
+
+/// What `run` was given, before it is told apart.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Options of xdist and of pytest, files and node ids, in any order
+    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// What `worker` was given.
+#[derive(Args, Debug)]
+pub(crate) struct WorkerArgs {
+    /// The descriptor of the link to the coordinator
+    #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE)]
+    pub(crate) link_fd: i32,
+}
+
+/// The options that mean something to us. Those of pytest-xdist are parsed in Python, since they may also stand in
+/// configuration files; they are explained here because this is where people look.
+const RUN_HELP: &str = "\
+Workers:
+  -n, --numprocesses N   Number of workers: a number, auto (the default), logical, or 0 for plain pytest
+      --maxprocesses N   Most workers that -n may mean
+      --tx [K*]SPEC      K workers as SPEC says, such as popen//python=python3.12//chdir=DIR//env:NAME=VALUE,
+                         or exec=COMMAND for a program that speaks the worker protocol; may be repeated
+      --python COMMAND   The interpreter (default: of the active virtual environment, else python3)
+      --max-worker-restart N
+                         How many crashed workers are replaced (default: 4 for each of -n; 0 for none)
+      --testrunuid ID    Name of the run, the same in all workers
+      --ramp DURATION    Spread the workers' first tests over this time: 10, 10s, 5m, 1h
+
+Distribution:
+      --dist MODE        worksteal (the default), load, loadscope, loadfile, loadgroup, each, or no for plain pytest
+  -d                     The same as --dist=load
+      --maxschedchunk N  With load: most tests handed out at once
+      --loadscope-reorder, --no-loadscope-reorder
+                         With loadscope, loadfile and loadgroup: biggest scope first (the default), or as collected
+
+Reports:
+      --report-log FILE  Write every event as a line of JSON
+      --junitxml FILE    Write JUnit XML, as pytest does
+
+Everything else is pytest's: paths, node ids, -k, -m, -x, -v, --lf, -p, a plugin's own options, addopts and
+PYTEST_ADDOPTS. On a terminal, the key t shows what is running.
+Exit codes: 0 all passed, 1 failures, 2 stopped (-x, Ctrl-C), 3 internal error, 4 usage error, 5 no tests.";

@@ -1,0 +1,189 @@
+//! Tells our own options from pytest's arguments.
+//!
+//! Options of pytest-xdist are only looked at here and stay among the arguments: they may also come from configuration
+//! files, so Python parses them all. What is seen here early lets the workers start at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What `xdist run` was asked to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    /// `--python`, as typed.
+    pub(crate) python: Option<String>,
+    /// `--report-log`.
+    pub(crate) report_log: Option<PathBuf>,
+    /// `-n` with a number; the last one counts.
+    pub(crate) workers: Option<u32>,
+    /// The argument that makes this an invocation of plain pytest.
+    pub(crate) plain: Option<String>,
+    /// What pytest gets.
+    pub(crate) pytest_args: Vec<String>,
+}
+
+/// Arguments that make no sense even before pytest sees them.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvocationError {
+    /// An option of ours stands at the end.
+    #[error("{option} needs a value")]
+    MissingValue {
+        /// The option.
+        option: String,
+    },
+    /// Arguments travel as text.
+    #[error("argument {argument:?} is not valid Unicode")]
+    NotUnicode {
+        /// The argument.
+        argument: OsString,
+    },
+}
+
+/// Arguments with which pytest lists or explains instead of running tests. Given in configuration files they are found
+/// in Python, a little later.
+const PLAIN: [&str; 11] = [
+    "--collect-only",
+    "--collectonly",
+    "--co",
+    "--fixtures",
+    "--funcargs",
+    "--fixtures-per-test",
+    "--markers",
+    "--setup-plan",
+    "--cache-show",
+    "--version",
+    "-V",
+];
+
+impl Invocation {
+    /// Tells the arguments apart.
+    ///
+    /// # Errors
+    /// [`InvocationError`] names the argument that makes no sense.
+    pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Self, InvocationError> {
+        let mut invocation = Self::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let argument =
+                argument.into_string().map_err(|argument| InvocationError::NotUnicode { argument })?;
+            if argument == "--" {
+                invocation.pytest_args.push(argument);
+                for rest in arguments.by_ref() {
+                    let rest = rest.into_string().map_err(|argument| InvocationError::NotUnicode { argument })?;
+                    invocation.pytest_args.push(rest);
+                }
+                break;
+            }
+            invocation.take(argument, &mut arguments)?;
+        }
+        Ok(invocation)
+    }
+
+    fn take(
+        &mut self,
+        argument: String,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), InvocationError> {
+        let (option, attached) = match argument.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => (option, Some(value.to_owned())),
+            Some(_) | None => (argument.as_str(), None),
+        };
+        match option {
+            "--python" => self.python = Some(value_of(option, attached, rest)?),
+            "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
+            "-n" | "--numprocesses" => {
+                let option = option.to_owned();
+                let separate = attached.is_none();
+                // Without a value it is left to argparse, whose words people know.
+                let Ok(value) = value_of(&option, attached, rest) else {
+                    self.pytest_args.push(argument);
+                    return Ok(());
+                };
+                self.note_workers(&value);
+                self.pytest_args.push(argument);
+                if separate {
+                    self.pytest_args.push(value);
+                }
+            }
+            _ => {
+                if let Some(number) = argument.strip_prefix("-n") {
+                    self.note_workers(number.strip_prefix('=').unwrap_or(number));
+                } else if PLAIN.contains(&argument.as_str()) {
+                    self.plain = Some(argument.clone());
+                }
+                self.pytest_args.push(argument);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_workers(&mut self, value: &str) {
+        self.workers = value.parse().ok();
+    }
+}
+
+fn value_of(
+    option: &str,
+    attached: Option<String>,
+    rest: &mut impl Iterator<Item = OsString>,
+) -> Result<String, InvocationError> {
+    if let Some(value) = attached {
+        return Ok(value);
+    }
+    let value = rest.next().ok_or_else(|| InvocationError::MissingValue { option: option.to_owned() })?;
+    value.into_string().map_err(|argument| InvocationError::NotUnicode { argument })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Invocation {
+        Invocation::parse(arguments.iter().map(OsString::from).collect()).unwrap()
+    }
+
+    #[test]
+    fn our_options_are_taken_out_wherever_they_stand() {
+        let invocation = parse(&["-x", "--python", "py", "tests", "--report-log=log", "-k", "a or b"]);
+        assert_eq!(invocation.python.as_deref(), Some("py"));
+        assert_eq!(invocation.report_log, Some("log".into()));
+        assert_eq!(invocation.pytest_args, ["-x", "tests", "-k", "a or b"]);
+    }
+
+    #[test]
+    fn the_number_of_workers_is_seen_and_stays_for_pytest() {
+        for arguments in [vec!["-n", "4"], vec!["-n4"], vec!["--numprocesses=4"], vec!["-n", "2", "-n4"]] {
+            let invocation = parse(&arguments);
+            assert_eq!(invocation.workers, Some(4), "{arguments:?}");
+            assert_eq!(invocation.pytest_args, arguments);
+        }
+    }
+
+    #[test]
+    fn other_words_for_the_number_of_workers_are_left_to_pytest() {
+        for arguments in [vec!["-n", "auto"], vec!["-nauto"], vec!["-n", "-1"], vec!["-n"], vec!["-n4", "-nauto"]] {
+            assert_eq!(parse(&arguments).workers, None, "{arguments:?}");
+            assert_eq!(parse(&arguments).pytest_args, arguments);
+        }
+    }
+
+    #[test]
+    fn listing_is_for_plain_pytest() {
+        assert_eq!(parse(&["tests", "--co", "-q"]).plain.as_deref(), Some("--co"));
+    }
+
+    #[test]
+    fn everything_behind_two_dashes_is_pytests() {
+        let invocation = parse(&["--", "--python", "-n4"]);
+        assert_eq!(invocation.pytest_args, ["--", "--python", "-n4"]);
+        assert_eq!((invocation.workers, invocation.python), (None, None));
+    }
+
+    #[test]
+    fn an_option_of_ours_without_a_value_is_an_error() {
+        let arguments = vec![OsString::from("--python")];
+        assert_eq!(
+            Invocation::parse(arguments),
+            Err(InvocationError::MissingValue { option: "--python".to_owned() })
+        );
+    }
+}
