@@ -1,5 +1,6 @@
 //! Messages to and from the payload of a frame.
 
+use crate::frame::{self, FrameError, PREFIX_BYTES};
 use crate::handshake::{Hello, Refused, Welcome};
 use crate::message::{CoordinatorMessage, WorkerMessage};
 use crate::structure::{self, StructureError};
@@ -32,6 +33,18 @@ pub enum DecodeError {
     },
 }
 
+/// A message that no receiver would take. Only odd [`crate::Value`]s and unbounded lists and texts can cause it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// It is longer than a frame may be.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// It is nested too deeply or has too many values.
+    #[error(transparent)]
+    Structure(#[from] StructureError),
+}
+
 /// A payload that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded<M> {
@@ -49,6 +62,7 @@ pub trait Message: Serialize + DeserializeOwned {
 
 /// The messages of the opening exchange that a host or frontend sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum PeerOpening {
     /// Opens the link.
     #[serde(rename = "hello")]
@@ -57,6 +71,7 @@ pub enum PeerOpening {
 
 /// The messages of the opening exchange that the coordinator sends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum CoordinatorOpening {
     /// Accepts the link.
     #[serde(rename = "welcome")]
@@ -111,11 +126,58 @@ impl Message for WorkerMessage {
     ];
 }
 
-/// Encodes a message as the payload of a frame.
+/// Encodes a message as the payload of a frame, within no limits; [`encode_into`] is for what goes on a link.
+///
+/// # Panics
+/// When a [`crate::Value`] in it is nested more than 1000 levels deep, which none is that was decoded.
 #[must_use]
 pub fn encode<M: Message>(message: &M) -> Vec<u8> {
     // Writing to memory cannot fail, and every type here has a length that is known beforehand.
     rmp_serde::to_vec_named(message).expect("messages always serialize")
+}
+
+/// Appends a message to `out` as a frame, prefix included. What it writes is within every limit that a receiver checks.
+///
+/// ```
+/// use xdist_proto::codec::{Decoded, decode, encode_into};
+/// use xdist_proto::{CoordinatorMessage, FrameDecoder, message::Ping};
+///
+/// let ping = CoordinatorMessage::Ping(Ping { nonce: 7 });
+/// let mut out = Vec::new();
+/// encode_into(&ping, 1024, &mut out)?;
+///
+/// let mut frames = FrameDecoder::new(1024);
+/// frames.push(&out);
+/// assert_eq!(decode(frames.next_frame()?.unwrap())?, Decoded::Message(ping));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`EncodeError`] when the message exceeds `limit` bytes or the structural limits; `out` is then unchanged.
+pub fn encode_into<M: Message>(message: &M, limit: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX_BYTES]);
+    let result = encode_payload(message, limit, start + PREFIX_BYTES, out);
+    match result {
+        Ok(length) => out[start..start + PREFIX_BYTES].copy_from_slice(&length.to_be_bytes()),
+        Err(_) => out.truncate(start),
+    }
+    result.map(|_| ())
+}
+
+/// Appends the payload at `start`, the end of `out`, and answers its length.
+fn encode_payload<M: Message>(
+    message: &M,
+    limit: u32,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Result<u32, EncodeError> {
+    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+    // Writing to memory cannot fail and all lengths are known beforehand, so only depth is left.
+    message.serialize(&mut serializer).map_err(|_| StructureError::TooDeep)?;
+    let length = frame::check_length(u32::try_from(out.len() - start).unwrap_or(u32::MAX), limit)?;
+    structure::check(&out[start..])?;
+    Ok(length)
 }
 
 /// Decodes the payload of a frame.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 /// A command: coordinator to host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum CoordinatorMessage {
     /// Start the worker's test process.
     #[serde(rename = "configure")]
@@ -50,6 +51,7 @@ pub enum CoordinatorMessage {
 
 /// An event: host to coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum WorkerMessage {
     /// The test process is configured.
     #[serde(rename = "ready")]
@@ -103,6 +105,7 @@ pub enum WorkerMessage {
 
 /// Starts the worker's test process. Answered by `ready`, `usage_error`, `internal_error` or `down`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Configure {
     /// The worker, new to the host.
     #[serde(rename = "worker")]
@@ -130,6 +133,7 @@ pub struct Configure {
     pub env: BTreeMap<String, String>,
     /// Further entries of `config.workerinput`.
     #[serde(rename = "input", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::map))]
     pub input: BTreeMap<String, Value>,
     /// What the coordinator wants to be told.
     #[serde(rename = "wants", default)]
@@ -269,6 +273,7 @@ pub struct Ping {
 
 /// The test process is configured and has read its options.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Ready {
     /// The worker.
     #[serde(rename = "worker")]
@@ -351,6 +356,7 @@ pub struct RunOptions {
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct DisplayOptions {
     /// `-v` minus `-q`.
     #[serde(rename = "verbosity")]
@@ -510,6 +516,7 @@ pub struct ItemStarted {
 
 /// An item is finished. Sent once per item and lease.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ItemFinished {
     /// The worker.
     #[serde(rename = "worker")]
@@ -645,6 +652,7 @@ pub struct UsageError {
 
 /// The session has ended in good order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct WorkerOutput {
     /// The worker.
     #[serde(rename = "worker")]
@@ -654,6 +662,7 @@ pub struct WorkerOutput {
     pub exit_status: i32,
     /// `config.workeroutput`.
     #[serde(rename = "values", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::map))]
     pub values: BTreeMap<String, Value>,
 }
 

@@ -147,6 +147,7 @@ pub struct Location {
 
 /// One report of one phase of one item: pytest's `TestReport`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct PhaseReport {
     /// The phase.
     #[serde(rename = "phase")]
@@ -178,6 +179,7 @@ pub struct PhaseReport {
     pub sections: Vec<Section>,
     /// `record_property` values added since the item's previous report.
     #[serde(rename = "properties", default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::properties))]
     pub properties: Vec<(String, Value)>,
     /// How to show it, where not as pytest does by default.
     #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]
@@ -237,7 +239,8 @@ pub struct WarningRecord {
 
 /// The result of one item. Small when all three phases passed and there is nothing else to tell: `phases` is then
 /// empty.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ItemReport {
     /// The class over all phases: fail if one failed, else skip if one was skipped, else pass.
     #[serde(rename = "class", default, skip_serializing_if = "OutcomeClass::is_pass")]
@@ -247,7 +250,7 @@ pub struct ItemReport {
     pub start_us: u64,
     /// How long setup, call and teardown took, in microseconds; 0 for a phase that did not run.
     #[serde(rename = "us", default)]
-    pub durations_us: [u32; 3],
+    pub durations_us: [u64; 3],
     /// The reports in the order they were made, if there is more to tell than `us` does. Usually up to three; more with
     /// reruns and subtests.
     #[serde(rename = "phases", default, skip_serializing_if = "Vec::is_empty")]

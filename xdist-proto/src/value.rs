@@ -23,3 +23,56 @@ pub mod extension {
     /// What could not be sent: a MessagePack array of its type's name and its `repr`.
     pub const UNSENDABLE: i8 = 7;
 }
+
+/// Bounded `Arbitrary` values: `rmpv` has none of its own.
+#[cfg(feature = "arbitrary")]
+pub(crate) mod any {
+    use super::Value;
+    use arbitrary::{Arbitrary, Result, Unstructured};
+    use std::collections::BTreeMap;
+
+    /// Deep enough to meet every container within every other.
+    const LEVELS: u32 = 4;
+
+    /// Entries of a map with text for keys.
+    pub(crate) fn map(source: &mut Unstructured<'_>) -> Result<BTreeMap<String, Value>> {
+        source
+            .arbitrary_iter::<String>()?
+            .take(8)
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .map(|name| Ok((name, value(source, LEVELS)?)))
+            .collect()
+    }
+
+    /// Named values in order, names possibly repeated.
+    pub(crate) fn properties(source: &mut Unstructured<'_>) -> Result<Vec<(String, Value)>> {
+        (0..source.int_in_range(0..=4)?)
+            .map(|_| Ok((String::arbitrary(source)?, value(source, LEVELS)?)))
+            .collect()
+    }
+
+    fn value(source: &mut Unstructured<'_>, levels: u32) -> Result<Value> {
+        // The last two hold others, so they are left out at the lowest level.
+        let choice = source.int_in_range(0..=if levels == 0 { 8 } else { 10 })?;
+        Ok(match choice {
+            0 => Value::Nil,
+            1 => Value::from(bool::arbitrary(source)?),
+            2 => Value::from(u64::arbitrary(source)?),
+            3 => Value::from(i64::arbitrary(source)?),
+            4 => Value::F32(f32::arbitrary(source)?),
+            5 => Value::F64(f64::arbitrary(source)?),
+            6 => Value::from(String::arbitrary(source)?),
+            7 => Value::Binary(Vec::arbitrary(source)?),
+            8 => Value::Ext(i8::arbitrary(source)?, Vec::arbitrary(source)?),
+            9 => Value::Array(values(source, levels - 1)?),
+            _ => {
+                Value::Map(values(source, levels - 1)?.into_iter().zip(values(source, levels - 1)?).collect())
+            }
+        })
+    }
+
+    fn values(source: &mut Unstructured<'_>, levels: u32) -> Result<Vec<Value>> {
+        (0..source.int_in_range(0..=4)?).map(|_| value(source, levels)).collect()
+    }
+}

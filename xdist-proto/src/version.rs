@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A minor version only adds optional fields and kinds; a new major version may change anything but the opening
 /// exchange, which is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(u16, u16)", into = "(u16, u16)")]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ProtocolVersion {
     /// Raised when an older peer could misunderstand.
@@ -20,6 +21,18 @@ impl ProtocolVersion {
     pub const V1_0: Self = Self { major: 1, minor: 0 };
     /// The newest version this crate speaks.
     pub const CURRENT: Self = Self::V1_0;
+}
+
+impl From<(u16, u16)> for ProtocolVersion {
+    fn from((major, minor): (u16, u16)) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl From<ProtocolVersion> for (u16, u16) {
+    fn from(version: ProtocolVersion) -> Self {
+        (version.major, version.minor)
+    }
 }
 
 impl std::fmt::Display for ProtocolVersion {
@@ -44,6 +57,12 @@ impl VersionRange {
     /// Everything this crate speaks.
     pub const SUPPORTED: Self = Self { min: ProtocolVersion::V1_0, max: ProtocolVersion::CURRENT };
 
+    /// Whether the range holds `version`.
+    #[must_use]
+    pub fn contains(self, version: ProtocolVersion) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+
     /// The highest version that both ranges hold, or `None` when they do not meet.
     #[must_use]
     pub fn highest_common(self, other: Self) -> Option<ProtocolVersion> {
@@ -54,6 +73,10 @@ impl VersionRange {
 
 impl std::fmt::Display for VersionRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.min == self.max { write!(f, "{}", self.max) } else { write!(f, "{} to {}", self.min, self.max) }
+        if self.min == self.max {
+            write!(f, "{}", self.max)
+        } else {
+            write!(f, "{} to {}", self.min, self.max)
+        }
     }
 }
