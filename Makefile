@@ -1,0 +1,71 @@
+# Every target does its own set-up; all that must be there is Rust, a C linker, Python 3.11 or later with venv, and git.
+
+PYTHON ?= python3
+CARGO ?= cargo
+RELEASE := target/release/xdist
+DEBUG := target/debug/xdist
+VENV := .venv/bin/python
+
+.PHONY: help demo test test-rust test-python compare bench lint fuzz-smoke picture release debug clean
+
+help:
+	@echo "make demo                    run the example suite in demo/ on all cores"
+	@echo "make test                    all tests: Rust, the Python half, and end to end"
+	@echo "make compare SUITE=networkx  show that a real suite gives plain pytest's outcomes (MODES=, N=, SUBSET=1)"
+	@echo "make bench                   measure beside plain pytest and pytest-xdist (SUITES=, ROUNDS=)"
+	@echo "make lint                    formatting, clippy, licences, documentation"
+	@echo "make fuzz-smoke              every fuzz target for 15 seconds"
+	@echo "make clean                   remove everything that was made"
+
+# The demo is a suite with faults, so the expected exit code is pytest's 1.
+demo: release $(VENV)
+	@cd demo && ../$(RELEASE) run --python ../$(VENV) -n auto; code=$$?; echo; \
+	if [ $$code -eq 1 ]; then \
+		echo "As it should be: demo/ has failing tests and one crash on purpose, and every other test was run (demo/README.md)."; \
+	else \
+		echo "Not as it should be: the exit code is $$code, and 1 was expected."; exit 1; \
+	fi
+
+test: test-rust test-python
+
+test-rust:
+	$(CARGO) test --workspace --locked
+
+test-python: debug $(VENV)
+	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
+	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -p no:cacheprovider tests
+
+SUITE ?= networkx
+compare: release
+	$(PYTHON) tools/compare.py $(SUITE) $(if $(MODES),--modes $(MODES)) $(if $(N),--workers $(N)) $(if $(SUBSET),--subset)
+
+bench: release
+	$(PYTHON) tools/bench.py $(if $(SUITES),--suites $(SUITES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --all-features check licenses bans sources; \
+	else echo "not run: cargo deny check licenses bans sources (cargo-deny is not installed)"; fi
+
+fuzz-smoke:
+	tools/fuzz-smoke 15
+
+# The picture in README.md: the last lines of `make demo`, as a terminal shows them.
+picture: release $(VENV)
+	cd demo && ../$(VENV) ../tools/picture.py ../docs/images/run.svg -- ../$(RELEASE) run --python ../$(VENV) -n 2 --color=yes
+
+release:
+	@$(CARGO) build --release --locked --quiet --package xdist-cli
+
+debug:
+	@$(CARGO) build --locked --quiet --package xdist-cli
+
+$(VENV): tools/requirements.txt
+	@$(PYTHON) -m venv .venv
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --requirement tools/requirements.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .cache target fuzz/target
