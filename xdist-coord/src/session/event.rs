@@ -51,7 +51,8 @@ pub enum RunEvent {
         /// The report.
         report: CollectReport,
     },
-    /// The items are known. In mode `each` it comes for every worker, otherwise once.
+    /// The items are known. In mode `each` it comes for every worker, otherwise once. A worker that replaces another
+    /// (`WorkerStarting`) repeats what that one collected: its items are not counted again.
     Collected {
         /// The worker whose items these are; `None` when all agreed.
         worker: Option<WorkerId>,
@@ -142,6 +143,8 @@ pub enum RunEvent {
     Stopping(StopReason),
     /// These items will never run. Comes before `Finished`.
     NotRun {
+        /// The worker whose items these are, in mode `each`.
+        worker: Option<WorkerId>,
         /// Which.
         items: Vec<ItemIndex>,
         /// Why.
