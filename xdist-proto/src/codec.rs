@@ -28,7 +28,7 @@ pub enum DecodeError {
     Malformed {
         /// The kind.
         kind: String,
-        /// What does not fit.
+        /// What does not fit, shortened to a readable length.
         detail: String,
     },
 }
@@ -190,12 +190,13 @@ pub fn decode<M: Message>(payload: &[u8]) -> Result<Decoded<M>, DecodeError> {
     if !M::KINDS.contains(&kind) {
         return match kind.starts_with('~') {
             true => Ok(Decoded::Skipped),
-            false => Err(DecodeError::UnknownKind { kind: kind.chars().take(40).collect() }),
+            false => Err(DecodeError::UnknownKind { kind: shortened(kind, 40) }),
         };
     }
-    rmp_serde::from_slice(payload)
-        .map(Decoded::Message)
-        .map_err(|error| DecodeError::Malformed { kind: kind.to_owned(), detail: error.to_string() })
+    rmp_serde::from_slice(payload).map(Decoded::Message).map_err(|error| DecodeError::Malformed {
+        kind: kind.to_owned(),
+        detail: shortened(&error.to_string(), 200),
+    })
 }
 
 /// The kind of a payload that [`structure::check`] passed.
@@ -206,4 +207,9 @@ fn kind_of(payload: &[u8]) -> Result<&str, DecodeError> {
         Ok(_) | Err(_) => return Err(DecodeError::NotAMessage),
     }
     rmp::decode::read_str_from_slice(rest).map(|(kind, _)| kind).map_err(|_| DecodeError::NotAMessage)
+}
+
+/// The first `count` characters, those that would confuse a terminal replaced: a peer chose the text.
+fn shortened(text: &str, count: usize) -> String {
+    text.chars().take(count).map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }

@@ -25,7 +25,10 @@ pub mod codec;
 
 pub mod structure;
 
-pub use codec::{DecodeError, Decoded};
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
+pub use codec::{DecodeError, Decoded, EncodeError};
 pub use frame::{FrameDecoder, FrameError};
 pub use ids::{CollectionDigest, ItemIndex, LeaseId, RunId, WorkerId};
 pub use item::{Collection, Item};

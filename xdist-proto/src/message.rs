@@ -354,6 +354,7 @@ pub struct RunOptions {
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
+#[expect(clippy::struct_excessive_bools, reason = "they mirror pytest's independent flags one to one")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]

@@ -1,0 +1,462 @@
+//! One message of every kind with every field, and a few with as little as possible.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
+use xdist_proto::frame::{MAX_FRAME_BYTES, PREFIX_BYTES};
+use xdist_proto::handshake::{Hello, HostFacts, Implementation, RefusalReason, Refused, Role, Welcome};
+use xdist_proto::message::*;
+use xdist_proto::report::{
+    CollectReport, CrashLine, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section,
+    SkipReason, Status, WarningRecord,
+};
+use xdist_proto::value::{Value, extension};
+use xdist_proto::version::{ProtocolVersion, VersionRange};
+use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, RunId, WorkerId};
+
+/// A message of any of the four families.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Any {
+    PeerOpening(PeerOpening),
+    CoordinatorOpening(CoordinatorOpening),
+    Coordinator(CoordinatorMessage),
+    Worker(WorkerMessage),
+}
+
+/// Which family a vector belongs to, and so who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    PeerOpening,
+    CoordinatorOpening,
+    Coordinator,
+    Worker,
+}
+
+impl Any {
+    /// The message as a frame with its prefix.
+    pub fn frame(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let result = match self {
+            Self::PeerOpening(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+            Self::CoordinatorOpening(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+            Self::Coordinator(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+            Self::Worker(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+        };
+        result.unwrap();
+        out
+    }
+
+    /// The message as the payload of a frame.
+    pub fn payload(&self) -> Vec<u8> {
+        self.frame().split_off(PREFIX_BYTES)
+    }
+
+    pub fn family(&self) -> Family {
+        match self {
+            Self::PeerOpening(_) => Family::PeerOpening,
+            Self::CoordinatorOpening(_) => Family::CoordinatorOpening,
+            Self::Coordinator(_) => Family::Coordinator,
+            Self::Worker(_) => Family::Worker,
+        }
+    }
+}
+
+impl Family {
+    /// Decodes a payload as a message of this family; `None` is a message that was skipped.
+    pub fn decode(self, payload: &[u8]) -> Result<Option<Any>, DecodeError> {
+        fn message<M>(decoded: Decoded<M>, wrap: fn(M) -> Any) -> Option<Any> {
+            match decoded {
+                Decoded::Message(message) => Some(wrap(message)),
+                Decoded::Skipped => None,
+            }
+        }
+        match self {
+            Self::PeerOpening => codec::decode(payload).map(|decoded| message(decoded, Any::PeerOpening)),
+            Self::CoordinatorOpening => {
+                codec::decode(payload).map(|decoded| message(decoded, Any::CoordinatorOpening))
+            }
+            Self::Coordinator => codec::decode(payload).map(|decoded| message(decoded, Any::Coordinator)),
+            Self::Worker => codec::decode(payload).map(|decoded| message(decoded, Any::Worker)),
+        }
+    }
+}
+
+/// The vectors of version 1.0, by name. A name is the kind, and what is special about it.
+pub fn v1_0() -> Vec<(&'static str, Any)> {
+    let mut vectors = openings();
+    vectors.extend(commands().into_iter().map(|(name, message)| (name, Any::Coordinator(message))));
+    vectors.extend(events().into_iter().map(|(name, message)| (name, Any::Worker(message))));
+    vectors
+}
+
+const WORKER: WorkerId = WorkerId(3);
+const LEASE: LeaseId = LeaseId(41);
+
+fn openings() -> Vec<(&'static str, Any)> {
+    let hello = Hello {
+        implementation: Implementation { name: "acme".into(), version: "2.1".into() },
+        versions: VersionRange::SUPPORTED,
+        role: Role::Worker,
+        host: HostFacts { hostname: "box".into(), pid: 4711, os: "linux".into(), arch: "x86_64".into() },
+        slots: 2,
+        features: features(),
+        generation: 1,
+        proof: b"secret".to_vec(),
+    };
+    let hello_minimal = Hello {
+        host: HostFacts::default(),
+        slots: 1,
+        features: BTreeMap::new(),
+        generation: 0,
+        proof: Vec::new(),
+        ..hello.clone()
+    };
+    let welcome = Welcome {
+        version: ProtocolVersion::V1_0,
+        features: features(),
+        run: RunId("0123456789abcdef0123456789abcdef".into()),
+        workers: vec![WorkerId(0), WORKER],
+        heartbeat_ms: 5000,
+        max_frame_bytes: MAX_FRAME_BYTES,
+    };
+    let refused = Refused {
+        reason: RefusalReason::Version,
+        text: "acme 2.1 speaks protocol version 2.0, and this side, xdist 1.0.0, speaks 1.0: upgrade xdist"
+            .into(),
+        versions: VersionRange::SUPPORTED,
+    };
+    vec![
+        ("hello", Any::PeerOpening(PeerOpening::Hello(Box::new(hello)))),
+        ("hello-minimal", Any::PeerOpening(PeerOpening::Hello(Box::new(hello_minimal)))),
+        ("welcome", Any::CoordinatorOpening(CoordinatorOpening::Welcome(welcome))),
+        ("refused", Any::CoordinatorOpening(CoordinatorOpening::Refused(refused))),
+    ]
+}
+
+fn features() -> BTreeMap<String, u64> {
+    BTreeMap::from([("example".into(), 65536)])
+}
+
+/// One value of every type.
+fn values() -> BTreeMap<String, Value> {
+    let ext = |code, text: &[u8]| Value::Ext(code, text.to_vec());
+    BTreeMap::from([
+        ("array".into(), Value::Array(vec![Value::from(1), Value::from("x")])),
+        ("big_integer".into(), ext(extension::BIG_INTEGER, b"-340282366920938463463374607431768211456")),
+        ("bytes".into(), Value::Binary(vec![0, 255])),
+        ("complex".into(), ext(extension::COMPLEX, b"\x92\xcb\x3f\xf8\0\0\0\0\0\0\xcb\0\0\0\0\0\0\0\0")),
+        ("false".into(), Value::from(false)),
+        ("float".into(), Value::from(1.5)),
+        ("frozen_set".into(), ext(extension::FROZEN_SET, b"\x91\x01")),
+        ("map".into(), Value::Map(vec![(Value::from(1), Value::from("one"))])),
+        ("negative".into(), Value::from(-1)),
+        ("nil".into(), Value::Nil),
+        ("set".into(), ext(extension::SET, b"\x90")),
+        ("surrogate_text".into(), ext(extension::SURROGATE_TEXT, b"\xed\xb3\xbf")),
+        ("text".into(), Value::from("gr\u{fc}n")),
+        ("tuple".into(), ext(extension::TUPLE, b"\x92\x01\xa1x")),
+        ("unsendable".into(), ext(extension::UNSENDABLE, b"\x92\xa7Decimal\xacDecimal('1')")),
+        ("unsigned".into(), Value::from(u64::MAX)),
+    ])
+}
+
+fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
+    let configure = Configure {
+        worker: WORKER,
+        name: "gw3".into(),
+        worker_count: 4,
+        run: "0123456789abcdef0123456789abcdef".into(),
+        args: vec!["-q".into(), "tests".into()],
+        python: vec!["/usr/bin/python3".into(), "-B".into()],
+        chdir: Some("/work".into()),
+        env: BTreeMap::from([("COLOR".into(), "blue".into())]),
+        input: values(),
+        wants: Wants { started_after_ms: 2000, passed_output: true, width: 80, terminal: true },
+        ramp_delay_ms: 250,
+    };
+    vec![
+        ("configure", CoordinatorMessage::Configure(configure)),
+        (
+            "configure-minimal",
+            CoordinatorMessage::Configure(Configure {
+                name: "gw0".into(),
+                run: "r".into(),
+                ..Configure::default()
+            }),
+        ),
+        ("collect", CoordinatorMessage::Collect(Collect { worker: WORKER })),
+        ("send_collection", CoordinatorMessage::SendCollection(SendCollection { worker: WORKER })),
+        (
+            "run",
+            CoordinatorMessage::Run(Run { worker: WORKER, lease: LEASE, items: indexes(&[0, 200, 70_000]) }),
+        ),
+        (
+            "steal",
+            CoordinatorMessage::Steal(Steal { worker: WORKER, request: 9, items: indexes(&[200, 70_000]) }),
+        ),
+        ("cancel", CoordinatorMessage::Cancel(Cancel { worker: WORKER, request: 10 })),
+        ("park", CoordinatorMessage::Park(Park { worker: WORKER })),
+        ("drain", CoordinatorMessage::Drain(Drain { worker: WORKER })),
+        ("interrupt", CoordinatorMessage::Interrupt(Interrupt { worker: WORKER })),
+        ("shutdown", CoordinatorMessage::Shutdown(Shutdown { worker: WORKER, grace_ms: 500 })),
+        ("ping", CoordinatorMessage::Ping(Ping { nonce: 1 << 40 })),
+    ]
+}
+
+fn events() -> Vec<(&'static str, WorkerMessage)> {
+    let mut events = session_events();
+    events.extend(item_events());
+    events.extend(end_events());
+    events
+}
+
+fn session_events() -> Vec<(&'static str, WorkerMessage)> {
+    let items = vec![
+        Item {
+            node_id: "tests/a.py::test[x]".into(),
+            file: Some("tests/a.py".into()),
+            line: Some(11),
+            groups: vec!["db".into(), "net".into()],
+        },
+        Item::new("tests/a.py::gr\u{fc}n"),
+    ];
+    let digest = Collection { items: items.clone() }.digest();
+    let report = CollectReport {
+        node_id: "tests/b.py".into(),
+        class: OutcomeClass::Fail,
+        failure: Some(failure()),
+        skip: Some(skip()),
+        sections: vec![Section { title: "Captured stdout".into(), text: "hi\n".into() }],
+    };
+    vec![
+        ("ready", WorkerMessage::Ready(Box::new(ready()))),
+        ("ready-minimal", WorkerMessage::Ready(Box::new(Ready { worker: WORKER, ..Ready::default() }))),
+        ("collecting", WorkerMessage::Collecting(Collecting { worker: WORKER })),
+        ("collect_report", WorkerMessage::CollectReport(CollectReportEvent { worker: WORKER, report })),
+        (
+            "collected",
+            WorkerMessage::Collected(Collected { worker: WORKER, digest, count: 2, deselected: 5 }),
+        ),
+        (
+            "collection",
+            WorkerMessage::Collection(CollectionChunk { worker: WORKER, offset: 0, total: 2, items }),
+        ),
+        (
+            "warning",
+            WorkerMessage::Warning(WarningEvent {
+                worker: WORKER,
+                warning: WarningRecord {
+                    when: "runtest".into(),
+                    node_id: "tests/a.py::test[x]".into(),
+                    category: "DeprecationWarning".into(),
+                    text: "tests/a.py:12: DeprecationWarning: old".into(),
+                    message: "old".into(),
+                    path: "/work/tests/a.py".into(),
+                    line: 12,
+                    location: Some(location()),
+                },
+            }),
+        ),
+        (
+            "output",
+            WorkerMessage::Output(OutputEvent {
+                worker: WORKER,
+                stream: Stream::Stderr,
+                data: b"oops \xff\n".to_vec(),
+            }),
+        ),
+        ("pong", WorkerMessage::Pong(Pong { nonce: 1 << 40 })),
+    ]
+}
+
+fn ready() -> Ready {
+    Ready {
+        worker: WORKER,
+        pid: 4712,
+        executable: "/usr/bin/python3".into(),
+        python: vec![3, 13, 0],
+        python_text: "3.13.0 (main) [GCC 14]".into(),
+        platform: "linux".into(),
+        cwd: "/work".into(),
+        rootdir: "/work".into(),
+        header: vec!["platform linux -- Python 3.13.0".into(), "rootdir: /work".into()],
+        options: RunOptions {
+            plain: Some("--collect-only".into()),
+            workers: Some(4),
+            auto_workers: 8,
+            max_workers: Some(16),
+            dist: Some("loadscope".into()),
+            tx: vec!["2*popen".into()],
+            max_chunk: Some(3),
+            reorder_scopes: Some(false),
+            max_restarts: Some(0),
+            run: Some("mine".into()),
+            ramp_ms: 1000,
+            max_fail: Some(1),
+        },
+        display: display(),
+    }
+}
+
+fn display() -> DisplayOptions {
+    DisplayOptions {
+        verbosity: -1,
+        color: true,
+        report_chars: "fE".into(),
+        traceback_style: "short".into(),
+        durations: Some(10),
+        durations_min_ms: 5,
+        show_capture: "all".into(),
+        capture: "fd".into(),
+        no_header: true,
+        no_summary: true,
+        no_warnings: true,
+        no_terminal: true,
+        flags: vec!["xfail-tb".into()],
+        progress_style: "progress".into(),
+        cache_dir: Some("/work/.pytest_cache".into()),
+        junit: Some(JunitOptions {
+            path: "/work/junit.xml".into(),
+            prefix: "p".into(),
+            suite_name: "pytest".into(),
+            family: "xunit2".into(),
+            logging: "no".into(),
+            log_passing: true,
+            duration_report: "total".into(),
+        }),
+    }
+}
+
+fn item_events() -> Vec<(&'static str, WorkerMessage)> {
+    let finished = |report| {
+        WorkerMessage::ItemFinished(ItemFinished {
+            worker: WORKER,
+            lease: LEASE,
+            item: ItemIndex(200),
+            report,
+        })
+    };
+    let phase = PhaseReport {
+        phase: Phase::Call,
+        class: OutcomeClass::Skip,
+        detail: Some("xfailed".into()),
+        duration_us: 1500,
+        location: Some(location()),
+        failure: Some(failure()),
+        skip: Some(skip()),
+        xfail: Some("bug 12".into()),
+        sections: vec![Section { title: "Captured stdout call".into(), text: "hi\n".into() }],
+        properties: vec![("key".into(), Value::from(7))],
+        status: Some(Status { category: "xfailed".into(), letter: "x".into(), word: "XFAIL".into() }),
+    };
+    vec![
+        (
+            "item_started",
+            WorkerMessage::ItemStarted(ItemStarted {
+                worker: WORKER,
+                lease: LEASE,
+                item: ItemIndex(200),
+                phase: Phase::Setup,
+                running_ms: 2000,
+            }),
+        ),
+        (
+            "item_finished",
+            finished(ItemReport {
+                class: OutcomeClass::Skip,
+                start_us: 1_700_000_000_000_000,
+                durations_us: [20, 1500, 7],
+                phases: vec![phase],
+            }),
+        ),
+        (
+            "item_finished-passed",
+            finished(ItemReport {
+                class: OutcomeClass::Pass,
+                start_us: 1_700_000_000_000_000,
+                durations_us: [20, 1500, 7],
+                phases: Vec::new(),
+            }),
+        ),
+        (
+            "unscheduled",
+            WorkerMessage::Unscheduled(Unscheduled {
+                worker: WORKER,
+                request: 9,
+                items: indexes(&[200, 70_000]),
+            }),
+        ),
+        (
+            "unscheduled-none",
+            WorkerMessage::Unscheduled(Unscheduled { worker: WORKER, request: 9, items: Vec::new() }),
+        ),
+        (
+            "stop_requested",
+            WorkerMessage::StopRequested(StopRequested {
+                worker: WORKER,
+                kind: StopKind::Exit,
+                reason: "enough".into(),
+                exit_code: Some(9),
+            }),
+        ),
+    ]
+}
+
+fn end_events() -> Vec<(&'static str, WorkerMessage)> {
+    let down = |cause| Down {
+        worker: WORKER,
+        cause,
+        out_of_memory: false,
+        item: None,
+        stderr_tail: String::new(),
+        stack: None,
+        peak_rss_kib: 0,
+        finished: 12,
+    };
+    let crashed = Down {
+        out_of_memory: true,
+        item: Some(CrashItem { lease: LEASE, item: ItemIndex(200), phase: Phase::Teardown, running_ms: 150 }),
+        stderr_tail: "Fatal Python error\n".into(),
+        stack: Some("Current thread".into()),
+        peak_rss_kib: 65536,
+        ..down(EndCause::Signaled(11))
+    };
+    vec![
+        (
+            "internal_error",
+            WorkerMessage::InternalError(InternalError { worker: WORKER, text: "Traceback".into() }),
+        ),
+        (
+            "usage_error",
+            WorkerMessage::UsageError(UsageError { worker: WORKER, text: "ERROR: no".into(), exit_code: 4 }),
+        ),
+        (
+            "worker_output",
+            WorkerMessage::WorkerOutput(WorkerOutput { worker: WORKER, exit_status: 1, values: values() }),
+        ),
+        ("down", WorkerMessage::Down(crashed)),
+        ("down-exited", WorkerMessage::Down(down(EndCause::Exited(0)))),
+        ("down-not-started", WorkerMessage::Down(down(EndCause::NotStarted("no such file".into())))),
+        ("down-killed", WorkerMessage::Down(down(EndCause::Killed("shutdown".into())))),
+    ]
+}
+
+fn indexes(numbers: &[u32]) -> Vec<ItemIndex> {
+    numbers.iter().copied().map(ItemIndex).collect()
+}
+
+fn location() -> Location {
+    Location { path: "tests/a.py".into(), line: Some(11), domain: "test[x]".into() }
+}
+
+fn failure() -> FailureText {
+    FailureText {
+        text: "assert 1 == 2".into(),
+        ansi: Some("\u{1b}[1massert\u{1b}[0m 1 == 2".into()),
+        crash: Some(CrashLine { path: "/work/tests/a.py".into(), line: 13, message: "assert 1 == 2".into() }),
+    }
+}
+
+fn skip() -> SkipReason {
+    SkipReason { path: "tests/a.py".into(), line: 12, reason: "Skipped: no network".into() }
+}
