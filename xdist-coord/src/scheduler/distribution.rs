@@ -1,0 +1,137 @@
+//! One collection being handed out.
+
+use super::queues::Queues;
+use super::units::Units;
+use super::{Mode, Options, Scheduler};
+use std::time::Duration;
+use xdist_proto::{Collection, ItemIndex, WorkerId};
+
+/// Something that a scheduler wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Append these items to the worker's queue.
+    Run {
+        /// The worker.
+        worker: WorkerId,
+        /// The items, in order.
+        items: Vec<ItemIndex>,
+    },
+    /// Ask the worker for these items; [`Distribution::answered`] takes its answer. One at a time for each worker.
+    Steal {
+        /// The worker.
+        worker: WorkerId,
+        /// The items, in order; none of them is known to have begun.
+        items: Vec<ItemIndex>,
+    },
+    /// Tell the worker that its last item has no successor for now.
+    Park {
+        /// The worker.
+        worker: WorkerId,
+    },
+}
+
+/// Hands out the items of one collection to workers that come and go.
+///
+/// ```
+/// use std::time::Duration;
+/// use xdist_coord::scheduler::{Action, Distribution, Mode, Options};
+/// use xdist_proto::{Collection, Item, ItemIndex, WorkerId};
+///
+/// let collection = Collection { items: vec![Item::new("a.py::test_1"), Item::new("a.py::test_2")] };
+/// let mut distribution = Distribution::new(Mode::WorkSteal, &collection, Options::default());
+/// distribution.add_worker(WorkerId(0));
+/// distribution.begin();
+/// let items = vec![ItemIndex(0), ItemIndex(1)];
+/// assert_eq!(distribution.poll_action(), Some(Action::Run { worker: WorkerId(0), items }));
+/// distribution.item_finished(WorkerId(0), ItemIndex(0), Duration::ZERO);
+/// assert_eq!(distribution.poll_action(), Some(Action::Park { worker: WorkerId(0) }));
+/// ```
+#[derive(Debug)]
+pub struct Distribution {
+    scheduler: Box<dyn Scheduler>,
+    queues: Queues,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Gathering,
+    Running,
+    Stopped,
+}
+
+impl Distribution {
+    /// A collection of which nothing is handed out yet.
+    #[must_use]
+    pub fn new(mode: Mode, collection: &Collection, options: Options) -> Self {
+        let (units, order) = Units::new(mode, collection, options);
+        Self { scheduler: mode.scheduler(options), queues: Queues::new(units, order), stage: Stage::Gathering }
+    }
+
+    /// A worker has come, with nothing to do yet.
+    pub fn add_worker(&mut self, worker: WorkerId) {
+        self.queues.add_worker(worker);
+        self.settle();
+    }
+
+    /// Hands out the first items to the workers that are there.
+    pub fn begin(&mut self) {
+        self.stage = Stage::Running;
+        self.scheduler.begin(&mut self.queues);
+        self.settle();
+    }
+
+    /// The worker has finished an item, which took so long.
+    pub fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) {
+        let known = self.queues.finish(worker, item);
+        debug_assert!(known, "{worker} finished an item that it did not have");
+        if self.stage == Stage::Running && self.queues.pending_items() > 0 {
+            self.scheduler.refill(&mut self.queues, worker, took);
+        }
+        self.settle();
+    }
+
+    /// The worker has answered a [`Action::Steal`]: it gave back all of the items, or none.
+    pub fn answered(&mut self, worker: WorkerId, given: bool) {
+        self.queues.answered(worker, given);
+        self.settle();
+    }
+
+    /// The worker is gone. What it had queued goes to others, except for `lost`, which is never run again.
+    pub fn remove_worker(&mut self, worker: WorkerId, lost: Option<ItemIndex>) {
+        self.queues.remove_worker(worker, lost);
+        self.settle();
+    }
+
+    /// Nothing more is handed out.
+    pub fn stop(&mut self) {
+        self.stage = Stage::Stopped;
+        self.queues.forget_actions();
+    }
+
+    /// What the worker has been given and has not finished or given back, in order.
+    pub fn queued(&self, worker: WorkerId) -> impl Iterator<Item = ItemIndex> {
+        self.queues.queued(worker)
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.queues.next_action()
+    }
+
+    /// Sees to it that nobody waits who could have work, and that nobody waits for work that will not come.
+    fn settle(&mut self) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        if self.queues.pending_items() > 0 {
+            for worker in self.queues.hungry() {
+                self.scheduler.refill(&mut self.queues, worker, Duration::ZERO);
+            }
+        }
+        if self.queues.pending_items() == 0 {
+            self.queues.steal();
+        }
+        self.queues.park();
+    }
+}

@@ -1,0 +1,342 @@
+//! What is pending and what each worker has queued, in whole units, and who can take from whom.
+//!
+//! Everything a result touches costs the logarithm of the number of workers at most, whatever the number of items.
+
+use super::distribution::Action;
+use super::units::{UnitId, Units};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use xdist_proto::{ItemIndex, WorkerId};
+
+/// The units of one collection: pending, or queued at a worker.
+#[derive(Debug)]
+pub struct Queues {
+    units: Units,
+    pending: VecDeque<UnitId>,
+    pending_items: usize,
+    workers: BTreeMap<WorkerId, Queue>,
+    /// Workers with an empty queue.
+    idle: BTreeSet<WorkerId>,
+    /// Workers with one item, which they may be running.
+    low: BTreeSet<WorkerId>,
+    /// Those of `low` that wait to hear whether their item has a successor.
+    unparked: BTreeSet<WorkerId>,
+    /// Workers that something can be taken from, by how many items they have; the lowest id last among equals.
+    victims: BTreeSet<(usize, Reverse<WorkerId>)>,
+    /// How many steals are unanswered.
+    steals: usize,
+    actions: VecDeque<Action>,
+}
+
+/// What one worker has been given and has not finished.
+#[derive(Debug, Default)]
+struct Queue {
+    units: VecDeque<UnitId>,
+    /// How many items that are.
+    items: usize,
+    /// The units of the unanswered steal; they stand together in `units`.
+    asked: Vec<UnitId>,
+    reach: Reach,
+    /// Whether the worker knows that its last item has no successor.
+    parked: bool,
+    /// The entry in `victims`.
+    victim_of: Option<usize>,
+}
+
+/// How far a worker is taken to have got in its queue. A refused steal shows that it is further than thought; a finished
+/// item, that it is where its results say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    /// It runs the first item.
+    #[default]
+    Running,
+    /// It has also asked for the second, as pytest does to tear down the first.
+    Successor,
+    /// Nobody knows: nothing is asked of it before it has finished something.
+    Unknown,
+}
+
+/// Who a steal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thief {
+    /// A worker with nothing to do: takes whatever there is.
+    Idle,
+    /// A worker on its last item: takes only what leaves both with two items, or they would take it from each other for
+    /// ever.
+    Low,
+}
+
+impl Queues {
+    pub(super) fn new(units: Units, order: Vec<UnitId>) -> Self {
+        let pending_items = order.iter().map(|&unit| units.len(unit)).sum();
+        Self {
+            units,
+            pending: order.into(),
+            pending_items,
+            workers: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            low: BTreeSet::new(),
+            unparked: BTreeSet::new(),
+            victims: BTreeSet::new(),
+            steals: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// All workers, by id.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerId> {
+        self.workers.keys().copied().collect()
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// How many items are pending.
+    #[must_use]
+    pub const fn pending_items(&self) -> usize {
+        self.pending_items
+    }
+
+    /// How many items the worker has queued, the running one included.
+    #[must_use]
+    pub fn queued_items(&self, worker: WorkerId) -> usize {
+        self.workers.get(&worker).map_or(0, |queue| queue.items)
+    }
+
+    /// Workers that run out: those on their last item, then those that have none.
+    #[must_use]
+    pub fn hungry(&self) -> Vec<WorkerId> {
+        self.low.iter().chain(&self.idle).copied().collect()
+    }
+
+    /// Gives the worker the next pending units, `count` at most.
+    pub fn assign_units(&mut self, worker: WorkerId, count: usize) {
+        let units: Vec<UnitId> = self.pending.drain(..count.min(self.pending.len())).collect();
+        self.assign(worker, units);
+    }
+
+    /// Deals the pending units out to the hungry workers, evenly by items. Those with something in hand get none while
+    /// there are not enough for those that have nothing.
+    pub fn deal(&mut self) {
+        let scarce = self.pending_items <= self.idle.len();
+        let hungry: Vec<WorkerId> = if scarce { self.idle.iter().copied().collect() } else { self.hungry() };
+        for (served, &worker) in hungry.iter().enumerate() {
+            let share = self.pending_items / (hungry.len() - served);
+            let units = self.take_pending(share);
+            self.assign(worker, units);
+        }
+    }
+
+    /// Pending units of `share` items together, or one larger unit.
+    fn take_pending(&mut self, share: usize) -> Vec<UnitId> {
+        let mut taken = Vec::new();
+        let mut items = 0;
+        while items < share
+            && let Some(&unit) = self.pending.front()
+            && (taken.is_empty() || items + self.units.len(unit) <= share)
+        {
+            items += self.units.len(unit);
+            taken.push(unit);
+            self.pending.pop_front();
+        }
+        taken
+    }
+
+    fn assign(&mut self, worker: WorkerId, units: Vec<UnitId>) {
+        let Some(queue) = self.workers.get_mut(&worker) else {
+            debug_assert!(false, "{worker} is not known to the scheduler");
+            return;
+        };
+        if units.is_empty() {
+            return;
+        }
+        let items: Vec<ItemIndex> = units.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
+        self.pending_items -= items.len();
+        queue.items += items.len();
+        queue.parked = false;
+        queue.units.extend(units);
+        self.actions.push_back(Action::Run { worker, items });
+        self.index(worker);
+    }
+
+    pub(super) fn add_worker(&mut self, worker: WorkerId) {
+        let previous = self.workers.insert(worker, Queue::default());
+        debug_assert!(previous.is_none(), "{worker} is added twice");
+        self.index(worker);
+    }
+
+    /// Takes the worker out. What it had goes back to the end of what is pending, units as they were, without `lost`.
+    pub(super) fn remove_worker(&mut self, worker: WorkerId, lost: Option<ItemIndex>) {
+        if let Some(lost) = lost {
+            self.finish(worker, lost);
+        }
+        let Some(queue) = self.workers.remove(&worker) else { return };
+        self.idle.remove(&worker);
+        self.low.remove(&worker);
+        self.unparked.remove(&worker);
+        if let Some(items) = queue.victim_of {
+            self.victims.remove(&(items, Reverse(worker)));
+        }
+        if !queue.asked.is_empty() {
+            self.steals -= 1;
+        }
+        self.pending_items += queue.items;
+        self.pending.extend(queue.units);
+    }
+
+    /// Takes a finished item out of the worker's queue; `false` when it is not there.
+    pub(super) fn finish(&mut self, worker: WorkerId, item: ItemIndex) -> bool {
+        let Some(queue) = self.workers.get_mut(&worker) else { return false };
+        // The first unit has it, unless the worker does not keep to the order it was given.
+        let Some(at) = queue.units.iter().position(|&unit| self.units.take(unit, item)) else { return false };
+        if self.units.len(queue.units[at]) == 0 {
+            queue.units.remove(at);
+        }
+        queue.items -= 1;
+        queue.reach = Reach::Running;
+        self.index(worker);
+        true
+    }
+
+    /// Takes in the answer to the worker's steal: whether it gave the units back.
+    pub(super) fn answered(&mut self, worker: WorkerId, given: bool) {
+        let Some(queue) = self.workers.get_mut(&worker) else { return };
+        let asked = std::mem::take(&mut queue.asked);
+        if asked.is_empty() {
+            return;
+        }
+        self.steals -= 1;
+        if given {
+            let first = queue.units.iter().rposition(|unit| *unit == asked[0]);
+            debug_assert!(first.is_some(), "units that were given back had been queued");
+            let first = first.unwrap_or(queue.units.len());
+            let returned: Vec<UnitId> =
+                queue.units.drain(first..(first + asked.len()).min(queue.units.len())).collect();
+            let items: usize = returned.iter().map(|&unit| self.units.len(unit)).sum();
+            queue.items -= items;
+            self.pending_items += items;
+            self.pending.extend(returned);
+        } else {
+            queue.reach = match queue.reach {
+                Reach::Running => Reach::Successor,
+                Reach::Successor | Reach::Unknown => Reach::Unknown,
+            };
+        }
+        self.index(worker);
+    }
+
+    /// Asks the longest queues for work, one steal for every worker that runs out.
+    pub(super) fn steal(&mut self) {
+        while self.steals < self.idle.len() + self.low.len()
+            && let Some(&(_, Reverse(victim))) = self.victims.last()
+        {
+            let thief = if self.steals < self.idle.len() { Thief::Idle } else { Thief::Low };
+            let queue = &self.workers[&victim];
+            let asked = queue.units.range(queue.units.len() - self.loot(queue, thief)..).copied();
+            let asked: Vec<UnitId> = asked.collect();
+            if asked.is_empty() {
+                break;
+            }
+            let items = asked.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
+            self.actions.push_back(Action::Steal { worker: victim, items });
+            self.steals += 1;
+            if let Some(queue) = self.workers.get_mut(&victim) {
+                queue.asked = asked;
+            }
+            self.index(victim);
+        }
+    }
+
+    /// How many units at the end of a queue a thief asks for: half of the items, as pytest-xdist's
+    /// `scheduler/worksteal.py` does, but all save the running item can go.
+    fn loot(&self, queue: &Queue, thief: Thief) -> usize {
+        let spared = match thief {
+            Thief::Idle => 1,
+            Thief::Low => 2,
+        };
+        let most = (queue.items / 2).min(queue.items.saturating_sub(spared));
+        let free = queue.units.len() - self.begun_units(queue);
+        let mut items = 0;
+        let mut count = 0;
+        for &unit in queue.units.iter().rev().take(free) {
+            items += self.units.len(unit);
+            if items > most {
+                break;
+            }
+            count += 1;
+        }
+        if count == 0 && thief == Thief::Idle { free.min(1) } else { count }
+    }
+
+    /// How many units at the front of a queue may have begun.
+    fn begun_units(&self, queue: &Queue) -> usize {
+        let begun = match (queue.reach, queue.units.front()) {
+            (Reach::Running, _) => 1,
+            (Reach::Successor, Some(&first)) if self.units.len(first) >= 2 => 1,
+            (Reach::Successor, _) => 2,
+            (Reach::Unknown, _) => queue.units.len(),
+        };
+        begun.min(queue.units.len())
+    }
+
+    /// Tells every worker on its last item that there is no successor, once no steal can bring one.
+    pub(super) fn park(&mut self) {
+        if self.steals > 0 {
+            return;
+        }
+        for worker in std::mem::take(&mut self.unparked) {
+            if let Some(queue) = self.workers.get_mut(&worker) {
+                queue.parked = true;
+                self.actions.push_back(Action::Park { worker });
+            }
+        }
+    }
+
+    /// Files the worker under what its queue now makes it.
+    fn index(&mut self, worker: WorkerId) {
+        let Some(queue) = self.workers.get(&worker) else { return };
+        let can_give = queue.asked.is_empty() && self.begun_units(queue) < queue.units.len();
+        let victim_of = can_give.then_some(queue.items);
+        let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
+        set_membership(&mut self.idle, worker, items == 0);
+        set_membership(&mut self.low, worker, items == 1);
+        set_membership(&mut self.unparked, worker, items == 1 && !parked);
+        if previous != victim_of {
+            if let Some(items) = previous {
+                self.victims.remove(&(items, Reverse(worker)));
+            }
+            if let Some(items) = victim_of {
+                self.victims.insert((items, Reverse(worker)));
+            }
+        }
+        if let Some(queue) = self.workers.get_mut(&worker) {
+            queue.victim_of = victim_of;
+        }
+    }
+
+    /// What the worker has queued, in order.
+    pub(super) fn queued(&self, worker: WorkerId) -> impl Iterator<Item = ItemIndex> {
+        let units = self.workers.get(&worker).into_iter().flat_map(|queue| &queue.units);
+        units.flat_map(|&unit| self.units.items(unit)).copied()
+    }
+
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(super) fn forget_actions(&mut self) {
+        self.actions.clear();
+    }
+}
+
+fn set_membership(set: &mut BTreeSet<WorkerId>, worker: WorkerId, member: bool) {
+    if member {
+        set.insert(worker);
+    } else {
+        set.remove(&worker);
+    }
+}
