@@ -1,0 +1,183 @@
+"""The `xdist` fixture: suites in temporary directories, and runs of the built binary on them.
+
+The binary is `$XDIST`, else the debug build. Nothing of the pytest that runs these tests reaches the pytest inside: its
+environment variables are taken away.
+"""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import outcomes  # noqa: E402  (from tools/)
+
+# For anything that should take a moment; generous, since it is only reached when something is wrong.
+DEADLINE = 60.0
+
+
+@dataclass
+class Result:
+    """A finished run."""
+
+    code: int
+    out: str
+    err: str
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """The counts of the last line, for example `{"passed": 3, "failed": 1}`."""
+        for line in reversed(self.out.splitlines()):
+            if re.search(r" in \d+(\.\d+)?s", line):
+                return {word.rstrip("s") if word in ("errors", "warnings") else word: int(number)
+                        for number, word in re.findall(r"(\d+) ([a-z]+(?: run)?)", line.split(" in ")[0])}  # fmt: skip
+        return {}
+
+    @property
+    def outcomes(self) -> Counter:
+        """(node id, outcome) pairs, from the report log."""
+        return outcomes.read(self.log)
+
+    @property
+    def outcome_of(self) -> dict[str, str]:
+        """The outcome of each test by its bare name."""
+        return {node_id.rpartition("::")[2]: outcome for node_id, outcome in self.outcomes}
+
+    @property
+    def events(self) -> list[dict]:
+        """Every line of the report log."""
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+class Process:
+    """A run that has been started."""
+
+    def __init__(self, process: subprocess.Popen, log: Path):
+        self.popen = process
+        self._log = log
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def wait(self) -> Result:
+        out, err = self.popen.communicate(timeout=DEADLINE)
+        return Result(self.popen.returncode, out, err, self._log)
+
+
+class Signals:
+    """Lines that tests of a suite write to a named pipe, so that the outer test knows where they are."""
+
+    def __init__(self, path: Path):
+        os.mkfifo(path)
+        self.path = path
+        # Open for writing too, so that the pipe has no end when a writer closes it.
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self._buffer = b""
+
+    def next(self) -> str:
+        """The next line; fails when none comes."""
+        end = time.monotonic() + DEADLINE
+        while b"\n" not in self._buffer:
+            ready, _, _ = select.select([self._fd], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"no signal came; have {self._buffer!r}"
+            self._buffer += os.read(self._fd, 65536)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Xdist:
+    """Makes suites and runs them."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory / "suite"
+        self.directory.mkdir()
+        # Keeps pytest from looking for its root further up.
+        (self.directory / "pytest.ini").write_text("[pytest]\n")
+        self.binary = os.environ.get("XDIST", str(ROOT / "target" / "debug" / "xdist"))
+        self.signals = Signals(directory / "signals")
+        self.scratch = directory
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST_", "XDIST", "COV_", "COVERAGE_")) and name not in ("VIRTUAL_ENV", "COLUMNS")
+        }
+        self.env["SIGNALS"] = str(self.signals.path)
+        self._runs = 0
+        self._started: list[subprocess.Popen] = []
+
+    def files(self, **texts: str) -> None:
+        """Writes modules: `files(test_a="...")`. Each gets `signal(text)`, which `self.signals` receives."""
+        (self.directory / "signals_of_suite.py").write_text(
+            "import os\n\n\ndef signal(text):\n"
+            "    fd = os.open(os.environ['SIGNALS'], os.O_WRONLY)\n"
+            "    os.write(fd, f'{text}\\n'.encode())\n    os.close(fd)\n"
+        )
+        for name, text in texts.items():
+            path = self.directory / (name.replace("__", "/") + ".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("from signals_of_suite import signal\n" + textwrap.dedent(text))
+
+    def ini(self, text: str) -> None:
+        (self.directory / "pytest.ini").write_text("[pytest]\n" + textwrap.dedent(text))
+
+    def start(self, *args, python: str = sys.executable, **env: str) -> Process:
+        """Starts `xdist run`; an empty `python` leaves the choice of interpreter to it."""
+        self._runs += 1
+        log = self.scratch / f"report-{self._runs}.jsonl"
+        chosen = ["--python", python] if python else []
+        if not any(str(arg).startswith("--report-log") for arg in args):
+            chosen += ["--report-log", str(log)]
+        process = subprocess.Popen(
+            [self.binary, "run", *chosen, *map(str, args)],
+            cwd=self.directory, env={**self.env, **env}, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._started.append(process)
+        return Process(process, log)
+
+    def run(self, *args, **options) -> Result:
+        return self.start(*args, **options).wait()
+
+    def pytest(self, *args) -> Result:
+        """Plain pytest on the same suite."""
+        self._runs += 1
+        log = self.scratch / f"report-{self._runs}.jsonl"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "recorder", "--record", log, "-p", "no:cacheprovider", *args],
+            cwd=self.directory, env={**self.env, "PYTHONPATH": str(ROOT / "tools")}, text=True, capture_output=True,
+            timeout=DEADLINE,
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout, done.stderr, log)
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.signals.close()
+
+
+@pytest.fixture
+def xdist(tmp_path):
+    made = Xdist(tmp_path)
+    yield made
+    made.close()

@@ -1,0 +1,26 @@
+"""Waits for processes that are not our children."""
+
+import os
+import select
+import time
+
+
+class Watched:
+    """A process that is alive now, to be waited for later; its id cannot be mistaken for a later process's."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+        self._fd = os.pidfd_open(pid)
+
+    def gone_within(self, seconds: float) -> bool:
+        """Whether it ends in time."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                return True
+        return False
+
+    def close(self) -> None:
+        os.close(self._fd)
