@@ -3,7 +3,9 @@
 use crate::frame::{self, FrameError, PREFIX_BYTES};
 use crate::handshake::{Hello, Refused, Welcome};
 use crate::message::{CoordinatorMessage, WorkerMessage};
+use crate::reader;
 use crate::structure::{self, StructureError};
+use crate::token::{Token, Tokens};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -129,11 +131,12 @@ impl Message for WorkerMessage {
 /// Encodes a message as the payload of a frame, within no limits; [`encode_into`] is for what goes on a link.
 ///
 /// # Panics
-/// When a [`crate::Value`] in it is nested more than 1000 levels deep, which none is that was decoded.
+/// When a [`crate::Value`] in it is nested deeper than [`structure::MAX_DEPTH`]; none that was decoded is.
 #[must_use]
 pub fn encode<M: Message>(message: &M) -> Vec<u8> {
-    // Writing to memory cannot fail, and every type here has a length that is known beforehand.
-    rmp_serde::to_vec_named(message).expect("messages always serialize")
+    let mut out = Vec::new();
+    serialize(message, &mut out).expect("values are not nested beyond reason");
+    out
 }
 
 /// Appends a message to `out` as a frame, prefix included. What it writes is within every limit that a receiver checks.
@@ -172,12 +175,17 @@ fn encode_payload<M: Message>(
     start: usize,
     out: &mut Vec<u8>,
 ) -> Result<u32, EncodeError> {
-    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-    // Writing to memory cannot fail and all lengths are known beforehand, so only depth is left.
-    message.serialize(&mut serializer).map_err(|_| StructureError::TooDeep)?;
+    serialize(message, out)?;
     let length = frame::check_length(u32::try_from(out.len() - start).unwrap_or(u32::MAX), limit)?;
     structure::check(&out[start..])?;
     Ok(length)
+}
+
+fn serialize<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), StructureError> {
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
+    // Writing to memory cannot fail and all lengths are known beforehand, so only the depth of values is left, which
+    // they check themselves: the serializer recurses without bounds.
+    message.serialize(&mut serializer).map_err(|_| StructureError::TooDeep)
 }
 
 /// Decodes the payload of a frame.
@@ -193,7 +201,7 @@ pub fn decode<M: Message>(payload: &[u8]) -> Result<Decoded<M>, DecodeError> {
             false => Err(DecodeError::UnknownKind { kind: shortened(kind, 40) }),
         };
     }
-    rmp_serde::from_slice(payload).map(Decoded::Message).map_err(|error| DecodeError::Malformed {
+    reader::read(payload).map(Decoded::Message).map_err(|error| DecodeError::Malformed {
         kind: kind.to_owned(),
         detail: shortened(&error.to_string(), 200),
     })
@@ -201,12 +209,11 @@ pub fn decode<M: Message>(payload: &[u8]) -> Result<Decoded<M>, DecodeError> {
 
 /// The kind of a payload that [`structure::check`] passed.
 fn kind_of(payload: &[u8]) -> Result<&str, DecodeError> {
-    let mut rest = payload;
-    match rmp::decode::read_map_len(&mut rest) {
-        Ok(1) => {}
-        Ok(_) | Err(_) => return Err(DecodeError::NotAMessage),
+    let mut tokens = Tokens::new(payload);
+    match (tokens.next()?, tokens.next()) {
+        (Token::Map(1), Ok(Token::Text(kind))) => str::from_utf8(kind).map_err(|_| DecodeError::NotAMessage),
+        _ => Err(DecodeError::NotAMessage),
     }
-    rmp::decode::read_str_from_slice(rest).map(|(kind, _)| kind).map_err(|_| DecodeError::NotAMessage)
 }
 
 /// The first `count` characters, those that would confuse a terminal replaced: a peer chose the text.

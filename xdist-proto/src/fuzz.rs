@@ -15,6 +15,13 @@ use std::fmt::Debug;
 /// # Panics
 /// When that does not hold.
 pub fn frames(data: &[u8]) {
+    let opening = check_preamble(data);
+    for length in 0..data.len().min(PREAMBLE_BYTES) {
+        let earlier = check_preamble(&data[..length]);
+        assert!(!matches!(earlier, Ok(Some(_))), "complete after {length} bytes");
+        assert!(earlier.is_ok() || opening.is_err(), "refused and then accepted");
+    }
+    let data = if let Ok(Some(_)) = opening { &data[PREAMBLE_BYTES..] } else { data };
     // A small limit now and then, so that it is met.
     let limit = match data.first() {
         Some(byte) if byte % 4 == 3 => u32::from(*byte),
@@ -26,12 +33,6 @@ pub fn frames(data: &[u8]) {
     assert_eq!(whole, cut(data, piece, limit), "cut into pieces of {piece} bytes");
     for payload in whole.payloads.iter().map(Vec::as_slice).chain([data]) {
         any_payload(payload);
-    }
-    let opening = check_preamble(data);
-    for length in 0..data.len().min(PREAMBLE_BYTES) {
-        let earlier = check_preamble(&data[..length]);
-        assert!(!matches!(earlier, Ok(Some(_))), "complete after {length} bytes");
-        assert!(earlier.is_ok() || opening.is_err(), "refused and then accepted");
     }
 }
 

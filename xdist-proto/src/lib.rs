@@ -25,6 +25,10 @@ pub mod codec;
 
 pub mod structure;
 
+mod token;
+
+mod reader;
+
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 

@@ -6,7 +6,7 @@
 use crate::ids::{CollectionDigest, ItemIndex, LeaseId, WorkerId};
 use crate::item::Item;
 use crate::report::{CollectReport, ItemReport, Phase, WarningRecord};
-use crate::value::Value;
+use crate::value::{self, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -132,8 +132,13 @@ pub struct Configure {
     #[serde(rename = "env", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Further entries of `config.workerinput`.
-    #[serde(rename = "input", default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::map))]
+    #[serde(
+        rename = "input",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "value::map"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::map))]
     pub input: BTreeMap<String, Value>,
     /// What the coordinator wants to be told.
     #[serde(rename = "wants", default)]
@@ -662,8 +667,13 @@ pub struct WorkerOutput {
     #[serde(rename = "exit_status", default)]
     pub exit_status: i32,
     /// `config.workeroutput`.
-    #[serde(rename = "values", default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::map))]
+    #[serde(
+        rename = "values",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "value::map"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::map))]
     pub values: BTreeMap<String, Value>,
 }
 

@@ -1,6 +1,6 @@
 //! What running or collecting produced.
 
-use crate::value::Value;
+use crate::value::{self, Value};
 use serde::{Deserialize, Serialize};
 
 /// A part of a test's run.
@@ -178,8 +178,13 @@ pub struct PhaseReport {
     #[serde(rename = "sections", default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Section>,
     /// `record_property` values added since the item's previous report.
-    #[serde(rename = "properties", default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::value::any::properties))]
+    #[serde(
+        rename = "properties",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "value::properties"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::properties))]
     pub properties: Vec<(String, Value)>,
     /// How to show it, where not as pytest does by default.
     #[serde(rename = "status", default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,9 @@
 //! Values of any built-in Python type, as MessagePack with a few extension types.
 
+use crate::structure::MAX_DEPTH;
+use serde::ser::{Error, Serialize, Serializer};
+use std::collections::BTreeMap;
+
 /// A value from or for a Python program: what plugins put into `workerinput`, `workeroutput` and reports.
 ///
 /// Types that MessagePack lacks travel as extensions with the codes of [`extension`]; a decoder keeps codes it does not
@@ -22,6 +26,35 @@ pub mod extension {
     pub const SURROGATE_TEXT: i8 = 6;
     /// What could not be sent: a MessagePack array of its type's name and its `repr`.
     pub const UNSENDABLE: i8 = 7;
+}
+
+/// Serializes values by name, unless one is nested too deeply.
+pub(crate) fn map<S: Serializer>(values: &BTreeMap<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    check_depth(values.values())?;
+    values.serialize(serializer)
+}
+
+/// Serializes values in order, unless one is nested too deeply.
+pub(crate) fn properties<S: Serializer>(
+    values: &[(String, Value)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    check_depth(values.iter().map(|(_, value)| value))?;
+    values.serialize(serializer)
+}
+
+fn check_depth<'a, E: Error>(mut values: impl Iterator<Item = &'a Value>) -> Result<(), E> {
+    if values.all(|value| fits(value, MAX_DEPTH)) { Ok(()) } else { Err(E::custom("nested too deeply")) }
+}
+
+/// Whether `value` has at most this many levels.
+fn fits(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else { return false };
+    match value {
+        Value::Array(values) => values.iter().all(|value| fits(value, below)),
+        Value::Map(entries) => entries.iter().all(|(key, value)| fits(key, below) && fits(value, below)),
+        _ => true,
+    }
 }
 
 /// Bounded `Arbitrary` values: `rmpv` has none of its own.

@@ -1,25 +1,28 @@
 //! Golden bytes of every message. A vector of a released version that changes is a broken protocol, not a file to renew.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
 mod support;
 
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use support::vectors::{self, Any, Family};
-use support::{annotate, files, in_crate};
+use support::{annotate, files, in_crate, reject};
 use xdist_proto::codec::{CoordinatorOpening, Message, PeerOpening};
 use xdist_proto::frame::{FrameDecoder, MAX_FRAME_BYTES, PREFIX_BYTES};
 use xdist_proto::handshake::{check_preamble, preamble};
 use xdist_proto::{CoordinatorMessage, WorkerMessage};
 
 const DIRECTORY: &str = "tests/vectors/v1.0";
+const REJECT_DIRECTORY: &str = "tests/vectors/reject";
 
 #[test]
 fn every_message_has_its_golden_bytes() {
     let mut names = BTreeSet::from(["preamble".to_owned()]);
-    let mut written = Vec::from_iter(check_golden("preamble", &preamble()));
+    let mut written = Vec::from_iter(check_golden(DIRECTORY, "preamble", &preamble()));
     for (name, message) in vectors::v1_0() {
-        written.extend(check_golden(name, &message.frame()));
+        written.extend(check_golden(DIRECTORY, name, &message.frame()));
         names.insert(name.to_owned());
     }
     assert_eq!(
@@ -32,8 +35,8 @@ fn every_message_has_its_golden_bytes() {
 }
 
 /// Compares with the file. A missing one is written, for a person to check and commit, and its path is the answer.
-fn check_golden(name: &str, bytes: &[u8]) -> Option<PathBuf> {
-    let path = in_crate(DIRECTORY).join(format!("{name}.bin"));
+fn check_golden(directory: &str, name: &str, bytes: &[u8]) -> Option<PathBuf> {
+    let path = in_crate(directory).join(format!("{name}.bin"));
     match std::fs::read(&path) {
         Ok(golden) => {
             assert_eq!(golden, bytes, "{name}");
@@ -53,16 +56,48 @@ fn golden_bytes_mean_what_they_say() {
         let golden = std::fs::read(in_crate(DIRECTORY).join(format!("{name}.bin"))).unwrap();
         let decoded = message.family().decode(&golden[PREFIX_BYTES..]);
         assert_eq!(decoded, Ok(Some(message.clone())), "{name}");
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path(in_crate(DIRECTORY));
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| assert_snapshot!(name, format!("{}\n{message:#?}", annotate::frame(&golden))));
+        let text = format!("{}\n{message:#?}", annotate::frame(&golden));
+        beside(DIRECTORY).bind(|| assert_snapshot!(name, text));
     }
     assert!(matches!(
         check_preamble(&std::fs::read(in_crate(DIRECTORY).join("preamble.bin")).unwrap()),
         Ok(Some(_))
     ));
+}
+
+#[test]
+fn what_must_be_refused_is_refused_in_these_words() {
+    let mut written = Vec::new();
+    let mut errors = String::new();
+    for reject in reject::all() {
+        written.extend(check_golden(REJECT_DIRECTORY, reject.name, &reject.stream));
+        let mut decoder = FrameDecoder::new(MAX_FRAME_BYTES);
+        decoder.push(&reject.stream);
+        let error = match decoder.next_frame() {
+            Ok(payload) => match reject.family.decode(payload.expect("a whole frame")) {
+                Ok(message) => panic!("{} is accepted: {message:?}", reject.name),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        errors.push_str(&format!("{}: {error}\n", reject.name));
+    }
+    assert_eq!(
+        written,
+        Vec::<PathBuf>::new(),
+        "written now because they were missing: check and commit them"
+    );
+    assert_eq!(files(REJECT_DIRECTORY, "bin").len(), reject::all().len(), "vectors and files");
+    beside(REJECT_DIRECTORY).bind(|| assert_snapshot!("errors", errors));
+}
+
+/// Keeps snapshots beside the bytes that they explain.
+fn beside(directory: &str) -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(in_crate(directory));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use xdist_proto::frame::PREFIX_BYTES;
 
 /// Describes a frame with its prefix.
-pub fn frame(bytes: &[u8]) -> String {
+pub(crate) fn frame(bytes: &[u8]) -> String {
     let mut out = String::new();
     let (prefix, mut rest) = bytes.split_at(PREFIX_BYTES);
     line(&mut out, prefix, 0, &format!("{} bytes follow", rest.len()));

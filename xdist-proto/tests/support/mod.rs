@@ -1,18 +1,19 @@
 //! What the tests of the wire share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod annotate;
-pub mod vectors;
+pub(crate) mod annotate;
+pub(crate) mod reject;
+pub(crate) mod vectors;
 
 use std::path::PathBuf;
 
 /// A path below this crate's directory.
-pub fn in_crate(path: &str) -> PathBuf {
+pub(crate) fn in_crate(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The files with one extension in a directory, by name.
-pub fn files(directory: &str, extension: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(directory: &str, extension: &str) -> Vec<(String, Vec<u8>)> {
     let directory = in_crate(directory);
     let mut files = Vec::new();
     for entry in

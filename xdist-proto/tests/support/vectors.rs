@@ -16,7 +16,7 @@ use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, RunId, Work
 
 /// A message of any of the four families.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Any {
+pub(crate) enum Any {
     PeerOpening(PeerOpening),
     CoordinatorOpening(CoordinatorOpening),
     Coordinator(CoordinatorMessage),
@@ -25,7 +25,7 @@ pub enum Any {
 
 /// Which family a vector belongs to, and so who sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     PeerOpening,
     CoordinatorOpening,
     Coordinator,
@@ -34,7 +34,7 @@ pub enum Family {
 
 impl Any {
     /// The message as a frame with its prefix.
-    pub fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let result = match self {
             Self::PeerOpening(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
@@ -47,11 +47,11 @@ impl Any {
     }
 
     /// The message as the payload of a frame.
-    pub fn payload(&self) -> Vec<u8> {
+    pub(crate) fn payload(&self) -> Vec<u8> {
         self.frame().split_off(PREFIX_BYTES)
     }
 
-    pub fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Family {
         match self {
             Self::PeerOpening(_) => Family::PeerOpening,
             Self::CoordinatorOpening(_) => Family::CoordinatorOpening,
@@ -63,7 +63,7 @@ impl Any {
 
 impl Family {
     /// Decodes a payload as a message of this family; `None` is a message that was skipped.
-    pub fn decode(self, payload: &[u8]) -> Result<Option<Any>, DecodeError> {
+    pub(crate) fn decode(self, payload: &[u8]) -> Result<Option<Any>, DecodeError> {
         fn message<M>(decoded: Decoded<M>, wrap: fn(M) -> Any) -> Option<Any> {
             match decoded {
                 Decoded::Message(message) => Some(wrap(message)),
@@ -82,7 +82,7 @@ impl Family {
 }
 
 /// The vectors of version 1.0, by name. A name is the kind, and what is special about it.
-pub fn v1_0() -> Vec<(&'static str, Any)> {
+pub(crate) fn v1_0() -> Vec<(&'static str, Any)> {
     let mut vectors = openings();
     vectors.extend(commands().into_iter().map(|(name, message)| (name, Any::Coordinator(message))));
     vectors.extend(events().into_iter().map(|(name, message)| (name, Any::Worker(message))));
