@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tarfile
 import venv
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +49,6 @@ class Prepared:
     source: Path
     python: Path
     args: tuple[str, ...]
-    env: dict[str, str] = field(default_factory=dict)
 
 
 def environment(path: Path, requirements: tuple[str, ...]) -> Path:

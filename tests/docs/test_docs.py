@@ -59,7 +59,8 @@ def test_there_are_message_kinds():
 def options():
     """Every option that `xdist run --help` explains."""
     text = (ROOT / "xdist-cli" / "src" / "args.rs").read_text()
-    shown = text[text.index("const RUN_HELP") :]
+    # What stands below is pytest's.
+    shown = text[text.index("const RUN_HELP") : text.index("Everything else is pytest")]
     return sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown)))
 
 
