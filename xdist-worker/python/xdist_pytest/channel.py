@@ -1,0 +1,191 @@
+"""The runner's four descriptors: commands, events, status and configuration (`xdist-worker/src/runner.rs`)."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+import time
+from typing import Any, NamedTuple, Optional, Union
+
+from . import msgpack
+from .interrupts import Interrupts
+
+#: Longest payload of a frame that is sent. The wire's limit is 16 MiB.
+MAX_PAYLOAD_BYTES = 15 << 20
+#: Up to this length a write to a pipe is not divided.
+_ATOMIC_BYTES = 512
+
+STATUS_BYTES = 32
+NO_ITEM = 0xFFFF_FFFF
+
+STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
+
+COLLECT = "collect"
+SEND_COLLECTION = "send_collection"
+PARK = "park"
+DRAIN = "drain"
+INTERRUPT = "interrupt"
+
+
+class Item(NamedTuple):
+    """The command to run an item."""
+
+    index: int
+    lease: int
+
+
+Command = Union[str, Item]
+
+_KINDS = {b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
+_ITEM = struct.Struct("<cII")
+_PREFIX = struct.Struct(">I")
+
+
+def _decode(datagram: bytes) -> Command:
+    if not datagram:
+        # The host is gone.
+        return DRAIN
+    if len(datagram) == _ITEM.size and datagram[:1] == b"I":
+        _, index, lease = _ITEM.unpack(datagram)
+        return Item(index, lease)
+    try:
+        return _KINDS[datagram]
+    except KeyError:
+        raise RuntimeError(f"the host sent an unknown command: {datagram!r}") from None
+
+
+class Commands:
+    """The datagrams from the host."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_inheritable(descriptor, False)
+        self._socket: Optional[socket.socket] = socket.socket(fileno=descriptor)
+        # Not what `socket.setdefaulttimeout` in a sitecustomize may say.
+        self._socket.settimeout(None)
+
+    def receive(self) -> Command:
+        """The next command; waits for it. `DRAIN` once the host is gone."""
+        if self._socket is None:
+            return DRAIN
+        return _decode(self._socket.recv(64))
+
+    def peek(self) -> Optional[Command]:
+        """The command that `receive` would take, if there is one already."""
+        if self._socket is None:
+            return DRAIN
+        try:
+            return _decode(self._socket.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return None
+
+    def close(self) -> None:
+        """Gives the descriptor up."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Events:
+    """The pipe to the host. Once the host is gone, events vanish; the commands then tell the session to end."""
+
+    def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
+        os.set_inheritable(descriptor, False)
+        self._descriptor: Optional[int] = descriptor
+        self._interrupts = interrupts
+        self._write = os.write
+        self.worker = 0
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Sends a message about this worker; fields that are `None` are left out."""
+        self.send_payload(self.payload(kind, **fields))
+
+    def payload(self, kind: str, **fields: object) -> bytes:
+        """What `send` sends."""
+        body: dict[str, object] = {"worker": self.worker}
+        body.update((name, value) for name, value in fields.items() if value is not None)
+        return msgpack.pack({kind: body})
+
+    def send_payload(self, payload: bytes) -> None:
+        """Sends an encoded message, at most `MAX_PAYLOAD_BYTES` long."""
+        self.send_frame(_PREFIX.pack(len(payload)) + payload)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Sends an encoded message with its length in front."""
+        if self._descriptor is None:
+            return
+        # An exception between two parts of a frame would ruin the stream.
+        holding = len(frame) > _ATOMIC_BYTES and self._interrupts.hold()
+        try:
+            written = self._write(self._descriptor, frame)
+            while written < len(frame):
+                written += self._write(self._descriptor, memoryview(frame)[written:])
+        except BrokenPipeError:
+            self.close()
+        if holding:
+            self._interrupts.deliver()
+
+    def close(self) -> None:
+        """Gives the descriptor up."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Status:
+    """The page that tells the host what is running, also after a sudden death."""
+
+    _ITEM = struct.Struct("<IIB7xQ")
+
+    def __init__(self, descriptor: int) -> None:
+        self._page = mmap.mmap(descriptor, STATUS_BYTES)
+        os.close(descriptor)
+        # Kept here since time-travelling test tools replace the functions of modules.
+        self._now = time.monotonic_ns
+
+    def begin(self, item: Item) -> None:
+        """An item's setup begins."""
+        self._ITEM.pack_into(self._page, 0, item.index, item.lease, SETUP, self._now())
+
+    def enter(self, activity: int) -> None:
+        """What is going on changes, for the same item."""
+        self._page[8] = activity
+
+    def leave(self, activity: int = IDLE) -> None:
+        """No item is running any more."""
+        self._ITEM.pack_into(self._page, 0, NO_ITEM, 0, activity, 0)
+
+
+class Channel:
+    """All four descriptors."""
+
+    def __init__(self, commands: int, events: int, status: int, interrupts: Interrupts) -> None:
+        self.commands = Commands(commands)
+        self.events = Events(events, interrupts)
+        self.status = Status(status)
+        # A forked child is not the worker, and must not keep the host from seeing the worker's end.
+        os.register_at_fork(after_in_child=self.close)
+
+    def close(self) -> None:
+        """Gives commands and events up; the status page stays, as a forked child may run a phase of the item."""
+        self.commands.close()
+        self.events.close()
+
+
+def read_configuration(descriptor: int) -> dict[str, Any]:
+    """The fields of the `configure` command, from its memory file."""
+    size = os.fstat(descriptor).st_size
+    parts = []
+    position = 0
+    while position < size:
+        part = os.pread(descriptor, size - position, position)
+        if not part:
+            break
+        parts.append(part)
+        position += len(part)
+    os.close(descriptor)
+    fields = msgpack.unpack(b"".join(parts))["configure"]
+    if not isinstance(fields, dict):
+        raise msgpack.DecodeError("not a configure command")
+    return fields

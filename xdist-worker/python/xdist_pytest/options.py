@@ -1,0 +1,273 @@
+"""What the parsed options mean: for the run, for output, and for this worker."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+if TYPE_CHECKING:
+    import pytest
+
+DIST_MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class DefaultText(str):
+    """A default value that can be told from the same text given by the user."""
+
+    __slots__ = ()
+
+
+# -- Types for argparse: their names and messages end up in usage errors. ------------------------------------------------
+
+
+def worker_count(text: str) -> Union[int, str]:
+    """`-n`: a number of workers, `auto` or `logical`."""
+    if text in ("auto", "logical"):
+        return text
+    return _number(text, "a number of workers, 'auto' or 'logical'")
+
+
+def natural(text: str) -> int:
+    """A number that is not negative."""
+    return _number(text, "a number that is not negative")
+
+
+def positive(text: str) -> int:
+    """A number greater than 0."""
+    number = _number(text, "a number greater than 0")
+    if number == 0:
+        raise argparse.ArgumentTypeError("expected a number greater than 0, not '0'")
+    return number
+
+
+def duration_ms(text: str) -> int:
+    """`--ramp`: seconds, or a number with the unit `s`, `m` or `h`; in milliseconds."""
+    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([smh]?)\s*", text)
+    try:
+        seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a duration such as 10, 10s, 5m or 1h, not {text!r}")
+    return round(seconds * 1000)
+
+
+def _number(text: str, expected: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}")
+    return number
+
+
+# -- The run --------------------------------------------------------------------------------------------------------------
+
+
+def plain_reason(config: pytest.Config) -> Optional[str]:
+    """Why plain pytest is to run this invocation, if it is not to be distributed.
+
+    Raises `pytest.UsageError` for options that exclude each other.
+    """
+    for name, flag in (
+        ("help", "--help"),
+        ("version", "--version"),
+        ("collectonly", "--collect-only"),
+        ("showfixtures", "--fixtures"),
+        ("show_fixtures_per_test", "--fixtures-per-test"),
+        ("markers", "--markers"),
+        ("setupplan", "--setup-plan"),
+        ("setuponly", "--setup-only"),
+    ):
+        if config.getoption(name, None):
+            return flag
+    # Its value is a list of patterns, which may be empty.
+    if config.getoption("cacheshow", None) is not None:
+        return "--cache-show"
+    if not config.pluginmanager.hasplugin("xdist"):
+        return "-p no:xdist"
+    return _plain_reason_of_workers(config)
+
+
+def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
+    workers = config.option.numprocesses
+    if workers == 0:
+        return "-n 0"
+    explicit = isinstance(workers, int) or bool(config.option.tx)
+    if config.option.looponfail:
+        from pytest import UsageError
+
+        raise UsageError("--looponfail is not supported; run the tests again by hand, for example with --lf.")
+    for name, flag in (("usepdb", "--pdb"), ("trace", "--trace")):
+        if config.getoption(name, False):
+            if explicit:
+                from pytest import UsageError
+
+                raise UsageError(f"{flag} is incompatible with distributing tests; try using -n0 or -nauto.")
+            return flag
+    dist = config.option.dist
+    if dist == "no" and not isinstance(dist, DefaultText) and not config.option.distload:
+        if workers is None and not config.option.tx:
+            return "--dist no"
+    return None
+
+
+def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str, Any]:
+    """The `RunOptions` of the wire. `auto_workers` is `None` where nobody asks for it."""
+    option = config.option
+    workers = option.numprocesses
+    if isinstance(workers, str):
+        workers = auto_workers
+    dist = "load" if option.distload else option.dist
+    fields = {
+        "workers": workers,
+        "auto_workers": auto_workers,
+        "max_workers": option.maxprocesses,
+        "dist": None if isinstance(dist, DefaultText) else dist,
+        "tx": list(option.tx),
+        "max_chunk": option.maxschedchunk,
+        "reorder_scopes": option.loadscopereorder,
+        "max_restarts": option.maxworkerrestart,
+        "run": option.testrunuid,
+        "ramp_ms": option.ramp,
+        "max_fail": config.getoption("maxfail", 0) or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def run_worker_count(options: dict[str, Any]) -> int:
+    """How many workers a run with these `RunOptions` begins with; 0 if that is not known."""
+    workers: Optional[int] = options.get("workers")
+    if workers is None:
+        if options.get("tx"):
+            return sum(_multiplier(spec) for spec in options["tx"])
+        workers = options.get("auto_workers", 0)
+    limit: int = options.get("max_workers") or workers
+    return min(workers, limit)
+
+
+def _multiplier(spec: str) -> int:
+    match = re.match(r"(\d+)\*", spec)
+    return int(match[1]) if match else 1
+
+
+def neutralise(config: pytest.Config) -> None:
+    """Gives the options of distribution the values that they have in a session that is not itself distributed."""
+    option = config.option
+    option.dist = "no"
+    option.distload = False
+    option.numprocesses = None
+    option.maxprocesses = None
+    option.tx = []
+    option.looponfail = False
+    option.usepdb = False
+    if option.loadscopereorder is None:
+        option.loadscopereorder = True
+
+
+# -- How many processors there are ------------------------------------------------------------------------------------------
+
+
+def count_processors(logical: bool) -> int:
+    """What `-n auto` (or `-n logical`) means on this machine, unless a hook says otherwise."""
+    forced = _forced_processors()
+    if forced is not None:
+        return forced
+    count = _machine_processors(logical)
+    quota = cgroup_processors()
+    return max(1, count if quota is None else min(count, quota))
+
+
+def _forced_processors() -> Optional[int]:
+    text = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    if text:
+        try:
+            return max(0, int(text))
+        except ValueError:
+            warnings.warn(f"PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: {text!r}. Ignoring it.")
+    for text in (sys._xoptions.get("cpu_count"), os.environ.get("PYTHON_CPU_COUNT")):
+        if text == "default":
+            # `-X cpu_count=default` switches the environment variable off.
+            return None
+        try:
+            if isinstance(text, str) and int(text) > 0:
+                return int(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _machine_processors(logical: bool) -> int:
+    if logical and hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    try:
+        import psutil
+
+        count = psutil.cpu_count(logical=logical) or psutil.cpu_count()
+    except Exception:
+        count = None
+    if count:
+        return count if affinity is None else min(count, affinity)
+    if affinity is None and os.environ.get("TRAVIS") == "true":
+        return 2
+    return affinity or os.cpu_count() or 1
+
+
+def cgroup_processors(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> Optional[int]:
+    """The CPU quota of this process's control groups in whole processors, rounded up; `None` if there is none."""
+    limits = []
+    for line in _read(membership).splitlines():
+        parts = line.split(":", 2)
+        if len(parts) != 3:
+            continue
+        _, controllers, path = parts
+        if not controllers:
+            limits += [_quota_v2(directory) for directory in _ancestors(root, path)]
+        elif "cpu" in controllers.split(","):
+            for mount in (controllers, "cpu"):
+                limits += [_quota_v1(directory) for directory in _ancestors(os.path.join(root, mount), path)]
+    known = [limit for limit in limits if limit is not None]
+    return max(1, math.ceil(min(known))) if known else None
+
+
+def _ancestors(root: str, path: str) -> list[str]:
+    """The group's directory and those above it. In a container the path may be one of the host, and only the root exists."""
+    directories = [root]
+    for part in path.split("/"):
+        if part and part != "..":
+            directories.append(os.path.join(directories[-1], part))
+    return directories
+
+
+def _quota_v2(directory: str) -> Optional[float]:
+    words = _read(os.path.join(directory, "cpu.max")).split()
+    try:
+        return int(words[0]) / int(words[1])
+    except (IndexError, ValueError, ZeroDivisionError):
+        # The quota may be the word "max".
+        return None
+
+
+def _quota_v1(directory: str) -> Optional[float]:
+    try:
+        quota = int(_read(os.path.join(directory, "cpu.cfs_quota_us")))
+        return quota / int(_read(os.path.join(directory, "cpu.cfs_period_us"))) if quota > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,201 @@
+"""The pytest plugin that takes pytest-xdist's place: options, hooks, fixtures and the marker, by the same names."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import pytest
+
+from . import fixtures, hookspecs, options
+
+
+class XdistPlugin:
+    """Registered before any installed plugin is loaded, under the name that pytest-xdist's entry point has.
+
+    pytest skips an entry point whose name is taken, so an installed pytest-xdist is never loaded, and the options in
+    everyone's `addopts` are understood whether it is installed or not.
+    """
+
+    # pytest registers a plugin object under its `__name__`.
+    __name__ = "xdist"
+
+    @pytest.hookimpl
+    def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
+        """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin` and its kin."""
+        pluginmanager.add_hookspecs(hookspecs)
+        pluginmanager.register(fixtures, "xdist.fixtures")
+        for name in ("xdist.plugin", "xdist.looponfail"):
+            if not pluginmanager.has_plugin(name):
+                pluginmanager.register(Placeholder(), name)
+
+    @pytest.hookimpl
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        """Defines the options."""
+        add_options(parser)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Describes the marker."""
+        config.addinivalue_line(
+            "markers",
+            "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
+        )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int:
+        """The answer where no conftest or plugin has one."""
+        return options.count_processors(logical=config.option.numprocesses == "logical")
+
+
+class Placeholder:
+    """A plugin that does nothing but hold a name."""
+
+
+class PlainPlugin:
+    """For a session that is not distributed: makes that plain to other plugins."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> Optional[int]:
+        """As pytest-xdist with `-n 0`."""
+        if hasattr(config.option, "numprocesses"):
+            config.option.numprocesses = 0
+            config.option.dist = "no"
+            config.option.distload = False
+            config.option.tx = []
+        return None
+
+
+def auto_workers(config: pytest.Config) -> int:
+    """What `-n auto` stands for, or `-n logical` if that is the option given."""
+    given = config.option.numprocesses
+    if not isinstance(given, str):
+        config.option.numprocesses = "auto"
+    try:
+        count: Any = config.hook.pytest_xdist_auto_num_workers(config=config)
+    finally:
+        config.option.numprocesses = given
+    return max(0, int(count or 0))
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Defines pytest-xdist's command line options and settings."""
+    group = parser.getgroup("xdist", "distributed testing")
+    # Small letters are for pytest itself, hence the private method for two of them.
+    group._addoption(
+        "-n",
+        "--numprocesses",
+        dest="numprocesses",
+        metavar="N",
+        type=options.worker_count,
+        help="Number of workers. 'auto' is one per physical processor, 'logical' one per logical processor, 0 does "
+        "not distribute.",
+    )
+    group.addoption(
+        "--maxprocesses",
+        dest="maxprocesses",
+        metavar="N",
+        type=options.natural,
+        help="Largest number of workers, whatever -n says.",
+    )
+    group.addoption(
+        "--max-worker-restart",
+        dest="maxworkerrestart",
+        metavar="N",
+        type=options.natural,
+        help="Number of crashed workers that are replaced; 0 replaces none.",
+    )
+    group.addoption(
+        "--dist",
+        dest="dist",
+        metavar="MODE",
+        choices=list(options.DIST_MODES),
+        default=options.DefaultText("no"),
+        help="How tests are handed out: each test to every worker (each), in portions (load), by class or module "
+        "(loadscope), by file (loadfile), by xdist_group mark (loadgroup), in equal shares that idle workers take "
+        "from (worksteal), not at all (no).",
+    )
+    group.addoption(
+        "--loadscope-reorder",
+        dest="loadscopereorder",
+        action="store_const",
+        const=True,
+        default=None,
+        help="With loadscope, loadfile and loadgroup, hand out the largest groups first (default).",
+    )
+    group.addoption(
+        "--no-loadscope-reorder",
+        dest="loadscopereorder",
+        action="store_const",
+        const=False,
+        help="With loadscope, loadfile and loadgroup, keep the order of collection.",
+    )
+    _add_environment_options(group)
+    group.addoption(
+        "--testrunuid",
+        dest="testrunuid",
+        metavar="ID",
+        help="Name of the run, the value of the fixture testrun_uid (default: a new one for every run).",
+    )
+    group.addoption(
+        "--maxschedchunk",
+        dest="maxschedchunk",
+        metavar="N",
+        type=options.positive,
+        help="Largest number of tests that --dist=load hands out at once.",
+    )
+    group.addoption(
+        "--ramp",
+        dest="ramp",
+        metavar="DURATION",
+        type=options.duration_ms,
+        default=0,
+        help="Spread the first tests of the workers over this time, for example 10, 10s, 5m or 1h.",
+    )
+    group._addoption(
+        "-f",
+        "--looponfail",
+        dest="looponfail",
+        action="store_true",
+        default=False,
+        help="Not supported.",
+    )
+    parser.addini("rsyncdirs", "Directories to copy to other machines.", type="paths")
+    parser.addini("rsyncignore", "Patterns of files that are not copied to other machines.", type="paths")
+    parser.addini("looponfailroots", "Not supported.", type="paths")
+
+
+def _add_environment_options(group: Any) -> None:
+    group.addoption(
+        "--tx",
+        dest="tx",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="Where to run a worker, for example popen//python=python3.12 or ssh=user@host//chdir=work; 3*SPEC is "
+        "three of them.",
+    )
+    group.addoption(
+        "--px",
+        dest="px",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="A host that others are reached through (via=).",
+    )
+    group._addoption("-d", dest="distload", action="store_true", default=False, help="The same as --dist=load.")
+    group.addoption(
+        "--rsyncdir",
+        dest="rsyncdir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="A directory to copy to other machines.",
+    )
+    group.addoption(
+        "--rsyncignore",
+        dest="rsyncignore",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="A pattern of files that are not copied to other machines.",
+    )

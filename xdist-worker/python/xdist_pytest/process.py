@@ -1,0 +1,59 @@
+"""Makes a process that was started with `-c` look as one started by the command `pytest`, and ends it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import sysconfig
+import threading
+from typing import NoReturn
+
+
+def become_pytest(args: list[str]) -> None:
+    """Sets `sys.argv` and `sys.path` as the command `pytest` has them.
+
+    The first entry of `sys.path` is the directory of that command, not the current directory or ours; none is added
+    where Python is told not to (`-P`, `-I`). Our package still finds its modules by its `__path__`.
+    """
+    scripts = _scripts_directory()
+    sys.argv = [os.path.join(scripts, "pytest"), *args]
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if ours in sys.path:
+        sys.path.remove(ours)
+    if sys.path[:1] == [""]:
+        del sys.path[0]
+    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+        sys.path.insert(0, scripts)
+
+
+def _scripts_directory() -> str:
+    candidates = [sysconfig.get_path("scripts"), os.path.dirname(sys.executable)]
+    user_scheme = f"{os.name}_user"
+    if user_scheme in sysconfig.get_scheme_names():
+        candidates.append(sysconfig.get_path("scripts", user_scheme))
+    for candidate in candidates:
+        if candidate and os.path.isfile(os.path.join(candidate, "pytest")):
+            return candidate
+    return candidates[0] or ""
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process, at once where that makes no difference.
+
+    A Python process waits for its threads and then takes the interpreter down. The latter takes a while and does
+    nothing useful here, so it is left out, unless there are threads to wait for.
+    """
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.exit(status)
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        # Python prints what an exit function raises and goes on; some versions raise the last one as well.
+        pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            continue
+    os._exit(status & 0xFF)

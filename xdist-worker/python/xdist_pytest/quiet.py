@@ -1,0 +1,60 @@
+"""pytest's terminal plugin for a worker: it is there, as plugins expect, but prints nothing and costs nothing per test."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from _pytest import terminal
+from _pytest._io import TerminalWriter
+
+
+class NullFile(io.TextIOBase):
+    """A text file that forgets what is written to it."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        """Forgets the text."""
+        return len(text)
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+
+class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
+    """Writes to nowhere, but keeps the lines of the header."""
+
+    def __init__(self, config: pytest.Config, file: Any = None) -> None:
+        super().__init__(config, NullFile())  # type: ignore[arg-type]
+        #: pytest's header without the title.
+        self.header: list[str] = []
+
+    # pytest takes only functions for hooks, so these are none.
+    pytest_runtest_logstart: Any = None
+    pytest_runtest_logreport: Any = None
+    pytest_runtest_logfinish: Any = None
+    pytest_warning_recorded: Any = None
+    pytest_collectreport: Any = None
+    pytest_internalerror: Any = None
+    # Only some versions have this one.
+    pytest_runtestloop: Any = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Collects the header instead of printing it."""
+        recorded = io.StringIO()
+        writer, self._tw = self._tw, TerminalWriter(recorded)
+        try:
+            super().pytest_sessionstart(session)
+        finally:
+            self._tw = writer
+        lines = recorded.getvalue().splitlines()
+        self.header = [line for line in lines if line and not line.startswith("=====")]
+
+
+def install() -> None:
+    """Makes pytest use the quiet reporter; to be called before it configures itself."""
+    terminal.TerminalReporter = QuietReporter  # type: ignore[misc]

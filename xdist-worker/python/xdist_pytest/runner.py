@@ -1,0 +1,70 @@
+"""Where the host starts: `main` runs one worker's pytest session.
+
+Nothing here needs pytest, so that its absence can be told.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any, NoReturn, Optional
+
+from .channel import Channel, read_configuration
+from .interrupts import Interrupts
+from .process import become_pytest, leave
+
+#: What pytest exits with for wrong arguments, and for an error that is not a test's.
+USAGE_ERROR = 4
+INTERNAL_ERROR = 3
+_OLDEST_PYTEST = (7, 0)
+
+
+def main(commands: int, events: int, status: int, configuration: int) -> NoReturn:
+    """Runs the session that the `configure` command in `configuration` describes, then ends the process.
+
+    The arguments are the four descriptors of `xdist-worker/src/runner.rs`.
+    """
+    interrupts = Interrupts()
+    interrupts.start()
+    channel = Channel(commands, events, status, interrupts)
+    configure = read_configuration(configuration)
+    channel.events.worker = configure["worker"]
+    become_pytest(list(configure.get("args", [])))
+    leave(_run(channel, interrupts, configure))
+
+
+def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> int:
+    """Runs the session; answers what pytest would exit with."""
+    try:
+        problem = pytest_problem()
+        if problem is not None:
+            channel.events.send("usage_error", text=problem, exit_code=USAGE_ERROR)
+            return USAGE_ERROR
+
+        from .session import run
+
+        return run(channel, interrupts, configure)
+    except KeyboardInterrupt:
+        channel.events.send("stop_requested", kind="interrupt", reason="KeyboardInterrupt")
+        return 2
+    except Exception:
+        channel.events.send("internal_error", text=traceback.format_exc().rstrip("\n"))
+        return INTERNAL_ERROR
+
+
+def pytest_problem() -> Optional[str]:
+    """Why the interpreter's pytest cannot be used, and what to do, if that is so."""
+    install = f"{sys.executable} -m pip install"
+    try:
+        import pytest
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytest", "_pytest"):
+            raise
+        return f"ERROR: {sys.executable} has no pytest. Install it with: {install} pytest"
+    version = getattr(pytest, "version_tuple", None)
+    if version is None or tuple(version[:2]) < _OLDEST_PYTEST:
+        return (
+            f"ERROR: pytest {pytest.__version__} of {sys.executable} is too old: 7.0 or newer is needed. "
+            f"Install it with: {install} --upgrade pytest"
+        )
+    return None

@@ -1,0 +1,357 @@
+"""One worker's pytest session: does what the host commands, and tells what happens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Optional
+
+import pytest
+
+from . import display, msgpack, reports, startup
+from .channel import (
+    CALL,
+    COLLECTING,
+    FINISHING,
+    IDLE,
+    MAX_PAYLOAD_BYTES,
+    SETUP,
+    TEARDOWN,
+    Channel,
+    Item,
+)
+from .itemqueue import ItemQueue
+from .nextitem import NextItem
+
+if TYPE_CHECKING:
+    import warnings
+    from collections.abc import Generator
+
+    from .interrupts import Interrupts
+
+#: A chunk of the collection is sent when it is longer than this.
+_CHUNK_BYTES = 256 << 10
+#: How often a worker that waits for its first test looks whether it is still to run it, in seconds.
+_RAMP_STEP = 0.05
+_INTERRUPTED = 2
+
+
+def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> int:
+    """Runs the session from parsing to the end; answers what pytest would exit with."""
+    session = WorkerSession(channel, interrupts, configure)
+    try:
+        return session.run()
+    except pytest.exit.Exception as error:
+        session.tell_exit(error)
+        return _INTERRUPTED if error.returncode is None else error.returncode
+    except KeyboardInterrupt:
+        session.tell_interrupt()
+        return _INTERRUPTED
+    except SystemExit as error:
+        # A conftest that exits; whatever it had to say, it wrote to standard error.
+        code = error.code if isinstance(error.code, int) else 1
+        channel.events.send("usage_error", text=f"ERROR: SystemExit: {error}", exit_code=code)
+        return code
+    except Exception as error:
+        try:
+            text, code = startup.printed_error(error)
+        except Exception:
+            channel.events.send("internal_error", text=traceback.format_exc().rstrip("\n"))
+            return int(pytest.ExitCode.INTERNAL_ERROR)
+        channel.events.send("usage_error", text=text, exit_code=code)
+        return code
+
+
+class WorkerSession:
+    """The plugin that takes pytest's main loop over."""
+
+    def __init__(self, channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> None:
+        self._events = channel.events
+        self._queue = ItemQueue(channel.commands, self._tell_collection)
+        self._status = channel.status
+        self._interrupts = interrupts
+        self._configure = configure
+        # Our own business, and no test's.
+        self._run_directory = os.environ.pop("XDIST_RUN_DIR", None)
+        self._wants: dict[str, Any] = configure.get("wants", {})
+        self._compact = reports.CompactFrame(channel.events.worker)
+        self._ready: dict[str, Any] = {}
+        self._is_ready = False
+        self._early_warnings: list[dict[str, Any]] = []
+        self._items: list[pytest.Item] = []
+        self._deselected = 0
+        self._current: Optional[reports.ItemReports] = None
+        self._stop_told = False
+        # Kept here since time-travelling test tools replace the functions of modules.
+        self._time = time.time
+        self._sleep = time.sleep
+
+    def run(self) -> int:
+        """Runs the session; answers pytest's exit status. Raises what pytest does for wrong arguments."""
+        config = startup.parse(list(self._configure.get("args", [])))
+        try:
+            return self._run(config)
+        finally:
+            config._ensure_unconfigure()
+
+    def _run(self, config: pytest.Config) -> int:
+        run_options = startup.read_options(config, self._configure)
+        terminal = bool(self._wants.get("terminal"))
+        shown = display.display_options(config, terminal)
+        self._ready = {
+            "pid": os.getpid(),
+            "executable": sys.executable or "",
+            "python": list(sys.version_info[:3]),
+            "python_text": sys.version.replace("\n", " -- "),
+            "platform": sys.platform,
+            "cwd": os.getcwd(),
+            "rootdir": str(config.rootpath),
+            "options": run_options,
+            "display": shown,
+        }
+        if "plain" in run_options:
+            self._tell_ready()
+            self._queue.wait_for_end()
+            return 0
+        passed_output = display.wants_passed_output(config, bool(self._wants.get("passed_output")))
+        self._rendering = reports.Rendering(config, int(self._wants.get("width", 0)), shown["color"], passed_output)
+        startup.become_worker(config, self._configure, run_options, self._run_directory)
+        config.pluginmanager.register(self, "xdist-worker")
+        answer = config.hook.pytest_cmdline_main(config=config)
+        exit_status = int(answer or 0)
+        if not self._is_ready and not self._stop_told:
+            # Some plugin has an action of its own instead of a session.
+            self._tell_stop("exit", "a plugin ended the session before it began", exit_status)
+        self._tell_output(config, exit_status)
+        return exit_status
+
+    # -- Telling ------------------------------------------------------------------------------------------------------------
+
+    def _tell_ready(self, header: Optional[list[str]] = None) -> None:
+        self._events.send("ready", header=header or [], **self._ready)
+        self._is_ready = True
+        for warning in self._early_warnings:
+            self._events.send("warning", warning=warning)
+        self._early_warnings.clear()
+
+    def _tell_stop(self, kind: str, reason: str, exit_code: Optional[int] = None) -> None:
+        if not self._stop_told:
+            self._stop_told = True
+            self._events.send("stop_requested", kind=kind, reason=reason, exit_code=exit_code)
+
+    def tell_exit(self, error: pytest.exit.Exception) -> None:
+        """Tells of a call of `pytest.exit`."""
+        self._tell_stop("exit", str(error.msg), error.returncode)
+
+    def tell_interrupt(self) -> None:
+        """Tells of a `KeyboardInterrupt`, unless the host wanted it."""
+        if not self._queue.is_interrupted():
+            self._tell_stop("interrupt", "KeyboardInterrupt")
+
+    def _tell_output(self, config: pytest.Config, exit_status: int) -> None:
+        output = getattr(config, "workeroutput", None)
+        values = dict(output) if isinstance(output, dict) else {}
+        encoded = {str(name): msgpack.Value(value) for name, value in values.items()}
+        payload = self._events.payload("worker_output", exit_status=exit_status, values=encoded)
+        while len(payload) > MAX_PAYLOAD_BYTES:
+            longest = max(encoded, key=lambda name: len(msgpack.pack(encoded[name])))
+            encoded[longest] = msgpack.Value(msgpack.Unsendable("object", "<too long to be sent>"))
+            payload = self._events.payload("worker_output", exit_status=exit_status, values=encoded)
+        self._events.send_payload(payload)
+
+    # -- Collection -----------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Optional[bool]:
+        """Waits for the command to collect."""
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        self._tell_ready(getattr(reporter, "header", None))
+        if not self._queue.wait_for_collect():
+            session.items = []
+            return True
+        self._status.leave(COLLECTING)
+        self._events.send("collecting")
+        return None
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Tells of collectors that failed or were skipped."""
+        if not report.passed:
+            self._events.send("collect_report", report=reports.collect_report(report, self._rendering))
+
+    @pytest.hookimpl
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Counts what `-k` and its kin took out."""
+        self._deselected += len(items)
+
+    def _tell_collected(self) -> None:
+        digest = hashlib.blake2b(digest_size=16)
+        for item in self._items:
+            digest.update(msgpack.plain_text(item.nodeid) + b"\0")
+        self._events.send(
+            "collected", digest=digest.digest(), count=len(self._items), deselected=self._deselected
+        )
+
+    def _tell_collection(self) -> None:
+        total = len(self._items)
+        chunk: list[Any] = []
+        size = offset = 0
+        for position, item in enumerate(self._items, 1):
+            fields = reports.item_fields(item)
+            chunk.append(fields)
+            size += len(msgpack.pack(fields))
+            if size > _CHUNK_BYTES and position < total:
+                self._events.send("collection", offset=offset, total=total, items=chunk)
+                chunk, size, offset = [], 0, position
+        self._events.send("collection", offset=offset, total=total, items=chunk)
+
+    # -- Running --------------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Runs the items that the host names, one by one, until it names no more."""
+        if self._queue.ended:
+            return True
+        self._items = session.items
+        self._rendering.ask_for_status()
+        self._tell_collected()
+        self._status.leave(IDLE)
+        if self._wants_stop(session):
+            return True
+        self._wait_for_ramp()
+        item = self._queue.next()
+        while item is not None:
+            self._run_item(item)
+            if self._wants_stop(session):
+                break
+            self._deliver_interrupt()
+            item = self._queue.next()
+        return True
+
+    def _find_successor(self) -> Optional[pytest.Item]:
+        successor = self._queue.successor()
+        return None if successor is None else self._items[successor.index]
+
+    def _run_item(self, command: Item) -> None:
+        item = self._items[command.index]
+        self._status.begin(command)
+        current = self._current = reports.ItemReports(self._time(), self._rendering)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=NextItem(self._find_successor))
+        self._interrupts.hold()
+        self._current = None
+        self._status.leave()
+        if current.is_compact():
+            self._events.send_frame(self._compact.encode(command, current.start, current.durations_us()))
+        else:
+            self._tell_result(command, current.fields())
+
+    def _tell_result(self, command: Item, fields: dict[str, Any]) -> None:
+        payload = self._result(command, fields)
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            for shorter in reports.shorter_versions(fields):
+                payload = self._result(command, shorter)
+                if len(payload) <= MAX_PAYLOAD_BYTES:
+                    break
+        self._events.send_payload(payload)
+
+    def _result(self, command: Item, fields: dict[str, Any]) -> bytes:
+        return self._events.payload("item_finished", lease=command.lease, item=command.index, report=fields)
+
+    def _wants_stop(self, session: pytest.Session) -> bool:
+        """Whether the session wants to run no more; tells so."""
+        if session.shouldfail:
+            self._tell_stop("should_fail", str(session.shouldfail))
+        elif session.shouldstop:
+            self._tell_stop("should_stop", str(session.shouldstop))
+        return self._stop_told
+
+    def _deliver_interrupt(self) -> None:
+        """Raises an interrupt that came too late for the item that is finished, unless the host ends the session anyway."""
+        if not (self._interrupts.came and self._queue.is_interrupted()):
+            self._interrupts.deliver()
+
+    def _wait_for_ramp(self) -> None:
+        """Waits before the first test as `--ramp` says. Until then the host may take it back or end the session."""
+        remaining = self._configure.get("ramp_delay_ms", 0) / 1000
+        while remaining > 0:
+            if not self._queue.has_item_waiting():
+                return
+            self._sleep(min(remaining, _RAMP_STEP))
+            remaining -= _RAMP_STEP
+
+    # -- Phases of an item ----------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Notes the phase. It comes after a teardown when an item is run again."""
+        self._interrupts.deliver()
+        self._status.enter(SETUP)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        """Notes the phase."""
+        self._status.enter(CALL)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """Notes the phase, and keeps Ctrl-C from it."""
+        self._interrupts.hold()
+        self._status.enter(TEARDOWN)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keeps the report until the item is finished; last, so that other plugins have had their hands on it."""
+        if self._current is not None:
+            self._current.add(report)
+
+    # -- What happens at any time ---------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: Optional[tuple[str, int, str]],
+    ) -> None:
+        """Tells of a warning."""
+        warning = reports.warning_fields(warning_message, when, nodeid, location)
+        if self._is_ready:
+            self._events.send("warning", warning=warning)
+        else:
+            self._early_warnings.append(warning)
+
+    @pytest.hookimpl
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        """Tells of an error that is not a test's, and keeps pytest from printing it."""
+        self._stop_told = True
+        self._events.send("internal_error", text=reports.shorten(str(excrepr)))
+        return True
+
+    @pytest.hookimpl
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tells why the session is over."""
+        error = excinfo.value
+        if isinstance(error, pytest.exit.Exception):
+            self.tell_exit(error)
+        elif isinstance(error, pytest.Session.Interrupted):
+            self._tell_stop("should_stop", str(error))
+        else:
+            self.tell_interrupt()
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, None]:
+        """Lets the session end undisturbed by Ctrl-C."""
+        self._interrupts.hold()
+        self._status.leave(FINISHING)
+        self._wants_stop(session)
+        output = session.config.workeroutput  # type: ignore[attr-defined]
+        output["exitstatus"] = int(exitstatus)
+        output["shouldfail"] = session.shouldfail
+        output["shouldstop"] = session.shouldstop
+        outcome = yield
+        if outcome.excinfo is not None and isinstance(outcome.excinfo[1], pytest.exit.Exception):
+            self.tell_exit(outcome.excinfo[1])

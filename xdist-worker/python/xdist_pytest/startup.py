@@ -1,0 +1,88 @@
+"""From arguments to a configured session: parsing, identity, and how errors on the way are told."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import Any, NoReturn, Optional
+
+import _pytest.config
+import pytest
+
+from . import basetemp, options, quiet
+from .plugin import XdistPlugin, auto_workers
+
+
+def parse(args: list[str]) -> pytest.Config:
+    """Parses arguments, configuration files and environment as pytest does, and loads plugins and first conftests.
+
+    Raises what pytest raises.
+    """
+    os.environ["PYTEST_VERSION"] = pytest.__version__
+    return _pytest.config._prepareconfig(args, [XdistPlugin()])
+
+
+def printed_error(error: BaseException) -> tuple[str, int]:
+    """What pytest prints for an error in its arguments or configuration, without colours, and its exit code.
+
+    Its form differs between versions of pytest, so pytest itself is made to print it. Raises the error again if pytest
+    prints nothing for it.
+    """
+    def fail(*_args: object, **_options: object) -> NoReturn:
+        raise error
+
+    printed = io.StringIO()
+    parse_again = _pytest.config._prepareconfig
+    colors = os.environ.get("PY_COLORS")
+    _pytest.config._prepareconfig = fail
+    os.environ["PY_COLORS"] = "0"
+    try:
+        with contextlib.redirect_stderr(printed):
+            code = int(pytest.main([]))
+    finally:
+        _pytest.config._prepareconfig = parse_again
+        del os.environ["PY_COLORS"]
+        if colors is not None:
+            os.environ["PY_COLORS"] = colors
+    return printed.getvalue().rstrip("\n"), code
+
+
+def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, Any]:
+    """The `RunOptions` of the wire, from the options as they were given.
+
+    Raises `pytest.UsageError` if they exclude each other.
+    """
+    plain = options.plain_reason(config)
+    if not config.pluginmanager.hasplugin("xdist"):
+        return {"plain": plain}
+    # Counting processors may be slow, and only the first worker's answer counts.
+    first = not configure.get("worker_count")
+    fields = options.run_options(config, auto_workers(config) if first and plain is None else None)
+    if plain is not None:
+        fields["plain"] = plain
+    return fields
+
+
+def become_worker(
+    config: pytest.Config, configure: dict[str, Any], run: dict[str, Any], run_directory: Optional[str]
+) -> None:
+    """Makes the session known as a worker's, to plugins and tests; to be called before pytest configures itself."""
+    name = str(configure["name"])
+    run_id = str(run.get("run") or configure["run"])
+    count = configure.get("worker_count") or options.run_worker_count(run) or 1
+    os.environ["PYTEST_XDIST_WORKER"] = name
+    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(count)
+    os.environ["PYTEST_XDIST_TESTRUNUID"] = run_id
+    config.workerinput = {  # type: ignore[attr-defined]
+        "workerid": name,
+        "workercount": count,
+        "testrunuid": run_id,
+        "mainargv": list(sys.argv),
+        **configure.get("input", {}),
+    }
+    config.workeroutput = {}  # type: ignore[attr-defined]
+    options.neutralise(config)
+    basetemp.set_basetemp(config, name, run_directory)
+    quiet.install()
