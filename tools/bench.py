@@ -87,7 +87,10 @@ def bench(name: str, options: argparse.Namespace) -> int:
     for contender, measured in costs.items():
         wall = [cost.wall for cost in measured]
         cpu = [cost.cpu for cost in measured]
-        print(f"| {name} | {contender} | {spread(wall)} | {spread(cpu)} | {statistics.median(wall) / base:.2f} |", flush=True)
+        print(
+            f"| {name} | {contender} | {spread(wall)} | {spread(cpu)} | {statistics.median(wall) / base:.2f} |",
+            flush=True,
+        )
     return code
 
 

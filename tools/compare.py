@@ -95,7 +95,8 @@ class Runs:
     def distributed(self, mode: str, workers: int) -> Run:
         log = self._log()
         return self._run(
-            [self._xdist, "run", "--python", self._suite.python, "-n", workers, "--dist", mode, "--report-log", log], log
+            [self._xdist, "run", "--python", self._suite.python, "-n", workers, "--dist", mode, "--report-log", log],
+            log,
         )
 
     def _log(self) -> Path:

@@ -1,6 +1,8 @@
 """Draws what a command prints, colours and all, as an SVG of a terminal.
 
-    python tools/picture.py FILE.svg [--lines N] -- COMMAND [ARGUMENT ...]
+    python tools/picture.py FILE.svg [--head N] [--tail N] -- COMMAND [ARGUMENT ...]
+
+Of long output the first and the last lines are shown.
 """
 
 import argparse

@@ -1,5 +1,4 @@
 import pytest
-
 from ferry.engine import start
 
 

@@ -1,5 +1,4 @@
 import pytest
-
 from ferry.tickets import BASE, ISLANDS, fare, price
 
 

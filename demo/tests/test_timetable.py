@@ -1,5 +1,4 @@
 import pytest
-
 from ferry.timetable import FIRST, LAST, departures, simulate
 
 

@@ -106,13 +106,17 @@ def test_finished_tests_are_not_run_again(xdist, mode, workers):
 
 
 def test_each_counts_every_workers_crash(xdist):
-    xdist.files(test_a="import os\n\ndef test_1():\n    pass\n\ndef test_2():\n    os._exit(1)\n\ndef test_3():\n    pass\n")
+    xdist.files(
+        test_a="import os\n\ndef test_1():\n    pass\n\ndef test_2():\n    os._exit(1)\n\ndef test_3():\n    pass\n"
+    )
     result = xdist.run("-n2", "--dist=each")
     assert (result.code, result.totals) == (1, {"failed": 2, "passed": 4}), result.text
 
 
 def test_no_replacement(xdist):
-    xdist.files(test_a="import os\n\ndef test_1():\n    os._exit(1)\n\ndef test_2():\n    os._exit(1)\n\ndef test_3():\n    pass\n")
+    xdist.files(
+        test_a="import os\n\ndef test_1():\n    os._exit(1)\n\ndef test_2():\n    os._exit(1)\n\ndef test_3():\n    pass\n"
+    )
     result = xdist.run("-n1", "--max-worker-restart=0")
     assert result.code == 1
     assert result.totals["failed"] == 1
@@ -120,7 +124,9 @@ def test_no_replacement(xdist):
 
 
 def test_restart_limit(xdist):
-    xdist.files(test_a="import os, pytest\n\n@pytest.mark.parametrize('n', range(20))\ndef test_dies(n):\n    os._exit(1)\n")
+    xdist.files(
+        test_a="import os, pytest\n\n@pytest.mark.parametrize('n', range(20))\ndef test_dies(n):\n    os._exit(1)\n"
+    )
     result = xdist.run("-n2", "--max-worker-restart=2")
     assert result.code == 1
     assert "maximum crashed workers reached: 2" in result.out

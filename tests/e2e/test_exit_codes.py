@@ -36,7 +36,9 @@ def test_exit_code(xdist, text, args, code):
 
 
 def test_internal_error(xdist):
-    xdist.files(conftest="def pytest_runtest_protocol(item):\n    raise RuntimeError('a hook is broken')\n", test_a=PASS)
+    xdist.files(
+        conftest="def pytest_runtest_protocol(item):\n    raise RuntimeError('a hook is broken')\n", test_a=PASS
+    )
     result = xdist.run("-n2")
     assert result.code == 3
     assert result.text.count("RuntimeError: a hook is broken") == 1

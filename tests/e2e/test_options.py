@@ -17,7 +17,9 @@ def workers(xdist, count=8):
     return {xdist.signals.next() for _ in range(count)}
 
 
-@pytest.mark.parametrize("args", [["-n2"], ["-n", "2"], ["--numprocesses=2"], ["--tx", "2*popen"], ["--tx=popen", "--tx=popen"]])
+@pytest.mark.parametrize(
+    "args", [["-n2"], ["-n", "2"], ["--numprocesses=2"], ["--tx", "2*popen"], ["--tx=popen", "--tx=popen"]]
+)
 def test_number_of_workers(xdist, args):
     xdist.files(test_a=WHO)
     result = xdist.run(*args)
@@ -75,7 +77,12 @@ def test_options_from_addopts_and_the_environment(xdist):
 
 @pytest.mark.parametrize(
     ("args", "passed"),
-    [(["-k", "3 or 4"], 2), (["test_a.py::test_who[5]"], 1), (["-m", "not slow"], 8), (["test_a.py", "-p", "no:randomly"], 8)],
+    [
+        (["-k", "3 or 4"], 2),
+        (["test_a.py::test_who[5]"], 1),
+        (["-m", "not slow"], 8),
+        (["test_a.py", "-p", "no:randomly"], 8),
+    ],
 )
 def test_pytest_arguments(xdist, args, passed):
     xdist.files(test_a=WHO)
@@ -110,7 +117,9 @@ def test_tx_specification(xdist):
 
 
 def test_testrunuid(xdist):
-    xdist.files(test_a="def test_a(testrun_uid):\n    signal(testrun_uid)\n\ndef test_b(testrun_uid):\n    signal(testrun_uid)\n")
+    xdist.files(
+        test_a="def test_a(testrun_uid):\n    signal(testrun_uid)\n\ndef test_b(testrun_uid):\n    signal(testrun_uid)\n"
+    )
     assert xdist.run("-n2", "--testrunuid=today").code == 0
     assert workers(xdist, 2) == {"today"}
     assert xdist.run("-n2").code == 0
@@ -118,7 +127,10 @@ def test_testrunuid(xdist):
     assert uid not in ("", "today")
 
 
-@pytest.mark.parametrize("args", [["--maxschedchunk=1", "--dist=load"], ["--ramp=0.01s"], ["-d"], ["--no-loadscope-reorder", "--dist=loadfile"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--maxschedchunk=1", "--dist=load"], ["--ramp=0.01s"], ["-d"], ["--no-loadscope-reorder", "--dist=loadfile"]],
+)
 def test_other_options_are_taken(xdist, args):
     xdist.files(test_a=WHO)
     result = xdist.run("-n2", *args)

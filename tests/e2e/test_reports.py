@@ -134,7 +134,9 @@ def cases(path):
 
 
 def test_last_failed(xdist):
-    xdist.files(test_a="def test_a():\n    pass\n\ndef test_b():\n    assert 0\n", test_b="def test_c():\n    assert 0\n")
+    xdist.files(
+        test_a="def test_a():\n    pass\n\ndef test_b():\n    assert 0\n", test_b="def test_c():\n    assert 0\n"
+    )
     assert xdist.run("-n2").totals == {"passed": 1, "failed": 2}
     assert set(xdist.run("-n2", "--lf").outcome_of) == {"test_b", "test_c"}
     xdist.files(test_a="def test_a():\n    pass\n\ndef test_b():\n    pass\n")

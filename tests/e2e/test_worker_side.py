@@ -84,7 +84,7 @@ def test_groups_stay_together(xdist):
         assert (result.code, result.totals) == (0, {"passed": 30})
         places = {tuple(xdist.signals.next().split()) for _ in range(30)}
         assert len(places) == 3, f"{mode}: {sorted(places)}"
-    assert any("test_a.py::test_grouped[a-0]" == node_id for node_id, _ in result.outcomes), "node ids stay as they are"
+    assert any(node_id == "test_a.py::test_grouped[a-0]" for node_id, _ in result.outcomes), "node ids stay as they are"
 
 
 @pytest.mark.parametrize(("mode", "unit"), [("loadscope", "class"), ("loadfile", "file")])
