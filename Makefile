@@ -5,6 +5,7 @@ CARGO ?= cargo
 RELEASE := target/release/xdist
 DEBUG := target/debug/xdist
 VENV := .venv/bin/python
+PYTHON_SOURCES := demo docs/examples tests tools xdist-worker/python
 
 .PHONY: help demo test test-rust test-python compare bench lint fuzz-smoke picture release debug clean
 
@@ -42,7 +43,9 @@ compare: release
 bench: release
 	$(PYTHON) tools/bench.py $(if $(SUITES),--suites $(SUITES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-lint:
+lint: $(VENV)
+	$(VENV) -m ruff format --quiet --check $(PYTHON_SOURCES)
+	$(VENV) -m ruff check --quiet $(PYTHON_SOURCES)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
