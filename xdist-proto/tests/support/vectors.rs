@@ -349,6 +349,17 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
         properties: vec![("key".into(), Value::from(7))],
         status: Some(Status { category: "xfailed".into(), letter: "x".into(), word: "XFAIL".into() }),
     };
+    let passed = PhaseReport {
+        class: OutcomeClass::Pass,
+        detail: None,
+        location: None,
+        failure: None,
+        skip: None,
+        xfail: None,
+        properties: Vec::new(),
+        status: None,
+        ..phase.clone()
+    };
     vec![
         (
             "item_started",
@@ -376,6 +387,15 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
                 start_us: 1_700_000_000_000_000,
                 durations_us: [20, 1500, 7],
                 phases: Vec::new(),
+            }),
+        ),
+        (
+            "item_finished-passed-with-output",
+            finished(ItemReport {
+                class: OutcomeClass::Pass,
+                start_us: 1_700_000_000_000_000,
+                durations_us: [20, 1500, 7],
+                phases: vec![passed],
             }),
         ),
         (
