@@ -71,7 +71,9 @@ pub enum Mode {
 
 /// A name that is no mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown distribution mode {name:?}: choose from each, load, loadscope, loadfile, loadgroup, worksteal, no")]
+#[error(
+    "unknown distribution mode {name:?}: choose from each, load, loadscope, loadfile, loadgroup, worksteal, no"
+)]
 pub struct UnknownMode {
     /// The name.
     pub name: String,

@@ -1,4 +1,9 @@
 //! DSession: one run, as a state machine without any input or output of its own.
+//!
+//! Told from start to end: [`hosts`] brings worker hosts up and watches over their links; [`gathering`] turns the first
+//! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; [`running`]
+//! carries out what the scheduler decides and takes in results; [`ends`] is about every kind of end, of a worker and of
+//! the run.
 
 pub mod config;
 
@@ -8,42 +13,193 @@ pub mod output;
 
 pub mod event;
 
+mod plan;
+
+mod hosts;
+
+mod gathering;
+
+mod running;
+
+mod ends;
+
+pub(crate) mod collection;
+
+mod results;
+
+mod timer;
+
+mod violation;
+
 pub use config::{Config, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
 
-use std::collections::VecDeque;
+use crate::workers::{Restarts, Workers};
+use collection::{Lists, Mapping};
+use ends::Shown;
+use plan::Plan;
+use results::{Book, Counts, Leases};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
+use timer::Timers;
+use xdist_proto::message::CoordinatorMessage;
+use xdist_proto::{CollectionDigest, WorkerId};
 
 /// One run, from the first host's launch to the summary.
 ///
 /// The driver's contract: one [`handle`](Self::handle), then [`poll_output`](Self::poll_output) until `None`, then wait
 /// until something arrives or [`next_deadline`](Self::next_deadline) has come. After [`new`](Self::new) the outputs are
-/// drained first. [`Output::Finished`] comes exactly once and last.
+/// drained first. [`Output::Finished`] comes exactly once and last; afterwards inputs change nothing.
+///
+/// The same configuration, seed and inputs give the same outputs. Time only moves forward: an older `now` than the
+/// latest one seen is taken for the latest.
 #[derive(Debug)]
 pub struct Session {
+    config: Config,
+    now: Instant,
+    random: fastrand::Rng,
+    timers: Timers,
     outputs: VecDeque<Output>,
+    course: Course,
+    /// From the first `ready` on.
+    plan: Option<Plan>,
+    /// What is told only after [`RunEvent::Configured`].
+    withheld: Vec<RunEvent>,
+    workers: Workers,
+    /// The workers that the run begins with, by position.
+    initial: Vec<WorkerId>,
+    restarts: Restarts,
+    /// Whether any worker has come as far as having collected.
+    ever_collected: bool,
+    lists: Lists,
+    /// How the lists that differ from the agreed one correspond to it.
+    mappings: BTreeMap<CollectionDigest, Rc<Mapping>>,
+    /// Collect reports that were told, by node id and text.
+    collect_reports: BTreeSet<(String, String)>,
+    books: Vec<Book>,
+    /// How many books are not closed.
+    open_books: usize,
+    leases: Leases,
+    /// The number of the next steal or cancel.
+    next_request: u32,
+    counts: Counts,
+    shown: Shown,
+    interrupts: u32,
+}
+
+/// How far the run is.
+#[derive(Clone, Debug, PartialEq)]
+enum Course {
+    /// Workers start and collect.
+    Gathering,
+    /// Items are handed out.
+    Running,
+    /// Nothing more is handed out; workers come to their ends.
+    Ending(RunEnd),
+    /// `Finished` is out.
+    Over,
 }
 
 impl Session {
-    /// A run that is about to start; its first outputs are waiting.
+    /// A run that is about to start; its first outputs are waiting. The seed is for what must not be guessed.
     #[must_use]
-    pub fn new(_config: Config, _seed: u64, _now: Instant) -> Self {
-        Self { outputs: VecDeque::new() }
+    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let mut session = Self {
+            config,
+            now,
+            random: fastrand::Rng::with_seed(seed),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            course: Course::Gathering,
+            plan: None,
+            withheld: Vec::new(),
+            workers: Workers::default(),
+            initial: Vec::new(),
+            restarts: Restarts::default(),
+            ever_collected: false,
+            lists: Lists::default(),
+            mappings: BTreeMap::new(),
+            collect_reports: BTreeSet::new(),
+            books: Vec::new(),
+            open_books: 0,
+            leases: Leases::default(),
+            next_request: 0,
+            counts: Counts::default(),
+            shown: Shown::default(),
+            interrupts: 0,
+        };
+        session.start_first_workers();
+        session
     }
 
-    /// Takes in one thing that happened. An older `now` than the latest one seen is taken for the latest.
-    pub fn handle(&mut self, _input: Input, _now: Instant) {}
+    /// Takes in one thing that happened.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        self.now = self.now.max(now);
+        if self.course == Course::Over {
+            self.decline(&input);
+            return;
+        }
+        match input {
+            Input::Launched { host, link } => self.launched(host, link),
+            Input::LaunchFailed { host, error } => self.launch_failed(host, error),
+            Input::Opened { link, hello } => self.opened(link, &hello),
+            Input::Received { link, message } => self.received(link, message),
+            Input::Garbled { link, error } => self.garbled(link, &error),
+            Input::Closed { link, cause } => self.closed(link, &cause),
+            Input::DeadlineReached => self.expire(),
+            Input::InterruptRequested => self.interrupted(),
+        }
+        self.check_over();
+    }
 
     /// The next thing to do, until there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to hand in [`Input::DeadlineReached`]; `None` when only other inputs matter.
+    /// When to hand in [`Input::DeadlineReached`]; `None` when only other inputs matter. After that input and a full
+    /// drain it is later than its time.
     #[must_use]
-    pub const fn next_deadline(&self) -> Option<Instant> {
-        None
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Nothing is wanted any more from whoever comes now.
+    fn decline(&mut self, input: &Input) {
+        if let Input::Launched { link, .. } = *input {
+            self.outputs.push_back(Output::Close { link, reason: output::CloseReason::Done });
+        }
+    }
+
+    fn report(&mut self, event: RunEvent) {
+        let first = matches!(event, RunEvent::WorkerStarting { .. } | RunEvent::Configured(_));
+        if self.plan.is_none() && self.course == Course::Gathering && !first {
+            self.withheld.push(event);
+        } else {
+            self.outputs.push_back(Output::Report(event));
+        }
+    }
+
+    fn release_withheld(&mut self) {
+        self.outputs.extend(self.withheld.drain(..).map(Output::Report));
+    }
+
+    /// Sends to the worker's host, if it can be reached.
+    fn send(&mut self, worker: WorkerId, message: CoordinatorMessage) {
+        if let Some(link) = self.workers.link_of(worker) {
+            self.outputs.push_back(Output::Send { link, message });
+        }
+    }
+
+    fn request(&mut self) -> u32 {
+        let request = self.next_request;
+        self.next_request = self.next_request.wrapping_add(1);
+        request
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,11 @@ impl Distribution {
     #[must_use]
     pub fn new(mode: Mode, collection: &Collection, options: Options) -> Self {
         let (units, order) = Units::new(mode, collection, options);
-        Self { scheduler: mode.scheduler(options), queues: Queues::new(units, order), stage: Stage::Gathering }
+        Self {
+            scheduler: mode.scheduler(options),
+            queues: Queues::new(units, order),
+            stage: Stage::Gathering,
+        }
     }
 
     /// A worker has come, with nothing to do yet.
@@ -76,6 +80,9 @@ impl Distribution {
 
     /// Hands out the first items to the workers that are there.
     pub fn begin(&mut self) {
+        if self.stage != Stage::Gathering {
+            return;
+        }
         self.stage = Stage::Running;
         self.scheduler.begin(&mut self.queues);
         self.settle();
@@ -97,9 +104,12 @@ impl Distribution {
         self.settle();
     }
 
-    /// The worker is gone. What it had queued goes to others, except for `lost`, which is never run again.
-    pub fn remove_worker(&mut self, worker: WorkerId, lost: Option<ItemIndex>) {
-        self.queues.remove_worker(worker, lost);
+    /// Workers are gone, all at once, so that none of them is given what another one had. What they had queued goes to
+    /// others, except for each one's lost item, which is never run again.
+    pub fn remove_workers(&mut self, gone: impl IntoIterator<Item = (WorkerId, Option<ItemIndex>)>) {
+        for (worker, lost) in gone {
+            self.queues.remove_worker(worker, lost);
+        }
         self.settle();
     }
 

@@ -45,6 +45,13 @@ pub struct Timeouts {
     pub shutdown: Duration,
 }
 
+impl Timeouts {
+    /// How long a process that is shut down may take to end by itself: half of what its host has to report its end.
+    pub(super) fn grace(&self) -> Duration {
+        self.shutdown / 2
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

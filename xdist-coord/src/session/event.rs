@@ -1,6 +1,7 @@
 //! The event stream that frontends draw from: one view of the run.
 
 use crate::scheduler::Mode;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 use xdist_proto::item::Collection;
@@ -265,6 +266,58 @@ pub enum StopReason {
     RestartsExhausted(u32),
     /// No worker is left.
     NoWorkers(String),
+}
+
+impl fmt::Display for CrashCause {
+    /// In one line, for example `exit code 3` or `signal 11 (SIGSEGV)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(EndCause::Exited(code)) => write!(f, "exit code {code}"),
+            Self::Process(EndCause::Signaled(signal)) => match signal_name(*signal) {
+                Some(name) => write!(f, "signal {signal} ({name})"),
+                None => write!(f, "signal {signal}"),
+            },
+            Self::Process(EndCause::NotStarted(why)) => write!(f, "not started: {why}"),
+            Self::Process(EndCause::Killed(why)) => write!(f, "killed: {why}"),
+            Self::HostLost(why) => write!(f, "host lost: {why}"),
+        }
+    }
+}
+
+/// The names of the signals that processes die of, where they have the same number everywhere.
+const fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+impl fmt::Display for StopReason {
+    /// In one line, as the reason why an item was not run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failures(1) => f.write_str("stopping after 1 failure"),
+            Self::Failures(count) => write!(f, "stopping after {count} failures"),
+            Self::Session(reason) => f.write_str(reason),
+            Self::Exit { reason, .. } => write!(f, "pytest.exit: {reason}"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::KeyboardInterrupt(worker) => write!(f, "KeyboardInterrupt on {worker}"),
+            Self::InternalError => f.write_str("internal error"),
+            Self::RestartsExhausted(limit) => write!(f, "more than {limit} workers crashed"),
+            Self::NoWorkers(why) => f.write_str(why),
+        }
+    }
 }
 
 /// How the run ended, for the exit code and the last line. Every collected item is counted once (per worker in mode

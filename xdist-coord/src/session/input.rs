@@ -68,7 +68,9 @@ pub enum GarbledError {
         begin: String,
     },
     /// The peer speaks another major version.
-    #[error("the peer speaks protocol version {theirs}, and this is version {ours}: upgrade the older of the two")]
+    #[error(
+        "the peer speaks protocol version {theirs}, and this is version {ours}: upgrade the older of the two"
+    )]
     MajorVersion {
         /// The peer's.
         theirs: u8,

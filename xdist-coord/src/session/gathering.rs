@@ -1,0 +1,431 @@
+//! From the first worker's options to the agreement on what there is to run.
+
+use super::collection::{Mapping, SetDifference};
+use super::event::{Configured, Difference, Mismatch, RunEnd};
+use super::plan::Plan;
+use super::results::Book;
+use super::timer::Timer;
+use super::violation::Violation;
+use super::{Course, RunEvent, Session};
+use crate::scheduler::{Distribution, Mode};
+use crate::workers::spec::WorkerSpec;
+use crate::workers::{Active, Ending, Farewell, Life, Worker};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use xdist_proto::message::{Collected, CollectionChunk, CoordinatorMessage, Ready, SendCollection};
+use xdist_proto::report::{CollectReport, OutcomeClass};
+use xdist_proto::{Collection, CollectionDigest, WorkerId};
+
+/// pytest's exit code for wrong arguments.
+const USAGE_ERROR: i32 = 4;
+
+impl Session {
+    pub(super) fn start_first_workers(&mut self) {
+        let wanted = self.config.workers.clone().unwrap_or_default();
+        let first = if wanted.is_empty() { vec![WorkerSpec::default()] } else { wanted };
+        self.adjust_workers(first);
+    }
+
+    /// Makes the workers those that are wanted: keeps the ones that fit their position, shuts the others down, starts
+    /// what is missing. A position whose worker has crashed stays empty.
+    fn adjust_workers(&mut self, wanted: Vec<WorkerSpec>) {
+        for name in wanted.iter().filter_map(|spec| spec.id.as_ref()) {
+            self.workers.claim_name(name);
+        }
+        let present = std::mem::take(&mut self.initial);
+        let fits = |position: usize| {
+            present.get(position).copied().filter(|&id| self.workers.get(id).spec == wanted[position])
+        };
+        let kept: Vec<Option<WorkerId>> = (0..wanted.len()).map(fits).collect();
+        let still_wanted: BTreeSet<WorkerId> = kept.iter().flatten().copied().collect();
+        for worker in present {
+            if !still_wanted.contains(&worker) {
+                self.end_worker(worker, Ending::Shutdown(None), self.config.timeouts.grace());
+            }
+        }
+        for (spec, kept) in wanted.into_iter().zip(kept) {
+            let worker = kept.unwrap_or_else(|| self.start_worker(spec, None));
+            self.initial.push(worker);
+        }
+    }
+
+    pub(super) fn ready(&mut self, ready: Box<Ready>) -> Result<(), Violation> {
+        let id = ready.worker;
+        let worker = self.workers.get_mut(id);
+        if !matches!(worker.life, Life::Configuring) {
+            return Err(self.unexpected(id, "ready"));
+        }
+        worker.life = Life::Ready;
+        worker.pid = Some(ready.pid).filter(|&pid| pid != 0);
+        if self.plan.is_none() && self.course == Course::Gathering {
+            self.configure(&ready);
+        }
+        if !self.is_discarded(id) {
+            self.report(RunEvent::WorkerReady { worker: id, ready });
+        }
+        Ok(())
+    }
+
+    /// Takes the options of the first worker that is ready for the run's.
+    fn configure(&mut self, ready: &Ready) {
+        if let Some(reason) = &ready.options.plain {
+            self.begin_ending(RunEnd::Plain(reason.clone()), &Ending::Shutdown(None));
+            return;
+        }
+        let plan = match Plan::new(&self.config, &ready.options) {
+            Ok(plan) => plan,
+            Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
+        };
+        let configured = Configured {
+            run: plan.run.clone(),
+            workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
+            mode: plan.mode,
+            options: ready.options.clone(),
+            display: ready.display.clone(),
+            header: ready.header.clone(),
+            rootdir: ready.rootdir.clone(),
+        };
+        tracing::info!(run = %plan.run, workers = configured.workers, mode = plan.mode.name(), "configured");
+        let wanted = plan.workers.clone();
+        self.plan = Some(plan);
+        self.report(RunEvent::Configured(Box::new(configured)));
+        self.release_withheld();
+        self.adjust_workers(wanted);
+        self.check_failures();
+    }
+
+    pub(super) fn collecting(&mut self, id: WorkerId) -> Result<(), Violation> {
+        let worker = self.workers.get_mut(id);
+        if !matches!(worker.life, Life::Ready) {
+            return Err(self.unexpected(id, "collecting"));
+        }
+        worker.life = Life::Collecting;
+        if !self.is_discarded(id) {
+            self.report(RunEvent::WorkerCollecting { worker: id });
+        }
+        Ok(())
+    }
+
+    pub(super) fn collect_report(&mut self, id: WorkerId, report: CollectReport) -> Result<(), Violation> {
+        if !matches!(self.workers.get(id).life, Life::Ready | Life::Collecting) {
+            return Err(self.unexpected(id, "collect_report"));
+        }
+        if self.is_discarded(id) {
+            return Ok(());
+        }
+        let failure = report.failure.as_ref().map(|failure| &failure.text);
+        let text = failure.or(report.skip.as_ref().map(|skip| &skip.reason)).cloned().unwrap_or_default();
+        if self.collect_reports.insert((report.node_id.clone(), text)) {
+            let failed = matches!(report.class, OutcomeClass::Fail | OutcomeClass::Infrastructure);
+            self.report(RunEvent::CollectReport { worker: id, report });
+            if failed {
+                self.counts.collect_errors += 1;
+                self.counts.failures += 1;
+                self.check_failures();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn collected(&mut self, collected: &Collected) -> Result<(), Violation> {
+        let Collected { worker: id, digest, count, deselected } = *collected;
+        let worker = self.workers.get_mut(id);
+        if !matches!(worker.life, Life::Ready | Life::Collecting) {
+            return Err(self.unexpected(id, "collected"));
+        }
+        worker.life = Life::Collected { digest, count };
+        if self.is_discarded(id) {
+            return Ok(());
+        }
+        self.ever_collected = true;
+        self.report(RunEvent::WorkerCollected { worker: id, items: count, deselected });
+        match self.course {
+            Course::Gathering => {
+                self.want_list(id, digest, count)?;
+                self.advance_gathering();
+                Ok(())
+            }
+            Course::Running => self.join(id),
+            Course::Ending(_) | Course::Over => Ok(()),
+        }
+    }
+
+    fn want_list(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
+        if self.lists.want(id, digest, count)? {
+            self.send(id, CoordinatorMessage::SendCollection(SendCollection { worker: id }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn collection_chunk(&mut self, chunk: CollectionChunk) -> Result<(), Violation> {
+        let id = chunk.worker;
+        let Life::Collected { digest, count } = self.workers.get(id).life else {
+            return Err(self.unexpected(id, "collection"));
+        };
+        if self.lists.add(digest, count, chunk)? {
+            match self.course {
+                Course::Gathering => self.advance_gathering(),
+                Course::Running => {
+                    for (worker, _) in self.waiting_with(digest) {
+                        self.join_or_breach(worker);
+                    }
+                }
+                Course::Ending(_) | Course::Over => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker that owed its list is gone: the next one with the same digest is asked.
+    pub(super) fn ask_again(&mut self, digest: CollectionDigest) {
+        if let Some(&(worker, count)) = self.waiting_with(digest).first()
+            && let Err(violation) = self.want_list(worker, digest, count)
+        {
+            self.breach(self.workers.get(worker).host, &violation);
+        }
+    }
+
+    /// The workers in use that collected this and cannot be given items yet.
+    fn waiting_with(&self, wanted: CollectionDigest) -> Vec<(WorkerId, u32)> {
+        self.collected_workers()
+            .into_iter()
+            .filter(|&(_, digest, _)| digest == wanted)
+            .map(|(id, _, count)| (id, count))
+            .collect()
+    }
+
+    /// The workers in use that have collected and cannot be given items yet.
+    fn collected_workers(&self) -> Vec<(WorkerId, CollectionDigest, u32)> {
+        let collected = |(id, worker): (WorkerId, &Worker)| {
+            let Life::Collected { digest, count } = worker.life else { return None };
+            worker.is_in_use().then_some((id, digest, count))
+        };
+        self.workers.all().filter_map(collected).collect()
+    }
+
+    /// Begins to run when every worker of the beginning that is still there has collected, and the lists are known.
+    pub(super) fn advance_gathering(&mut self) {
+        if self.course != Course::Gathering || self.plan.is_none() {
+            return;
+        }
+        let has_collected = |id: &WorkerId| {
+            let worker = self.workers.get(*id);
+            !worker.is_in_use() || matches!(worker.life, Life::Collected { .. })
+        };
+        if !self.initial.iter().all(has_collected) {
+            return;
+        }
+        let collected = self.collected_workers();
+        if collected.is_empty() || collected.iter().any(|&(_, digest, _)| self.lists.get(digest).is_none()) {
+            return;
+        }
+        for &(id, digest, count) in &collected {
+            let length = self.lists.get(digest).map(|list| list.items.len());
+            if length != Some(count as usize) {
+                // Its end brings us back here.
+                return self.breach(self.workers.get(id).host, &Violation::Digest { worker: id });
+            }
+        }
+        self.agree(&collected);
+    }
+
+    fn agree(&mut self, collected: &[(WorkerId, CollectionDigest, u32)]) {
+        let Some(plan) = &self.plan else { return };
+        let mode = plan.mode;
+        let from_the_start = |entry: &&(WorkerId, CollectionDigest, u32)| self.initial.contains(&entry.0);
+        let mut party: Vec<_> = collected.iter().filter(from_the_start).copied().collect();
+        if party.is_empty() {
+            // All that remain are replacements.
+            party = collected.to_vec();
+        }
+        if mode != Mode::Each && !self.compare(&party) {
+            return;
+        }
+        self.course = Course::Running;
+        if mode == Mode::Each {
+            self.report(RunEvent::Scheduling { mode });
+        } else {
+            let digest = party[0].1;
+            let book = self.open_book(digest, None);
+            let collection = self.books[book].collection.clone();
+            self.report(RunEvent::Collected { worker: None, collection });
+            self.report(RunEvent::Scheduling { mode });
+        }
+        self.admit(&party);
+        if mode != Mode::Each {
+            self.books[0].distribution.begin();
+            self.carry_out(0);
+        }
+        for &(id, ..) in collected.iter().filter(|entry| !party.contains(entry)) {
+            self.join_or_breach(id);
+        }
+        self.check_left();
+    }
+
+    /// Lets the workers of the beginning in, each in its turn.
+    fn admit(&mut self, party: &[(WorkerId, CollectionDigest, u32)]) {
+        for &(id, ..) in party {
+            let position = self.initial.iter().position(|&other| other == id).unwrap_or(0);
+            let delay = self.plan.as_ref().map(|plan| plan.ramp_delay(position)).unwrap_or_default();
+            if delay.is_zero() {
+                self.join_or_breach(id);
+            } else {
+                self.timers.set(Timer::Ramp(id), self.now + delay);
+            }
+        }
+    }
+
+    /// The worker's turn has come.
+    pub(super) fn ramp_due(&mut self, id: WorkerId) {
+        self.join_or_breach(id);
+    }
+
+    /// Whether all collected the same items, in whatever order. If not, says so, and the run is over.
+    fn compare(&mut self, party: &[(WorkerId, CollectionDigest, u32)]) -> bool {
+        let (reference, agreed_digest, _) = party[0];
+        let Some(agreed) = self.lists.get(agreed_digest).cloned() else { return false };
+        let mut differing = Vec::new();
+        for &(worker, digest, _) in party {
+            if digest == agreed_digest || self.mappings.contains_key(&digest) {
+                continue;
+            }
+            let Some(own) = self.lists.get(digest) else { continue };
+            match Mapping::new(&agreed, own) {
+                Ok(mapping) => {
+                    self.mappings.insert(digest, Rc::new(mapping));
+                    self.lists.release(digest);
+                }
+                Err(SetDifference { missing, extra }) => {
+                    differing.push(Difference { worker, missing, extra })
+                }
+            }
+        }
+        if differing.is_empty() {
+            self.mappings.insert(agreed_digest, Rc::new(Mapping::same(&agreed)));
+            return true;
+        }
+        self.report(RunEvent::CollectionMismatch(Mismatch { reference, differing }));
+        self.begin_ending(RunEnd::Mismatch, &Ending::Drain);
+        false
+    }
+
+    fn join_or_breach(&mut self, id: WorkerId) {
+        if let Err(violation) = self.join(id) {
+            self.breach(self.workers.get(id).host, &violation);
+        }
+    }
+
+    /// Lets a worker that has collected take part, or finds out whether it can.
+    fn join(&mut self, id: WorkerId) -> Result<(), Violation> {
+        let Life::Collected { digest, count } = self.workers.get(id).life else { return Ok(()) };
+        if self.course != Course::Running || !self.workers.get(id).is_in_use() {
+            return Ok(());
+        }
+        if self.is_each() { self.join_each(id, digest, count) } else { self.join_shared(id, digest, count) }
+    }
+
+    fn join_shared(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
+        let agreed = self.books[0].collection.clone();
+        if !self.mappings.contains_key(&digest) {
+            let Some(own) = self.lists.get(digest).cloned() else {
+                return self.want_list(id, digest, count);
+            };
+            match Mapping::new(&agreed, &own) {
+                Ok(mapping) => {
+                    self.mappings.insert(digest, Rc::new(mapping));
+                    self.lists.release(digest);
+                }
+                Err(difference) => {
+                    self.reject(id, difference.describe());
+                    return Ok(());
+                }
+            }
+        }
+        if agreed.items.len() != count as usize {
+            return Err(Violation::Digest { worker: id });
+        }
+        let mapping = self.mappings[&digest].clone();
+        self.activate(id, 0, mapping);
+        Ok(())
+    }
+
+    fn join_each(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
+        if let Some(book) = self.workers.get(id).inherits {
+            let collection = self.books[book].collection.clone();
+            if self.books[book].digest != digest {
+                self.reject(id, "it collected other tests than the worker that it replaces".to_owned());
+                return Ok(());
+            }
+            if collection.items.len() != count as usize {
+                return Err(Violation::Digest { worker: id });
+            }
+            let mapping = Rc::new(Mapping::same(&collection));
+            self.books[book].owner = Some(id);
+            self.report(RunEvent::Collected { worker: Some(id), collection });
+            self.activate(id, book, mapping);
+            return Ok(());
+        }
+        let Some(collection) = self.lists.get(digest).cloned() else {
+            return self.want_list(id, digest, count);
+        };
+        if collection.items.len() != count as usize {
+            return Err(Violation::Digest { worker: id });
+        }
+        let mapping = Rc::new(Mapping::same(&collection));
+        let book = self.open_book(digest, Some(id));
+        self.report(RunEvent::Collected { worker: Some(id), collection });
+        self.books[book].distribution.begin();
+        self.activate(id, book, mapping);
+        Ok(())
+    }
+
+    fn open_book(&mut self, digest: CollectionDigest, owner: Option<WorkerId>) -> usize {
+        let collection = self.lists.get(digest).cloned().unwrap_or_else(|| {
+            debug_assert!(false, "a book is opened for a list that is not known");
+            Rc::new(Collection::default())
+        });
+        let (mode, options) = self.plan.as_ref().map(|plan| (plan.mode, plan.scheduling)).unwrap_or_default();
+        let distribution = Distribution::new(mode, &collection, options);
+        let book = Book::new(digest, collection, distribution, owner);
+        if !book.is_closed() {
+            self.open_books += 1;
+        }
+        self.books.push(book);
+        self.books.len() - 1
+    }
+
+    fn activate(&mut self, id: WorkerId, book: usize, mapping: Rc<Mapping>) {
+        self.workers.get_mut(id).life =
+            Life::Active(Active { book, mapping, leased: 0, finished: 0, steal: None, cancel: None });
+        self.books[book].distribution.add_worker(id);
+        self.carry_out(book);
+    }
+
+    /// A replacement is of no use.
+    fn reject(&mut self, id: WorkerId, reason: String) {
+        tracing::warn!(worker = %id, reason, "replacement not used");
+        self.end_worker(id, Ending::Shutdown(Some(reason)), self.config.timeouts.grace());
+        self.check_left();
+    }
+
+    /// Whether the worker was shut down, so that nothing it still says matters.
+    pub(super) fn is_discarded(&self, id: WorkerId) -> bool {
+        matches!(self.workers.get(id).ending, Some(Ending::Shutdown(_)))
+    }
+
+    pub(super) fn unexpected(&self, id: WorkerId, kind: &'static str) -> Violation {
+        Violation::Unexpected { worker: id, kind, state: self.workers.get(id).life.name() }
+    }
+
+    /// Ends the run over wrong arguments, unless it is ending anyway.
+    pub(super) fn usage_error(&mut self, id: WorkerId, text: String, code: i32) {
+        self.workers.get_mut(id).farewell = Farewell::Error;
+        let ending = match self.course {
+            Course::Gathering => Ending::Shutdown(None),
+            Course::Running => Ending::Drain,
+            Course::Ending(_) | Course::Over => return,
+        };
+        self.report(RunEvent::UsageError { worker: id, text });
+        self.begin_ending(RunEnd::UsageError(code), &ending);
+    }
+}

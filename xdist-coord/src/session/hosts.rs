@@ -1,0 +1,317 @@
+//! Hosts and their links: launch, handshake, signs of life, loss.
+
+use super::input::{CloseCause, GarbledError};
+use super::output::CloseReason;
+use super::timer::Timer;
+use super::violation::Violation;
+use super::{Course, Output, RunEvent, Session};
+use crate::workers::spec::{HostSpec, WorkerSpec};
+use crate::workers::{Ending, HostId, HostLife, Life, LinkId, Pulse};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use xdist_proto::codec::CoordinatorOpening;
+use xdist_proto::frame::MAX_FRAME_BYTES;
+use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
+use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, WorkerMessage};
+use xdist_proto::version::{ProtocolVersion, VersionRange};
+use xdist_proto::{RunId, WorkerId};
+
+/// The shortest wait that is ever set, so that no configuration makes the driver spin.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl Session {
+    /// Begins the life of a worker, on a host that is there or a new one.
+    pub(super) fn start_worker(&mut self, spec: WorkerSpec, replaces: Option<WorkerId>) -> WorkerId {
+        let (host, new) = self.workers.host_for(&spec.host);
+        // A replacement is another worker, and what it leaves behind must not mix with its predecessor's.
+        let name = if replaces.is_none() { spec.id.clone() } else { None };
+        let worker = self.workers.add(spec, host, name);
+        let name = self.workers.get(worker).name.clone();
+        tracing::info!(%worker, name, "worker starting");
+        self.report(RunEvent::WorkerStarting { worker, name, replaces });
+        if new {
+            let spec = self.workers.host(host).spec.clone();
+            self.timers.set(Timer::Connect(host), self.now + self.config.timeouts.connect.max(SHORTEST));
+            self.outputs.push_back(Output::Launch { host, spec });
+        } else if matches!(self.workers.host(host).life, HostLife::Open { .. }) {
+            self.configure_worker(worker);
+        }
+        worker
+    }
+
+    fn configure_worker(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id);
+        worker.life = Life::Configuring;
+        let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
+            HostSpec::Local => self.config.python.clone(),
+            // The default interpreter is this machine's; the command may lead to another.
+            HostSpec::Exec(_) => Vec::new(),
+        });
+        let configure = Configure {
+            worker: id,
+            name: worker.name.clone(),
+            worker_count: match (&self.plan, &self.config.workers) {
+                (Some(plan), _) => u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
+                (None, Some(workers)) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
+                (None, None) => 0,
+            },
+            args: self.config.args.clone(),
+            python,
+            chdir: worker.spec.chdir.clone(),
+            env: worker.spec.env.clone(),
+            input: self.config.worker_input.clone(),
+            wants: self.config.wants.clone(),
+            run: self.run_id().0,
+            ramp_delay_ms: 0,
+        };
+        self.send(id, CoordinatorMessage::Configure(configure));
+        self.send(id, CoordinatorMessage::Collect(Collect { worker: id }));
+    }
+
+    fn run_id(&self) -> RunId {
+        self.plan.as_ref().map_or_else(|| self.config.run.clone(), |plan| plan.run.clone())
+    }
+
+    pub(super) fn launched(&mut self, host: HostId, link: LinkId) {
+        if self.workers.knows_host(host) && matches!(self.workers.host(host).life, HostLife::Launching) {
+            self.workers.set_link(host, link);
+        } else {
+            // It came up after it was given up.
+            self.outputs.push_back(Output::Close { link, reason: CloseReason::Done });
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, host: HostId, error: String) {
+        if self.workers.knows_host(host) && matches!(self.workers.host(host).life, HostLife::Launching) {
+            self.lose_host(host, error, CloseReason::Done);
+        }
+    }
+
+    pub(super) fn opened(&mut self, link: LinkId, hello: &Hello) {
+        let Some(host) = self.workers.host_of_link(link) else {
+            let refused =
+                refusal(RefusalReason::NotNeeded, "this run takes only workers that it started itself");
+            self.outputs.push_back(Output::Answer { link, message: CoordinatorOpening::Refused(*refused) });
+            self.outputs.push_back(Output::Close { link, reason: CloseReason::Refused });
+            return;
+        };
+        match self.workers.host(host).life {
+            HostLife::Launched { .. } => {}
+            HostLife::Open { .. } => return self.breach(host, &Violation::SecondHello),
+            HostLife::Launching | HostLife::Closed => return,
+        }
+        match acceptance(hello) {
+            Ok(version) => {
+                let welcome = Welcome {
+                    version,
+                    features: BTreeMap::new(),
+                    run: self.run_id(),
+                    workers: self.workers.living_on(host),
+                    heartbeat_ms: u64::try_from(self.config.timeouts.heartbeat.as_millis())
+                        .unwrap_or(u64::MAX),
+                    max_frame_bytes: MAX_FRAME_BYTES,
+                };
+                self.outputs
+                    .push_back(Output::Answer { link, message: CoordinatorOpening::Welcome(welcome) });
+                self.timers.cancel(Timer::Connect(host));
+                self.timers.set(Timer::Ping(host), self.now + self.config.timeouts.heartbeat.max(SHORTEST));
+                let pulse = Pulse { last_heard: self.now, unanswered: VecDeque::new() };
+                self.workers.host_mut(host).life = HostLife::Open { link, pulse };
+                for worker in self.workers.living_on(host) {
+                    self.configure_worker(worker);
+                }
+            }
+            Err(refused) => {
+                let text = refused.text.clone();
+                self.outputs
+                    .push_back(Output::Answer { link, message: CoordinatorOpening::Refused(*refused) });
+                self.lose_host(host, text, CloseReason::Refused);
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, link: LinkId, message: WorkerMessage) {
+        let Some(host) = self.workers.host_of_link(link) else { return };
+        let now = self.now;
+        let result = match &mut self.workers.host_mut(host).life {
+            HostLife::Open { pulse, .. } => {
+                pulse.last_heard = now;
+                match message {
+                    WorkerMessage::Pong(pong) => self.pong(host, pong.nonce),
+                    message => self.worker_message(host, message),
+                }
+            }
+            HostLife::Launched { .. } => Err(Violation::Early),
+            // What was under way when the link was closed.
+            HostLife::Launching | HostLife::Closed => Ok(()),
+        };
+        if let Err(violation) = result {
+            self.breach(host, &violation);
+        }
+    }
+
+    pub(super) fn garbled(&mut self, link: LinkId, error: &GarbledError) {
+        if let Some(host) = self.workers.host_of_link(link) {
+            let text = format!("it does not keep to the protocol: {error}");
+            self.lose_host(host, text, CloseReason::Protocol(error.to_string()));
+        }
+    }
+
+    pub(super) fn breach(&mut self, host: HostId, violation: &Violation) {
+        tracing::warn!(host = host.0, %violation, "protocol violation");
+        let text = format!("it does not keep to the protocol: {violation}");
+        self.lose_host(host, text, CloseReason::Protocol(violation.to_string()));
+    }
+
+    pub(super) fn closed(&mut self, link: LinkId, cause: &CloseCause) {
+        let Some(host) = self.workers.host_of_link(link) else { return };
+        let text = match cause {
+            CloseCause::EndOfStream => "it closed the link".to_owned(),
+            CloseCause::Truncated => "it closed the link in the middle of a message".to_owned(),
+            CloseCause::Failed(error) => format!("the link failed: {error}"),
+        };
+        if self.workers.host(host).life.link().is_some() {
+            self.forget_host(host);
+            self.workers_lost(host, &text);
+        }
+    }
+
+    /// Gives up a host: closes its link if there is one, and takes its workers for crashed.
+    pub(super) fn lose_host(&mut self, host: HostId, error: String, reason: CloseReason) {
+        let life = &self.workers.host(host).life;
+        if matches!(life, HostLife::Closed) {
+            return;
+        }
+        if let Some(link) = life.link() {
+            self.outputs.push_back(Output::Close { link, reason });
+        }
+        self.forget_host(host);
+        self.workers_lost(host, &error);
+    }
+
+    /// Closes the link to a host that is not needed any more.
+    pub(super) fn release_host(&mut self, host: HostId) {
+        if let Some(link) = self.workers.host(host).life.link() {
+            self.outputs.push_back(Output::Close { link, reason: CloseReason::Done });
+        }
+        self.forget_host(host);
+    }
+
+    fn forget_host(&mut self, host: HostId) {
+        self.workers.host_mut(host).life = HostLife::Closed;
+        for timer in [Timer::Connect(host), Timer::Ping(host), Timer::Silence(host)] {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// The workers of a host that is gone are gone too. A host that has none left is not missed.
+    fn workers_lost(&mut self, host: HostId, error: &str) {
+        let workers = self.workers.living_on(host);
+        if workers.is_empty() {
+            return;
+        }
+        let name = self.workers.host(host).spec.describe();
+        self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
+        let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, error)).collect();
+        self.depart(departures);
+    }
+
+    pub(super) fn ping_due(&mut self, host: HostId) {
+        let nonce = self.random.u64(..);
+        let HostLife::Open { link, pulse } = &mut self.workers.host_mut(host).life else { return };
+        pulse.unanswered.push_back(nonce);
+        let link = *link;
+        self.outputs.push_back(Output::Send { link, message: CoordinatorMessage::Ping(Ping { nonce }) });
+        self.timers.set_if_unset(Timer::Silence(host), self.now + self.config.timeouts.host.max(SHORTEST));
+        self.timers.set(Timer::Ping(host), self.now + self.config.timeouts.heartbeat.max(SHORTEST));
+    }
+
+    fn pong(&mut self, host: HostId, nonce: u64) -> Result<(), Violation> {
+        let HostLife::Open { pulse, .. } = &mut self.workers.host_mut(host).life else { return Ok(()) };
+        let Some(at) = pulse.unanswered.iter().position(|&sent| sent == nonce) else {
+            return Err(Violation::Pong { nonce });
+        };
+        pulse.unanswered.drain(..=at);
+        if pulse.unanswered.is_empty() {
+            self.timers.cancel(Timer::Silence(host));
+        } else {
+            self.timers.set(Timer::Silence(host), self.now + self.config.timeouts.host.max(SHORTEST));
+        }
+        Ok(())
+    }
+
+    /// A ping has gone unanswered for long; `late` is how long ago that was noticed too late.
+    pub(super) fn silence_due(&mut self, host: HostId, late: Duration) {
+        let patience = self.config.timeouts.host.max(SHORTEST);
+        let HostLife::Open { pulse, .. } = &self.workers.host(host).life else { return };
+        let heard_until = pulse.last_heard + patience;
+        if late > self.config.timeouts.heartbeat.max(SHORTEST) {
+            // It was this process that slept (a stopped job, a suspended machine): the answer may be waiting to be read.
+            self.timers.set(Timer::Silence(host), self.now + patience);
+        } else if heard_until > self.now {
+            // Whatever else it sends is a sign of life too; its answer is behind that.
+            self.timers.set(Timer::Silence(host), heard_until);
+        } else {
+            let text = format!("it has not answered for {} s", patience.as_secs_f64());
+            self.lose_host(host, text, CloseReason::Silent);
+        }
+    }
+
+    pub(super) fn connect_due(&mut self, host: HostId) {
+        let text = format!("it did not connect within {} s", self.config.timeouts.connect.as_secs_f64());
+        self.lose_host(host, text, CloseReason::Silent);
+    }
+
+    /// The worker should have been reported down by now.
+    pub(super) fn shutdown_due(&mut self, worker: WorkerId) {
+        let host = self.workers.get(worker).host;
+        let text = format!(
+            "it did not report the end of {worker} within {} s",
+            self.config.timeouts.shutdown.as_secs_f64()
+        );
+        self.lose_host(host, text, CloseReason::Silent);
+    }
+
+    /// The worker should have ended by now.
+    pub(super) fn finish_due(&mut self, worker: WorkerId) {
+        let text =
+            format!("it did not end within {} s and was killed", self.config.timeouts.finish.as_secs_f64());
+        self.end_worker(worker, Ending::Shutdown(Some(text)), Duration::ZERO);
+    }
+
+    pub(super) fn expire(&mut self) {
+        while let Some((timer, due)) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Connect(host) => self.connect_due(host),
+                Timer::Ping(host) => self.ping_due(host),
+                Timer::Silence(host) => self.silence_due(host, self.now - due),
+                Timer::Ramp(worker) => self.ramp_due(worker),
+                Timer::Finish(worker) => self.finish_due(worker),
+                Timer::Shutdown(worker) => self.shutdown_due(worker),
+            }
+            if self.course == Course::Over {
+                return;
+            }
+        }
+    }
+}
+
+/// The version to speak with this peer, or why it is refused.
+fn acceptance(hello: &Hello) -> Result<ProtocolVersion, Box<Refused>> {
+    let version = negotiate(&ourselves(), VersionRange::SUPPORTED, hello)?;
+    let problem = match (hello.role, hello.slots) {
+        (Role::Worker, 1..) => return Ok(version),
+        (Role::Worker, 0) => "a worker host needs at least one slot, and this one offers none",
+        (Role::Frontend, _) => "frontends cannot join a run yet: connect as a worker",
+        (Role::Other, _) => "this coordinator does not know the role that was named: connect as a worker",
+    };
+    Err(refusal(RefusalReason::Unacceptable, problem))
+}
+
+fn refusal(reason: RefusalReason, text: &str) -> Box<Refused> {
+    Box::new(Refused { reason, text: text.to_owned(), versions: VersionRange::SUPPORTED })
+}
+
+fn ourselves() -> Implementation {
+    Implementation { name: "xdist".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
