@@ -3,6 +3,10 @@
 
 mod args;
 
+mod exit_code;
+
+mod frontend;
+
 mod invocation;
 
 mod python;

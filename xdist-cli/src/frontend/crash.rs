@@ -1,0 +1,138 @@
+//! The unexpected end of a test process, in words.
+
+use super::value::repr_text;
+use super::words;
+use xdist_coord::session::event::{Crash, CrashCause, CrashedItem};
+use xdist_proto::message::EndCause;
+
+/// How the test process ended: `exit code 3`, `signal 11 (SIGSEGV)`, `signal 9 (SIGKILL), out of memory`.
+pub(crate) fn cause(crash: &Crash) -> String {
+    let end = match &crash.cause {
+        CrashCause::Process(EndCause::Exited(code)) => format!("exit code {code}"),
+        CrashCause::Process(EndCause::Signaled(number)) => signal(*number),
+        CrashCause::Process(EndCause::NotStarted(reason)) => format!("not started: {reason}"),
+        CrashCause::Process(EndCause::Killed(reason)) => format!("killed: {reason}"),
+        CrashCause::HostLost(reason) => format!("host lost: {reason}"),
+    };
+    if crash.out_of_memory { end + ", out of memory" } else { end }
+}
+
+fn signal(number: i32) -> String {
+    signal_name(number).map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
+}
+
+/// The names of the signals that end processes, where Linux and macOS number them alike.
+const fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        _ => return None,
+    })
+}
+
+/// The sentence that pytest-xdist says of a crashed item.
+pub(crate) fn headline(name: &str, node_id: &str) -> String {
+    format!("worker {} crashed while running {}", repr_text(name), repr_text(node_id))
+}
+
+/// Everything that is known of a crash in the middle of an item, for its failure.
+pub(crate) fn body(name: &str, node_id: &str, item: &CrashedItem, crash: &Crash) -> String {
+    let mut text = format!("{}\n{}", headline(name, node_id), circumstances(item, crash));
+    for (title, lines) in details(crash) {
+        text.push_str(&format!("\n\n{title}:\n{lines}"));
+    }
+    text
+}
+
+/// The stack and the last words, each with its title, as far as there are any.
+pub(crate) fn details(crash: &Crash) -> Vec<(&'static str, &str)> {
+    let stack = crash.stack.as_deref().map(|stack| ("stack", stack));
+    let last_words = Some(("last lines on standard error", crash.stderr_tail.as_str()));
+    let shown = [stack, last_words].into_iter().flatten();
+    shown.map(|(title, text)| (title, text.trim_end())).filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// `in call, after 0.5s: exit code 3 (pid 123, peak memory 34.5 MiB)`.
+fn circumstances(item: &CrashedItem, crash: &Crash) -> String {
+    let phase = item.phase.map_or("in an unknown phase", |phase| match phase {
+        xdist_proto::report::Phase::Setup => "in setup",
+        xdist_proto::report::Phase::Call => "in call",
+        xdist_proto::report::Phase::Teardown => "in teardown",
+    });
+    let running =
+        item.running.map_or_else(String::new, |time| format!(", after {}", words::running_time(time)));
+    let pid = crash.pid.map(|pid| format!("pid {pid}"));
+    let memory = (crash.peak_rss_kib > 0)
+        .then(|| format!("peak memory {:.1} MiB", crash.peak_rss_kib as f64 / 1024.0));
+    let facts: Vec<String> = [pid, memory].into_iter().flatten().collect();
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    format!("{phase}{running}: {}{facts}", cause(crash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use xdist_proto::report::Phase;
+    use xdist_proto::{ItemIndex, WorkerId};
+
+    fn crash(cause: CrashCause) -> Crash {
+        Crash {
+            worker: WorkerId(0),
+            item: None,
+            cause,
+            out_of_memory: false,
+            pid: Some(123),
+            stderr_tail: "last words\n".to_owned(),
+            stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
+            peak_rss_kib: 35_328,
+        }
+    }
+
+    #[test]
+    fn causes_are_told_in_words() {
+        let told = |end| cause(&crash(CrashCause::Process(end)));
+        assert_eq!(told(EndCause::Exited(3)), "exit code 3");
+        assert_eq!(told(EndCause::Signaled(11)), "signal 11 (SIGSEGV)");
+        assert_eq!(told(EndCause::Signaled(99)), "signal 99");
+        assert_eq!(told(EndCause::Killed("timed out".to_owned())), "killed: timed out");
+        let killed = CrashCause::Process(EndCause::Signaled(9));
+        assert_eq!(
+            cause(&Crash { out_of_memory: true, ..crash(killed) }),
+            "signal 9 (SIGKILL), out of memory"
+        );
+        assert_eq!(cause(&crash(CrashCause::HostLost("no answer".to_owned()))), "host lost: no answer");
+    }
+
+    #[test]
+    fn the_body_tells_all_there_is() {
+        let item = CrashedItem {
+            item: ItemIndex(0),
+            phase: Some(Phase::Call),
+            running: Some(Duration::from_millis(520)),
+        };
+        let crash = crash(CrashCause::Process(EndCause::Signaled(11)));
+        insta::assert_snapshot!(body("gw0", "a.py::test_it[it's]", &item, &crash), @r#"
+        worker 'gw0' crashed while running "a.py::test_it[it's]"
+        in call, after 0.5s: signal 11 (SIGSEGV) (pid 123, peak memory 34.5 MiB)
+
+        stack:
+        Fatal Python error: Segmentation fault
+
+        last lines on standard error:
+        last words
+        "#);
+    }
+}

@@ -1,0 +1,107 @@
+//! Workers that collected different items, in words.
+
+use std::collections::BTreeSet;
+use xdist_coord::session::event::{Difference, Mismatch};
+use xdist_proto::WorkerId;
+
+/// Most names that are listed of one difference.
+const MOST_NAMES: usize = 40;
+
+/// Each worker that differs, with the text of its error. A difference that several workers share is listed once.
+pub(crate) fn errors(mismatch: &Mismatch, name: impl Fn(WorkerId) -> String) -> Vec<(WorkerId, String)> {
+    let reference = name(mismatch.reference);
+    let mut errors: Vec<(&Difference, String)> = Vec::new();
+    for difference in &mismatch.differing {
+        let own = name(difference.worker);
+        let same = errors
+            .iter()
+            .find(|(earlier, _)| earlier.missing == difference.missing && earlier.extra == difference.extra);
+        let listing = match same {
+            Some((earlier, _)) => format!("the same as for {}.", name(earlier.worker)),
+            None => listing(difference, &reference, &own),
+        };
+        let text = format!(
+            "Different tests were collected between {reference} and {own}. The difference is:\n{listing}"
+        );
+        errors.push((difference, text));
+    }
+    errors.into_iter().map(|(difference, text)| (difference.worker, text)).collect()
+}
+
+fn listing(difference: &Difference, reference: &str, own: &str) -> String {
+    if difference.missing.is_empty() && difference.extra.is_empty() {
+        return format!("{own} has the same tests as {reference}, in another order.\n{}", advice());
+    }
+    let mut lines = vec![format!("--- {reference}"), format!("+++ {own}")];
+    let (missing, extra): (BTreeSet<_>, BTreeSet<_>) =
+        (difference.missing.iter().collect(), difference.extra.iter().collect());
+    let names =
+        missing.iter().map(|name| format!("-{name}")).chain(extra.iter().map(|name| format!("+{name}")));
+    let count = missing.len() + extra.len();
+    let shown = if count > MOST_NAMES { MOST_NAMES / 2 } else { count };
+    if shown == count {
+        lines.extend(names);
+    } else {
+        lines.extend(missing.iter().take(shown).map(|name| format!("-{name}")));
+        lines.extend(more('-', missing.len(), shown));
+        lines.extend(extra.iter().take(shown).map(|name| format!("+{name}")));
+        lines.extend(more('+', extra.len(), shown));
+    }
+    lines.push(advice().to_owned());
+    lines.join("\n")
+}
+
+fn more(sign: char, count: usize, shown: usize) -> Option<String> {
+    (count > shown).then(|| format!("{sign}... and {} more", count - shown))
+}
+
+const fn advice() -> &'static str {
+    "Names and order of tests must not depend on chance, time, or the order of a set."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(worker: u32, missing: &[&str], extra: &[&str]) -> Difference {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Difference { worker: WorkerId(worker), missing: owned(missing), extra: owned(extra) }
+    }
+
+    fn told(differing: Vec<Difference>) -> String {
+        let mismatch = Mismatch { reference: WorkerId(0), differing };
+        let errors = errors(&mismatch, |worker| worker.to_string());
+        errors.into_iter().map(|(worker, text)| format!("{worker}: {text}\n")).collect()
+    }
+
+    #[test]
+    fn each_difference_is_listed_once() {
+        let differing = vec![
+            difference(1, &["a::x[2]"], &["a::x[3]", "a::x[1]"]),
+            difference(2, &["a::x[2]"], &["a::x[3]", "a::x[1]"]),
+            difference(3, &[], &[]),
+        ];
+        insta::assert_snapshot!(told(differing), @r"
+        gw1: Different tests were collected between gw0 and gw1. The difference is:
+        --- gw0
+        +++ gw1
+        -a::x[2]
+        +a::x[1]
+        +a::x[3]
+        Names and order of tests must not depend on chance, time, or the order of a set.
+        gw2: Different tests were collected between gw0 and gw2. The difference is:
+        the same as for gw1.
+        gw3: Different tests were collected between gw0 and gw3. The difference is:
+        gw3 has the same tests as gw0, in another order.
+        Names and order of tests must not depend on chance, time, or the order of a set.
+        ");
+    }
+
+    #[test]
+    fn big_differences_are_cut_with_counts() {
+        let names: Vec<String> = (0..100).map(|number| format!("a::t{number:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = told(vec![difference(1, &names, &names[..3])]);
+        assert!(text.contains("-a::t19\n-... and 80 more\n+a::t00\n"), "{text}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Who is who: the workers' names, what they are, and the items they speak of.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use xdist_coord::session::event::RunEvent;
+use xdist_proto::item::{Collection, Item};
+use xdist_proto::message::Ready;
+use xdist_proto::{ItemIndex, WorkerId};
+
+/// What the events so far said about workers and items. Every frontend keeps one of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    names: BTreeMap<WorkerId, String>,
+    ready: BTreeMap<WorkerId, Ready>,
+    agreed: Option<Rc<Collection>>,
+    own: BTreeMap<WorkerId, Rc<Collection>>,
+    /// Which crashed worker a worker replaces.
+    replaced: BTreeMap<WorkerId, WorkerId>,
+}
+
+impl Roster {
+    /// Takes in an event; call it before anything asks about that event.
+    pub(crate) fn observe(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::WorkerStarting { worker, name, replaces } => {
+                self.names.insert(*worker, name.clone());
+                self.replaced.extend(replaces.map(|replaced| (*worker, replaced)));
+            }
+            RunEvent::WorkerReady { worker, ready } => {
+                self.ready.insert(*worker, Ready::clone(ready));
+            }
+            RunEvent::Collected { worker: Some(worker), collection } => {
+                self.own.insert(*worker, Rc::clone(collection));
+            }
+            RunEvent::Collected { worker: None, collection } => self.agreed = Some(Rc::clone(collection)),
+            _ => {}
+        }
+    }
+
+    /// What the worker is called.
+    pub(crate) fn name(&self, worker: WorkerId) -> String {
+        self.names.get(&worker).cloned().unwrap_or_else(|| worker.to_string())
+    }
+
+    /// What the worker told of itself.
+    pub(crate) fn ready(&self, worker: WorkerId) -> Option<&Ready> {
+        self.ready.get(&worker)
+    }
+
+    /// The first worker that told of itself.
+    pub(crate) fn first_ready(&self) -> Option<&Ready> {
+        self.ready.values().next()
+    }
+
+    /// The line that heads a failure: `[gw0] linux -- Python 3.11.7 /usr/bin/python`.
+    pub(crate) fn platform_line(&self, worker: WorkerId) -> Option<String> {
+        let ready = self.ready.get(&worker)?;
+        let version = python_version(&ready.python);
+        Some(format!("[{}] {} -- Python {version} {}", self.name(worker), ready.platform, ready.executable))
+    }
+
+    /// The item that the worker means.
+    pub(crate) fn item(&self, worker: WorkerId, item: ItemIndex) -> Option<&Item> {
+        let collection = self.own.get(&worker).or(self.agreed.as_ref())?;
+        collection.items.get(item.as_usize())
+    }
+
+    /// The node id of the item that the worker means; a placeholder for one that nobody announced.
+    pub(crate) fn node_id(&self, worker: WorkerId, item: ItemIndex) -> String {
+        self.item(worker, item).map_or_else(|| format!("<item {}>", item.0), |item| item.node_id.clone())
+    }
+
+    /// The node id of an item of the agreed collection, or of this worker's in mode `each`.
+    pub(crate) fn any_node_id(&self, worker: Option<WorkerId>, item: ItemIndex) -> String {
+        self.node_id(worker.unwrap_or_default(), item)
+    }
+
+    /// How many items are to be run in all.
+    pub(crate) fn total(&self) -> u64 {
+        // A replacement goes on with what the crashed worker collected.
+        let counted = |worker: &WorkerId| {
+            self.replaced.get(worker).is_none_or(|replaced| !self.own.contains_key(replaced))
+        };
+        let own = self.own.iter().filter(|(worker, _)| counted(worker)).map(|(_, own)| own.items.len());
+        (own.sum::<usize>() + self.agreed.as_ref().map_or(0, |collection| collection.items.len())) as u64
+    }
+}
+
+/// `3.11.7`, of as many parts as are known.
+pub(crate) fn python_version(parts: &[u32]) -> String {
+    parts.iter().take(3).map(u32::to_string).collect::<Vec<_>>().join(".")
+}

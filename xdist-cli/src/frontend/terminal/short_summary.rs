@@ -1,0 +1,117 @@
+//! The short test summary: a line for each report that `-r` asks for.
+
+use super::stats::{Stats, category_color};
+use super::view::{Page, View};
+use crate::frontend::report::{Report, When};
+use crate::frontend::style::{Color, Markup, trimmed, visible_width};
+use xdist_proto::report::Phase;
+
+/// Writes the short summary, in the order of the letters given to `-r`.
+pub(super) fn write(page: &mut Page, stats: &Stats, view: &View) {
+    let summary = Summary { stats, view, width: page.width() };
+    let mut lines = Vec::new();
+    for kind in view.options.report_chars.chars() {
+        match kind {
+            'x' => summary.expected("xfailed", &mut lines),
+            'X' => summary.expected("xpassed", &mut lines),
+            'f' => summary.simple("failed", &mut lines),
+            'E' => summary.simple("error", &mut lines),
+            'p' => summary.simple("passed", &mut lines),
+            's' if view.flag("no-fold-skipped") => summary.skipped(&mut lines),
+            's' => summary.skipped_folded(&mut lines),
+            _ => {}
+        }
+    }
+    if !lines.is_empty() {
+        page.rule('=', "short test summary info", Markup::from(Color::Cyan).bold());
+        lines.iter().for_each(|line| page.line(line));
+    }
+}
+
+struct Summary<'s> {
+    stats: &'s Stats,
+    view: &'s View,
+    width: usize,
+}
+
+impl Summary<'_> {
+    /// `FAILED path::test - message`.
+    fn simple(&self, category: &str, lines: &mut Vec<String>) {
+        for filed in self.stats.reports(category) {
+            let mut line = self.head(&filed.report, category_color(category), "");
+            if let Some(message) = filed.report.message() {
+                line += &self.message(message, visible_width(&line)).unwrap_or_default();
+            }
+            lines.push(line);
+        }
+    }
+
+    /// The message behind the head, trimmed to the line unless there is room for more.
+    fn message(&self, message: &str, column: usize) -> Option<String> {
+        let whole = (self.view.surroundings.on_ci || self.view.verbosity() >= 2)
+            && !self.view.flag("force-short-summary");
+        match whole {
+            true => Some(format!(" - {message}")),
+            false => trimmed(" - ", message, "", self.width.saturating_sub(column)),
+        }
+    }
+
+    /// `XFAIL path::test - reason`, `XPASS path::test - reason`.
+    fn expected(&self, category: &str, lines: &mut Vec<String>) {
+        for filed in self.stats.reports(category) {
+            let report = &filed.report;
+            let place = match report.when {
+                When::Phase(phase @ (Phase::Setup | Phase::Teardown)) if category == "xfailed" => {
+                    format!("at {} of ", phase.name())
+                }
+                When::Phase(_) | When::Collect | When::Crash => String::new(),
+            };
+            let reason = report.xfail.as_deref().filter(|reason| !reason.is_empty());
+            let reason = reason.map_or_else(String::new, |reason| format!(" - {reason}"));
+            lines.push(self.head(report, Color::Yellow, &place) + &reason);
+        }
+    }
+
+    /// `SKIPPED [2] path:12: reason`: one line for all that were skipped at the same place for the same reason.
+    fn skipped_folded(&self, lines: &mut Vec<String>) {
+        let mut folded: Vec<(String, u64)> = Vec::new();
+        for filed in self.stats.reports("skipped") {
+            let place = match &filed.report.skip {
+                Some(skip) => {
+                    let path = self.view.path(&skip.path);
+                    let line = if skip.line == 0 { String::new() } else { format!(":{}", skip.line) };
+                    let reason = skip.reason.strip_prefix("Skipped: ").unwrap_or(&skip.reason);
+                    format!("{path}{line}: {reason}")
+                }
+                // A plugin's own report may say nothing of the place.
+                None => self.view.node_id(&filed.report.node_id),
+            };
+            match folded.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, count)) => *count += 1,
+                None => folded.push((place, 1)),
+            }
+        }
+        let word = self.view.palette.paint("SKIPPED", Color::Yellow.into());
+        lines.extend(folded.iter().map(|(place, count)| format!("{word} [{count}] {place}")));
+    }
+
+    /// `SKIPPED path::test - reason`, a line for each.
+    fn skipped(&self, lines: &mut Vec<String>) {
+        for filed in self.stats.reports("skipped") {
+            let reason = filed.report.skip.as_ref().map_or("", |skip| &skip.reason);
+            let reason = if reason.is_empty() { String::new() } else { format!(" - {reason}") };
+            lines.push(self.head(&filed.report, Color::Yellow, "") + &reason);
+        }
+    }
+
+    /// The word and the node id, its part behind the file in bold.
+    fn head(&self, report: &Report, color: Color, place: &str) -> String {
+        let word = self.view.palette.paint(&report.word, color.into());
+        let node_id = self.view.node_id(&report.node_id);
+        let node_id = match node_id.split_once("::") {
+            Some((path, rest)) => format!("{path}::{}", self.view.palette.paint(rest, Markup::BOLD)),
+            None => node_id,
+        };
+        format!("{word} {place}{node_id}")
+    }
+}
