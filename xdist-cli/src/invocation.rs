@@ -68,7 +68,8 @@ impl Invocation {
             if argument == "--" {
                 invocation.pytest_args.push(argument);
                 for rest in arguments.by_ref() {
-                    let rest = rest.into_string().map_err(|argument| InvocationError::NotUnicode { argument })?;
+                    let rest =
+                        rest.into_string().map_err(|argument| InvocationError::NotUnicode { argument })?;
                     invocation.pytest_args.push(rest);
                 }
                 break;
@@ -160,7 +161,9 @@ mod tests {
 
     #[test]
     fn other_words_for_the_number_of_workers_are_left_to_pytest() {
-        for arguments in [vec!["-n", "auto"], vec!["-nauto"], vec!["-n", "-1"], vec!["-n"], vec!["-n4", "-nauto"]] {
+        for arguments in
+            [vec!["-n", "auto"], vec!["-nauto"], vec!["-n", "-1"], vec!["-n"], vec!["-n4", "-nauto"]]
+        {
             assert_eq!(parse(&arguments).workers, None, "{arguments:?}");
             assert_eq!(parse(&arguments).pytest_args, arguments);
         }

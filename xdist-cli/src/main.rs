@@ -1,14 +1,48 @@
-//! The `xdist` program.
-#![allow(dead_code, unused, reason = "being assembled")]
+//! The `xdist` program: parses, runs, and turns the outcome into an exit code. It decides nothing about scheduling.
+
+#![forbid(unsafe_code)]
 
 mod args;
-
-mod exit_code;
-
-mod frontend;
 
 mod invocation;
 
 mod python;
 
-fn main() {}
+mod run;
+
+mod exit_code;
+
+mod frontend;
+
+mod worker;
+
+use args::{Cli, Command};
+use clap::Parser;
+use exit_code::ExitCode;
+
+fn main() -> std::process::ExitCode {
+    log_to_stderr();
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Worker(args) => worker::work(&args),
+    };
+    match outcome {
+        Ok(code) => code.code().into(),
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "this is where a user meets errors")]
+            {
+                eprintln!("xdist: error: {error:#}");
+            }
+            ExitCode::UsageError.code().into()
+        }
+    }
+}
+
+/// `XDIST_LOG=debug` tells what happens inside.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("XDIST_LOG")
+        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

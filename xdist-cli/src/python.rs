@@ -65,8 +65,9 @@ fn existing(words: Vec<String>, origin: &'static str) -> Result<Vec<String>, Pyt
     let command = &words[0];
     let exists = match command.contains('/') {
         true => is_executable(Path::new(command)),
-        false => env::var_os("PATH")
-            .is_some_and(|path| env::split_paths(&path).any(|directory| is_executable(&directory.join(command)))),
+        false => env::var_os("PATH").is_some_and(|path| {
+            env::split_paths(&path).any(|directory| is_executable(&directory.join(command)))
+        }),
     };
     match exists {
         true => Ok(words),

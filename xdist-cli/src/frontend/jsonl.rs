@@ -1,21 +1,28 @@
-//! The report log: the run as JSON lines, one for each event. `docs/guide/report-log.md` describes it.
+//! The report log: the run as JSON lines. `docs/guide/report-log.md` describes it.
 
 mod encode;
+
+mod reports;
 
 #[cfg(test)]
 mod tests;
 
+use super::report::{self, Report};
 use super::roster::Roster;
-use super::{Frontend, Unwritten, file};
+use super::{Frontend, Unwritten, crash, file};
+use crate::exit_code::ExitCode;
+use encode::joined;
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use xdist_coord::session::event::{RunEvent, RunSummary};
+use xdist_coord::session::event::{Crash, CrashedItem, RunEvent, RunSummary};
+use xdist_proto::report::ItemReport;
+use xdist_proto::{ItemIndex, WorkerId};
 
-/// The version of the format. Raised when a reader of the version before could misunderstand; new fields and new events
-/// do not count.
+/// The version of the format. Raised when a reader of the version before could misunderstand; new fields and new types
+/// of lines do not count.
 const VERSION: u32 = 1;
 
 /// Writes the report log. Each line is written whole and at once, so that whatever ends this process leaves valid
@@ -25,7 +32,7 @@ pub(crate) struct JsonLines {
     path: String,
     started: Instant,
     /// The file, or why it is written to no more.
-    file: Result<File, Option<std::io::Error>>,
+    file: Result<File, Option<io::Error>>,
     roster: Roster,
 }
 
@@ -35,12 +42,12 @@ impl JsonLines {
         let file = file::create(path).map_err(Some);
         let mut log = Self { path: path.display().to_string(), started, file, roster: Roster::default() };
         let since_epoch = started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        log.write(&json!({
+        let fields = json!({
             "report_log": VERSION,
-            "implementation": "xdist",
-            "version": env!("CARGO_PKG_VERSION"),
-            "started_at": since_epoch.as_secs_f64(),
-        }));
+            "xdist_version": env!("CARGO_PKG_VERSION"),
+            "start": since_epoch.as_secs_f64(),
+        });
+        log.write("SessionStart", fields, started);
         log
     }
 
@@ -50,32 +57,73 @@ impl JsonLines {
         Some(Unwritten { target: self.path.clone(), error })
     }
 
-    fn write(&mut self, line: &Value) {
+    fn write(&mut self, kind: &str, fields: Value, now: Instant) {
         let Ok(file) = &mut self.file else { return };
+        let time = now.saturating_duration_since(self.started).as_secs_f64();
+        // Microseconds are as exact as anything here is.
+        let line = joined(json!({ "$report_type": kind, "time": (time * 1e6).round() / 1e6 }), fields);
         if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
             self.file = Err(Some(error));
         }
     }
 
-    fn write_event(&mut self, name: &str, fields: Value, now: Instant) {
-        let time = now.saturating_duration_since(self.started).as_secs_f64();
-        // Microseconds are as exact as anything here is.
-        let mut line = json!({ "event": name, "time": (time * 1e6).round() / 1e6 });
-        if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
-            line.extend(fields);
+    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
+        let node_id = self.roster.node_id(worker, item);
+        let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
+        let mut start_us = report.start_us;
+        for report in reports {
+            self.item_report(worker, item, &report, Some(start_us as f64 / 1e6), now);
+            // A subtest runs within the call.
+            start_us += if report.subtest { 0 } else { report.duration_us };
         }
-        self.write(&line);
+    }
+
+    fn crashed(&mut self, crash: &Crash, crashed: &CrashedItem, now: Instant) {
+        let node_id = self.roster.node_id(crash.worker, crashed.item);
+        let text = crash::body(&self.roster.name(crash.worker), &node_id, crashed, crash);
+        self.item_report(crash.worker, crashed.item, &report::crash_report(&node_id, text), None, now);
+    }
+
+    fn item_report(
+        &mut self,
+        worker: WorkerId,
+        item: ItemIndex,
+        report: &Report,
+        start: Option<f64>,
+        now: Instant,
+    ) {
+        let (kind, fields) = reports::report(report, start);
+        self.write(kind, joined(encode::item(worker, item, &self.roster), fields), now);
     }
 }
 
 impl Frontend for JsonLines {
     fn event(&mut self, event: &RunEvent, now: Instant) {
         self.roster.observe(event);
-        let (name, fields) = encode::event(event, &self.roster);
-        self.write_event(name, fields, now);
+        if let Some((kind, fields)) = encode::event(event, &self.roster) {
+            self.write(kind, fields, now);
+        }
+        match event {
+            RunEvent::ItemFinished { worker, item, report } => {
+                self.item_finished(*worker, *item, report, now);
+            }
+            RunEvent::Crashed(crash) => {
+                if let Some(crashed) = &crash.item {
+                    self.crashed(crash, crashed, now);
+                }
+            }
+            RunEvent::CollectReport { worker, report } => {
+                let (kind, fields) = reports::report(&report::collect_report(report), None);
+                let worker = json!({ "worker_id": self.roster.name(*worker) });
+                self.write(kind, joined(fields, worker), now);
+            }
+            _ => {}
+        }
     }
 
     fn finish(&mut self, summary: &RunSummary, now: Instant) {
-        self.write_event("finished", encode::summary(summary, &self.roster), now);
+        let exit_code = ExitCode::of(summary).code();
+        let fields = encode::summary(summary, exit_code, &self.roster);
+        self.write("SessionFinish", fields, now);
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use xdist_proto::Value;
 use xdist_proto::item::Item;
 use xdist_proto::report::{
-    CollectReport, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section, SkipReason,
+    CollectReport, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section, SkipReason, Status,
 };
 
 /// What a report is about: pytest's `when`.
@@ -39,8 +39,12 @@ pub(crate) struct Report {
     pub(crate) node_id: String,
     /// What it is about.
     pub(crate) when: When,
+    /// Whether it is of a part of a test, which is counted by itself (pytest's `subtests`).
+    pub(crate) subtest: bool,
     /// How it came out.
     pub(crate) outcome: Outcome,
+    /// What refines the outcome, or stands for it where it is [`Outcome::Other`].
+    pub(crate) detail: Option<String>,
     /// The group it is counted in; empty is not counted.
     pub(crate) category: Cow<'static, str>,
     /// The progress character.
@@ -152,7 +156,9 @@ fn phase_report(node_id: &str, phase: &PhaseReport) -> Report {
     Report {
         node_id: node_id.to_owned(),
         when: When::Phase(phase.phase),
+        subtest: is_subtest(phase),
         outcome,
+        detail: phase.detail.clone(),
         category,
         letter,
         word,
@@ -176,10 +182,17 @@ fn outcome(class: OutcomeClass, detail: Option<&str>) -> Outcome {
     }
 }
 
-type Status = (Cow<'static, str>, Cow<'static, str>, Cow<'static, str>);
+/// A subtest is known by how it is shown: by a word of its own, or, having passed, not at all, as no call is.
+fn is_subtest(phase: &PhaseReport) -> bool {
+    let unseen = |status: &Status| status.word.is_empty() && status.letter.is_empty();
+    let shown = phase.status.as_ref();
+    phase.phase == Phase::Call && shown.is_some_and(|status| status.word.starts_with("SUB") || unseen(status))
+}
+
+type Shown = (Cow<'static, str>, Cow<'static, str>, Cow<'static, str>);
 
 /// pytest's own answer to `pytest_report_teststatus`.
-fn default_status(phase: Phase, outcome: Outcome, xfail: bool) -> Status {
+fn default_status(phase: Phase, outcome: Outcome, xfail: bool) -> Shown {
     let (category, letter, word) = match (outcome, phase) {
         (Outcome::Skipped, _) if xfail => ("xfailed", "x", "XFAIL"),
         (Outcome::Passed, _) if xfail => ("xpassed", "X", "XPASS"),
@@ -199,6 +212,8 @@ pub(crate) fn collect_report(report: &CollectReport) -> Report {
     Report {
         node_id: report.node_id.clone(),
         when: When::Collect,
+        subtest: false,
+        detail: None,
         outcome: if skipped { Outcome::Skipped } else { Outcome::Failed },
         category: if skipped { "skipped" } else { "error" }.into(),
         letter: if skipped { "s" } else { "E" }.into(),
@@ -219,7 +234,9 @@ pub(crate) fn crash_report(node_id: &str, text: String) -> Report {
     Report {
         node_id: node_id.to_owned(),
         when: When::Crash,
+        subtest: false,
         outcome: Outcome::Failed,
+        detail: None,
         category: "failed".into(),
         letter: "F".into(),
         word: "FAILED".into(),

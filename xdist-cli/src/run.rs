@@ -1,0 +1,160 @@
+//! `xdist run`: from arguments to an exit code.
+#![expect(clippy::disallowed_methods, reason = "a shell module: it reads the clock and the environment for others")]
+
+use crate::args::RunArgs;
+use crate::exit_code::ExitCode;
+use crate::frontend::{self, Frontend, Frontends, Setup};
+use crate::invocation::Invocation;
+use crate::python;
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+use xdist_coord::launch::Launcher;
+use xdist_coord::server::{self, Observer};
+use xdist_coord::session::event::{RunEnd, RunEvent};
+use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::workers::spec::WorkerSpec;
+use xdist_proto::RunId;
+use xdist_proto::message::Wants;
+
+/// After how long a running test is told of, so that a terminal can show what takes long.
+const STARTED_AFTER_MS: u64 = 500;
+
+/// Bytes of the run's name, and of the seed that its randomness grows from.
+const RUN_ID_BYTES: usize = 16;
+
+/// Runs a suite.
+///
+/// # Errors
+/// When nothing could be run; the text says what to do.
+pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let invocation = Invocation::parse(args.arguments)?;
+    let python = python::find(invocation.python.as_deref())?;
+    if invocation.plain.is_some() || invocation.workers == Some(0) {
+        return plain(&python, invocation.pytest_args);
+    }
+    let pytest_args = invocation.pytest_args.clone();
+    let mut watcher = Watcher::new(invocation.report_log.clone())?;
+    let random = random_bytes();
+    let config = config(invocation, python.clone(), random, watcher.interactive);
+    let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    let summary = server::run(config, seed, &launcher()?, &mut watcher)?;
+    if let RunEnd::Plain(reason) = &summary.end {
+        tracing::debug!(reason, "handing over to plain pytest");
+        return plain(&python, pytest_args);
+    }
+    watcher.frontends.finish(&summary, Instant::now());
+    Ok(ExitCode::of(&summary).unless_unwritten(watcher.frontends.unwritten()))
+}
+
+fn config(
+    invocation: Invocation,
+    python: Vec<String>,
+    random: [u8; RUN_ID_BYTES],
+    interactive: bool,
+) -> Config {
+    Config {
+        run: RunId(random.iter().map(|byte| format!("{byte:02x}")).collect()),
+        workers: invocation.workers.map(|count| vec![WorkerSpec::default(); count as usize]),
+        mode: None,
+        args: invocation.pytest_args,
+        python,
+        wants: Wants {
+            started_after_ms: STARTED_AFTER_MS,
+            passed_output: false,
+            width: u16::try_from(columns()).unwrap_or(u16::MAX),
+            terminal: interactive,
+        },
+        worker_input: BTreeMap::new(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// Becomes plain pytest.
+fn plain(python: &[String], args: Vec<String>) -> anyhow::Result<ExitCode> {
+    let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
+    let error = xdist_worker::python_half::plain_command(python, &args)?.exec();
+    Err(error).with_context(|| format!("cannot start {}", python.join(" ")))
+}
+
+fn launcher() -> anyhow::Result<Launcher> {
+    let host_program = env::current_exe().context("cannot find the path of this program")?;
+    Ok(Launcher { host_program, host_args: vec!["worker".into()] })
+}
+
+fn random_bytes() -> [u8; RUN_ID_BYTES] {
+    let mut bytes = [0; RUN_ID_BYTES];
+    // The kernel's generator is ready long before anyone runs tests; without it, names of runs are merely not unique.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes
+}
+
+/// The width of the terminal at the moment.
+fn columns() -> usize {
+    let measured = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok().map(|size| size.ws_col);
+    frontend::columns(env::var("COLUMNS").ok().as_deref(), measured.filter(|columns| *columns > 0))
+}
+
+/// Passes what the coordinator sees on to the frontends.
+struct Watcher {
+    frontends: Frontends,
+    interactive: bool,
+}
+
+impl Watcher {
+    fn new(report_log: Option<PathBuf>) -> anyhow::Result<Self> {
+        let dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
+        let interactive = std::io::stdout().is_terminal() && !dumb;
+        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let frontends = Frontends::new(Setup {
+            stdout: Box::new(std::io::stdout()),
+            stderr: Box::new(std::io::stderr()),
+            shared_streams: same_file(rustix::stdio::stdout(), rustix::stdio::stderr()),
+            interactive,
+            width: Box::new(columns),
+            cwd: env::current_dir().context("cannot find the current directory; change into one that exists")?,
+            on_ci: is_set("CI") || is_set("BUILD_NUMBER"),
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            report_log,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        });
+        Ok(Self { frontends, interactive })
+    }
+}
+
+fn same_file(one: rustix::fd::BorrowedFd<'_>, other: rustix::fd::BorrowedFd<'_>) -> bool {
+    let identity = |file| rustix::fs::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    identity(one).is_some() && identity(one) == identity(other)
+}
+
+impl Observer for Watcher {
+    fn event(&mut self, event: &RunEvent, now: Instant) {
+        self.frontends.event(event, now);
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        self.frontends.next_tick()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.frontends.tick(now);
+    }
+
+    fn wants_keys(&self) -> bool {
+        self.interactive
+    }
+
+    fn key(&mut self, key: u8, now: Instant) {
+        self.frontends.key(key, now);
+    }
+
+    fn terminal_changed(&mut self, now: Instant) {
+        self.frontends.tick(now);
+    }
+}
