@@ -1,8 +1,8 @@
 //! How a host and the Python process of a slot (the runner) talk. Private to one build: the Python half is embedded in
 //! this binary, so both ends always agree.
 //!
-//! The runner is started as `PYTHON -c BOOT COMMANDS EVENTS STATUS CONFIGURATION`, where the last four arguments are
-//! descriptor numbers that it inherits:
+//! The runner is started as `PYTHON -c BOOT HALF COMMANDS EVENTS STATUS CONFIGURATION`, where `HALF` is the directory of
+//! the Python half, and the last four arguments are descriptor numbers that it inherits:
 //!
 //! | descriptor | what | why |
 //! | --- | --- | --- |
@@ -13,7 +13,13 @@
 //!
 //! Standard input is the null device, standard output and error are pipes of their own.
 //!
-//! Commands are datagrams: [`Command`]. The runner reads one when it needs one and not before:
+//! Commands are datagrams: a number, `u32` little-endian, counting from 0, and a [`Command`]. The runner takes only the
+//! number that follows the last one it took, and drops every other datagram: it then read between two reads of a host that
+//! is taking commands back. The host, which got a lower number, knows that all from there on did not count, and begins
+//! anew with that number. So taking back is all or nothing from some command on, without a lock that a stopped or busy
+//! interpreter could hold.
+//!
+//! The runner reads a command when it needs one and not before:
 //!
 //! 1. After `configure` (read from its memory file, unasked) it answers `ready`, or `usage_error` or `internal_error` and
 //!    exits.
@@ -29,6 +35,7 @@
 //! 7. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
 //!    The first one after a `Drain` that the host sent because of an `interrupt` is not reported as `stop_requested`.
 
+use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};
 
 /// Length of the status page.
@@ -81,4 +88,149 @@ pub enum Activity {
     Idle = 5,
     /// Ending the session.
     Finishing = 6,
+}
+
+/// The number in place of an item that means that none is running.
+const NO_ITEM: u32 = u32::MAX;
+
+impl Command {
+    /// The longest datagram.
+    pub const MAX_BYTES: usize = 13;
+
+    /// The datagram for this command.
+    #[must_use]
+    pub fn encode(self, number: u32) -> Vec<u8> {
+        let kind = match self {
+            Self::Collect => b'C',
+            Self::SendCollection => b'S',
+            Self::Item(..) => b'I',
+            Self::Park => b'P',
+            Self::Drain => b'D',
+            Self::Interrupt => b'X',
+        };
+        let mut datagram = Vec::with_capacity(Self::MAX_BYTES);
+        datagram.extend_from_slice(&number.to_le_bytes());
+        datagram.push(kind);
+        if let Self::Item(item, lease) = self {
+            datagram.extend_from_slice(&item.0.to_le_bytes());
+            datagram.extend_from_slice(&lease.0.to_le_bytes());
+        }
+        datagram
+    }
+
+    /// The number of a datagram, or `None` if it is none of ours.
+    #[must_use]
+    pub fn number(datagram: &[u8]) -> Option<u32> {
+        datagram.first_chunk::<4>().map(|number| u32::from_le_bytes(*number))
+    }
+}
+
+impl Status {
+    /// The page of a runner that has not written to it yet.
+    pub const INITIAL: [u8; STATUS_BYTES] = {
+        let mut page = [0; STATUS_BYTES];
+        let none = NO_ITEM.to_le_bytes();
+        let mut at = 0;
+        while at < none.len() {
+            page[at] = none[at];
+            at += 1;
+        }
+        page
+    };
+
+    /// What a page says, or `None` if it makes no sense.
+    #[must_use]
+    pub fn decode(page: &[u8; STATUS_BYTES]) -> Option<Self> {
+        let (item, rest) = page.split_first_chunk::<4>()?;
+        let (lease, rest) = rest.split_first_chunk::<4>()?;
+        let (activity, rest) = rest.split_first()?;
+        let (started, _) = rest.get(7..)?.split_first_chunk::<8>()?;
+        let item = u32::from_le_bytes(*item);
+        let lease = LeaseId(u32::from_le_bytes(*lease));
+        Some(Self {
+            item: (item != NO_ITEM).then_some((ItemIndex(item), lease)),
+            activity: Activity::from_byte(*activity)?,
+            started_ns: u64::from_le_bytes(*started),
+        })
+    }
+
+    /// The item that has begun and is not finished, with its lease and phase.
+    #[must_use]
+    pub fn running(&self) -> Option<(ItemIndex, LeaseId, Phase)> {
+        let (item, lease) = self.item?;
+        Some((item, lease, self.activity.phase()?))
+    }
+}
+
+impl Activity {
+    /// The phase of an item that this is, if it is one.
+    #[must_use]
+    pub const fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Setup => Some(Phase::Setup),
+            Self::Call => Some(Phase::Call),
+            Self::Teardown => Some(Phase::Teardown),
+            Self::Starting | Self::Collecting | Self::Idle | Self::Finishing => None,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Starting,
+            1 => Self::Setup,
+            2 => Self::Call,
+            3 => Self::Teardown,
+            4 => Self::Collecting,
+            5 => Self::Idle,
+            6 => Self::Finishing,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_the_bytes_that_the_python_half_reads() {
+        let item = Command::Item(ItemIndex(0x0102), LeaseId(7));
+        assert_eq!(item.encode(0x0203), [3, 2, 0, 0, b'I', 2, 1, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(item.encode(0).len(), Command::MAX_BYTES);
+        for (command, bytes) in [
+            (Command::Collect, b"\0\0\0\0C"),
+            (Command::SendCollection, b"\0\0\0\0S"),
+            (Command::Park, b"\0\0\0\0P"),
+            (Command::Drain, b"\0\0\0\0D"),
+            (Command::Interrupt, b"\0\0\0\0X"),
+        ] {
+            assert_eq!(command.encode(0), bytes);
+        }
+    }
+
+    #[test]
+    fn datagrams_are_numbered() {
+        assert_eq!(Command::number(&Command::Park.encode(u32::MAX)), Some(u32::MAX));
+        assert_eq!(Command::number(b""), None);
+    }
+
+    #[test]
+    fn a_status_page_tells_the_item_and_the_phase() {
+        let mut page = Status::INITIAL;
+        assert_eq!(
+            Status::decode(&page),
+            Some(Status { item: None, activity: Activity::Starting, started_ns: 0 })
+        );
+        page[..4].copy_from_slice(&5_u32.to_le_bytes());
+        page[4..8].copy_from_slice(&6_u32.to_le_bytes());
+        page[8] = Activity::Teardown as u8;
+        page[16..24].copy_from_slice(&7_u64.to_le_bytes());
+        let status = Status::decode(&page).unwrap();
+        assert_eq!(status.running(), Some((ItemIndex(5), LeaseId(6), Phase::Teardown)));
+        assert_eq!(status.started_ns, 7);
+        page[8] = Activity::Idle as u8;
+        assert_eq!(Status::decode(&page).unwrap().running(), None);
+        page[8] = 99;
+        assert_eq!(Status::decode(&page), None);
+    }
 }

@@ -22,7 +22,7 @@ PYTHON = os.environ.get("XDIST_TEST_PYTHON", sys.executable)
 DEADLINE = 60.0
 
 BOOT = (
-    "import sys; sys.path[0] = sys.argv[1]; from xdist_pytest.runner import main; main(*map(int, sys.argv[2:]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; main(*map(int, sys.argv[2:6]))"
 )
 ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing")
 
@@ -62,6 +62,7 @@ class Runner:
         }
         inputs = fields.pop("input", {})
         fields["input"] = {name: msgpack.Value(value) for name, value in inputs.items()}
+        self.number = 0
         configuration = _memory(msgpack.pack({"configure": fields}))
         descriptors = [theirs.fileno(), writer, self.status, configuration]
         self.process = subprocess.Popen(
@@ -79,22 +80,22 @@ class Runner:
     # -- What the host does ---------------------------------------------------------------------------------------------
 
     def collect(self) -> None:
-        self.ours.send(b"C")
+        self._command(b"C")
 
     def send_collection(self) -> None:
-        self.ours.send(b"S")
+        self._command(b"S")
 
     def item(self, index: int, lease: int = 7) -> None:
-        self.ours.send(struct.pack("<cII", b"I", index, lease))
+        self._command(struct.pack("<cII", b"I", index, lease))
 
     def park(self) -> None:
-        self.ours.send(b"P")
+        self._command(b"P")
 
     def drain(self) -> None:
-        self.ours.send(b"D")
+        self._command(b"D")
 
     def interrupt(self) -> None:
-        self.ours.send(b"X")
+        self._command(b"X")
         self.signal(signal.SIGINT)
 
     def signal(self, number: int) -> None:
@@ -107,7 +108,14 @@ class Runner:
             try:
                 taken.append(self.theirs.recv(64, socket.MSG_DONTWAIT))
             except BlockingIOError:
-                return taken
+                break
+        if taken:
+            (self.number,) = struct.unpack_from("<I", taken[0])
+        return [datagram[4:] for datagram in taken]
+
+    def _command(self, command: bytes) -> None:
+        self.ours.send(struct.pack("<I", self.number) + command)
+        self.number += 1
 
     # -- What the host sees ---------------------------------------------------------------------------------------------
 

@@ -39,14 +39,12 @@ class Item(NamedTuple):
 Command = Union[str, Item]
 
 _KINDS = {b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
+_NUMBER = struct.Struct("<I")
 _ITEM = struct.Struct("<cII")
 _PREFIX = struct.Struct(">I")
 
 
 def _decode(datagram: bytes) -> Command:
-    if not datagram:
-        # The host is gone.
-        return DRAIN
     if len(datagram) == _ITEM.size and datagram[:1] == b"I":
         _, index, lease = _ITEM.unpack(datagram)
         return Item(index, lease)
@@ -64,21 +62,38 @@ class Commands:
         self._socket: Optional[socket.socket] = socket.socket(fileno=descriptor)
         # Not what `socket.setdefaulttimeout` in a sitecustomize may say.
         self._socket.settimeout(None)
+        #: The number of the next command.
+        self._number = 0
 
     def receive(self) -> Command:
         """The next command; waits for it. `DRAIN` once the host is gone."""
-        if self._socket is None:
-            return DRAIN
-        return _decode(self._socket.recv(64))
+        while self._socket is not None:
+            command = self._next(self._socket.recv(64))
+            if command is not None:
+                self._number = (self._number + 1) & 0xFFFF_FFFF
+                return command
+        return DRAIN
 
     def peek(self) -> Optional[Command]:
         """The command that `receive` would take, if there is one already."""
         if self._socket is None:
             return DRAIN
         try:
-            return _decode(self._socket.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return self._next(self._socket.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
             return None
+
+    def _next(self, datagram: bytes) -> Optional[Command]:
+        """The command in a datagram, if it is the next one.
+
+        If it is not, the host is taking commands back at this moment, and has the ones before it; it knows that this one
+        does not count, and sends anew from the number expected.
+        """
+        if not datagram:
+            # The host is gone.
+            return DRAIN
+        (number,) = _NUMBER.unpack_from(datagram)
+        return _decode(datagram[_NUMBER.size :]) if number == self._number else None
 
     def close(self) -> None:
         """Gives the descriptor up."""
@@ -97,11 +112,11 @@ class Events:
         self._write = os.write
         self.worker = 0
 
-    def send(self, kind: str, **fields: object) -> None:
+    def send(self, kind: str, /, **fields: object) -> None:
         """Sends a message about this worker; fields that are `None` are left out."""
         self.send_payload(self.payload(kind, **fields))
 
-    def payload(self, kind: str, **fields: object) -> bytes:
+    def payload(self, kind: str, /, **fields: object) -> bytes:
         """What `send` sends."""
         body: dict[str, object] = {"worker": self.worker}
         body.update((name, value) for name, value in fields.items() if value is not None)

@@ -1,0 +1,372 @@
+//! The host: starts the threads, owns all state, receives every event, and joins the threads again.
+//!
+//! The owner blocks nowhere but in its `select!`, apart from starting a process. Everything comes in over bounded
+//! channels, so a reader that is too fast waits, its pipe fills, and the process at the other end waits too. What goes out
+//! never makes the owner wait ([`crate::outbox`]); while too much is queued it stops listening to runners, and then to the
+//! coordinator, but never to the third channel, over which threads report their own ends.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the shell of the host: it reads the clock for the pure parts"
+)]
+
+use crate::child::{self, SpawnError, Surroundings};
+use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
+use crate::link::{self, HandshakeError, OpenLink};
+use crate::memory::OutOfMemoryWatch;
+use crate::outbox::Outbox;
+use crate::pipes::{self, PipeReader};
+use crate::python_half::{PythonHalf, PythonHalfError};
+use crate::supervisor::{Life, Supervisor, not_started};
+use crate::threads::{Threads, panic_text};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use xdist_proto::message::{Configure, Pong, Stream};
+use xdist_proto::{CoordinatorMessage, WorkerId, WorkerMessage};
+
+/// How many events of one kind may wait for the owner.
+const QUEUED_EVENTS: usize = 256;
+
+/// How long threads may take to end after everything that they could wait for was closed or killed.
+const JOIN_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long to wait when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What a host offers.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// How many workers it says it can drive at once; at least 1. The coordinator decides how many it really does.
+    pub slots: u32,
+}
+
+impl Default for HostOptions {
+    /// One slot per processor.
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { slots: u32::try_from(processors).unwrap_or(u32::MAX) }
+    }
+}
+
+/// A host that could not do its work. Reads after "failed to ".
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The link could not be opened.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The Python half could not be written anywhere.
+    #[error(transparent)]
+    PythonHalf(#[from] PythonHalfError),
+    /// The system has no more threads, descriptors or space to give.
+    #[error("prepare the worker host")]
+    Resources(#[source] io::Error),
+    /// The link broke.
+    #[error("talk to the coordinator")]
+    Link(#[source] io::Error),
+    /// The coordinator broke the protocol.
+    #[error("understand the coordinator: {0}")]
+    Garbled(String),
+    /// A bug of ours.
+    #[error("go on: internal error in the thread \"{thread}\": {text}")]
+    Panicked {
+        /// Which thread.
+        thread: String,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// Drives workers for the coordinator at the other end of the link, until the link ends or somebody wants this process to
+/// end (SIGTERM, SIGHUP). SIGINT is ignored: a terminal sends it to the whole group, and what it means is for the
+/// coordinator to decide.
+///
+/// No runner outlives this call, whatever state it is in. Blocks; to be called once in a process, from a thread that
+/// lives as long as the process (on Linux, runners die with the thread that started them).
+///
+/// # Errors
+/// When the link cannot be opened, breaks, or carries nonsense. A coordinator that closes the link or vanishes is no error.
+pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), HostError> {
+    let link: OwnedFd = link.into();
+    // An inherited descriptor would be inherited by the runners too, and keep the link open.
+    rustix::io::fcntl_setfd(&link, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|error| HandshakeError::Link(error.into()))?;
+    let mut link = UnixStream::from(link);
+    let open = link::open(&mut link, options.slots)?;
+    tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
+    let mut host = Host::start(link, open)?;
+    // Whatever happens, the runners are ended first.
+    let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
+    host.end();
+    result.unwrap_or_else(|panic| {
+        Err(HostError::Panicked { thread: "owner".to_owned(), text: panic_text(&*panic) })
+    })
+}
+
+/// The state of a host.
+#[derive(Debug)]
+struct Host {
+    supervisors: BTreeMap<WorkerId, Supervisor>,
+    outbox: Outbox,
+    memory: OutOfMemoryWatch,
+    half: PythonHalf,
+    run_directory: TempDir,
+    link: UnixStream,
+    signals: Handle,
+    channels: Channels,
+    threads: Threads,
+}
+
+/// The ways in, all of the same kind of event. They differ in when they are listened to.
+#[derive(Debug)]
+struct Channels {
+    /// What threads report about themselves: always listened to.
+    lifecycle: (Sender<Event>, Receiver<Event>),
+    /// From the coordinator.
+    commands: Receiver<Event>,
+    /// From the runners' pipes.
+    runners: (Sender<Event>, Receiver<Event>),
+}
+
+impl Host {
+    fn start(link: UnixStream, open: OpenLink) -> Result<Self, HostError> {
+        let half = PythonHalf::unpack()?;
+        let run_directory =
+            tempfile::Builder::new().prefix("xdist-run-").tempdir().map_err(HostError::Resources)?;
+        let lifecycle = bounded(QUEUED_EVENTS);
+        let (command_sender, commands) = bounded(QUEUED_EVENTS);
+        let (batch_sender, batches) = bounded(1);
+        let mut threads = Threads::new(lifecycle.0.clone());
+
+        let reader = link.try_clone().map_err(HostError::Resources)?;
+        let writer = link.try_clone().map_err(HostError::Resources)?;
+        let lifecycle_sender = lifecycle.0.clone();
+        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT]).map_err(HostError::Resources)?;
+        let signals_handle = signals.handle();
+        let terminated = lifecycle.0.clone();
+        let started = threads
+            .start(Source::LinkReader, move || link::read_commands(reader, open.decoder, &command_sender))
+            .and_then(|()| {
+                threads.start(Source::LinkWriter, move || {
+                    link::write_batches(writer, &batches, &lifecycle_sender);
+                })
+            })
+            .and_then(|()| {
+                threads.start(Source::Signals, move || wait_for_signals(&mut signals, &terminated))
+            });
+        started.map_err(HostError::Resources)?;
+        Ok(Self {
+            supervisors: BTreeMap::new(),
+            outbox: Outbox::new(batch_sender, open.welcome.max_frame_bytes),
+            memory: OutOfMemoryWatch::new(),
+            half,
+            run_directory,
+            link,
+            signals: signals_handle,
+            channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS) },
+            threads,
+        })
+    }
+
+    /// Until the link ends.
+    fn serve(&mut self) -> Result<(), HostError> {
+        loop {
+            self.outbox.flush();
+            let event = self.next_event();
+            let now = Instant::now();
+            if let Some(event) = event
+                && let Some(result) = self.handle(event, now)
+            {
+                return result;
+            }
+            for supervisor in self.supervisors.values_mut() {
+                if supervisor.deadline().is_some_and(|due| due <= now) {
+                    supervisor.time_passed(now, &mut self.outbox);
+                }
+            }
+        }
+    }
+
+    /// Waits for an event or the next deadline. Channels that are not listened to now are replaced by one that is silent.
+    fn next_event(&self) -> Option<Event> {
+        let silent = never();
+        let commands = if self.outbox.accepts_commands() { &self.channels.commands } else { &silent };
+        let runners = if self.outbox.accepts_events() { &self.channels.runners.1 } else { &silent };
+        let deadline = self.supervisors.values().filter_map(Supervisor::deadline).min();
+        let patience = deadline.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+        select! {
+            recv(self.channels.lifecycle.1) -> event => event.ok(),
+            recv(commands) -> event => Some(event.unwrap_or(Event::LinkEnded(LinkEnd::Closed))),
+            recv(runners) -> event => event.ok(),
+            default(patience) => None,
+        }
+    }
+
+    /// Answers the host's own end when it has come.
+    fn handle(&mut self, event: Event, now: Instant) -> Option<Result<(), HostError>> {
+        match event {
+            Event::Command(command) => self.command(*command, now),
+            Event::Written => self.outbox.written(),
+            Event::Runner(worker, event) => self.runner_event(worker, event, now),
+            Event::LinkEnded(end) => return Some(self.link_ended(end)),
+            Event::Terminated => {
+                tracing::info!("asked to end");
+                return Some(Ok(()));
+            }
+            Event::Panicked(source, text) => return self.panicked(source, text, now),
+        }
+        None
+    }
+
+    fn command(&mut self, command: CoordinatorMessage, now: Instant) {
+        let worker = match &command {
+            CoordinatorMessage::Configure(configure) => return self.configure(configure, now),
+            CoordinatorMessage::Ping(ping) => {
+                return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
+            }
+            CoordinatorMessage::Collect(command) => command.worker,
+            CoordinatorMessage::SendCollection(command) => command.worker,
+            CoordinatorMessage::Run(command) => command.worker,
+            CoordinatorMessage::Steal(command) => command.worker,
+            CoordinatorMessage::Cancel(command) => command.worker,
+            CoordinatorMessage::Park(command) => command.worker,
+            CoordinatorMessage::Drain(command) => command.worker,
+            CoordinatorMessage::Interrupt(command) => command.worker,
+            CoordinatorMessage::Shutdown(command) => command.worker,
+        };
+        match self.supervisors.get_mut(&worker) {
+            Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
+            // It may have crossed the worker's `down`, which answers it.
+            None => tracing::debug!(%worker, ?command, "a command for a worker that is not here"),
+        }
+    }
+
+    fn configure(&mut self, configure: &Configure, now: Instant) {
+        let worker = configure.worker;
+        if self.supervisors.contains_key(&worker) {
+            tracing::warn!(%worker, "the coordinator configured a worker twice; the second time is ignored");
+            return;
+        }
+        match self.bring_up(configure, now) {
+            Ok(supervisor) => {
+                tracing::info!(%worker, name = configure.name, "a runner was started");
+                self.supervisors.insert(worker, supervisor);
+            }
+            Err(error) => {
+                tracing::warn!(%worker, %error, "a runner could not be started");
+                self.threads.join_worker(worker);
+                self.outbox.send(&not_started(worker, error.to_string()));
+            }
+        }
+    }
+
+    /// Starts a runner and the threads that serve it. If one of them cannot be started, the runner is killed, and with it
+    /// end the threads that were; what they report then is about nobody.
+    fn bring_up(&mut self, configure: &Configure, now: Instant) -> Result<Supervisor, SpawnError> {
+        let worker = configure.worker;
+        let surroundings = Surroundings { half: &self.half, run_directory: self.run_directory.path() };
+        let (child, pipes) = child::spawn(configure, &surroundings)?;
+        let (stop, stopper) = io::pipe().map_err(SpawnError::Resources)?;
+        let stop: Arc<OwnedFd> = Arc::new(stop.into());
+        let pid = child.pid();
+        let supervisor = Supervisor::new(configure, child, stopper.into(), now);
+
+        let events = PipeReader::new(pipes.events, Arc::clone(&stop));
+        let stdout = PipeReader::new(pipes.stdout, Arc::clone(&stop));
+        let stderr = PipeReader::new(pipes.stderr, stop);
+        let sender = || self.channels.runners.0.clone();
+        let (to_events, to_stdout, to_stderr) = (sender(), sender(), sender());
+        let exited = self.channels.lifecycle.0.clone();
+        let reader = |pipe| Source::Reader(worker, pipe);
+        let threads = &mut self.threads;
+        threads
+            .start(reader(Pipe::Events), move || pipes::read_messages(events, worker, &to_events))
+            .and_then(|()| {
+                threads.start(reader(Pipe::Stdout), move || {
+                    pipes::read_output(stdout, worker, Stream::Stdout, &to_stdout);
+                })
+            })
+            .and_then(|()| {
+                threads.start(reader(Pipe::Stderr), move || {
+                    pipes::read_output(stderr, worker, Stream::Stderr, &to_stderr);
+                })
+            })
+            .and_then(|()| {
+                threads.start(Source::Waiter(worker), move || {
+                    child::wait_for_exit(pid);
+                    // When nobody listens the host is ending.
+                    let _ = exited.send(Event::Runner(worker, RunnerEvent::Exited));
+                })
+            })
+            .map_err(SpawnError::Resources)?;
+        Ok(supervisor)
+    }
+
+    fn runner_event(&mut self, worker: WorkerId, event: RunnerEvent, now: Instant) {
+        let Some(supervisor) = self.supervisors.get_mut(&worker) else { return };
+        if supervisor.happened(event, now, &mut self.outbox, &mut self.memory) == Life::Over {
+            self.supervisors.remove(&worker);
+            self.threads.join_worker(worker);
+        }
+    }
+
+    fn link_ended(&self, end: LinkEnd) -> Result<(), HostError> {
+        match end {
+            LinkEnd::Closed => {
+                tracing::info!(runners = self.supervisors.len(), "the coordinator closed the link");
+                Ok(())
+            }
+            LinkEnd::Broken(error) => Err(HostError::Link(error)),
+            LinkEnd::Garbled(text) => Err(HostError::Garbled(text)),
+        }
+    }
+
+    fn panicked(&mut self, source: Source, text: String, now: Instant) -> Option<Result<(), HostError>> {
+        tracing::error!(%source, text, "a thread panicked");
+        let (worker, event) = match source {
+            Source::Reader(worker, pipe) => (worker, RunnerEvent::Closed(pipe)),
+            Source::Waiter(worker) => (worker, RunnerEvent::Exited),
+            Source::LinkReader | Source::LinkWriter | Source::Signals => {
+                return Some(Err(HostError::Panicked { thread: source.to_string(), text }));
+            }
+        };
+        if let Some(supervisor) = self.supervisors.get_mut(&worker) {
+            supervisor.thread_panicked(&text);
+        }
+        self.runner_event(worker, event, now);
+        None
+    }
+
+    /// Kills what still runs, and ends every thread: first everything that one could wait for is closed or killed, then
+    /// they are joined.
+    fn end(mut self) {
+        for supervisor in self.supervisors.values_mut() {
+            supervisor.abandon();
+        }
+        // The other end may be gone already, and then there is nothing to shut down.
+        let _ = self.link.shutdown(Shutdown::Both);
+        self.signals.close();
+        drop((self.outbox, self.channels));
+        self.threads.join_all(JOIN_PATIENCE);
+        // Now that nobody waits for them any more, dropping the supervisors collects the runners.
+        drop(self.supervisors);
+    }
+}
+
+fn wait_for_signals(signals: &mut Signals, events: &Sender<Event>) {
+    for signal in signals.forever() {
+        // Handling SIGINT without doing anything ignores it here and not in the runners, as ignoring it for good would.
+        if signal != SIGINT && events.send(Event::Terminated).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What one slot decides: which command its runner gets next, what is taken back, how it is ended. Pure: events in,
+//! actions out; it starts nothing, reads no clock and touches no descriptor.
+//!
+//! The queue in front of a runner has two parts. The front, a window of a few datagrams, lies in the runner's socket, so
+//! that the runner never waits for its next item. The rest is here. What the runner has not read can be taken back at any
+//! time ([`Action::ClawBack`]), so the window costs nothing when items are stolen or cancelled.
+
+#[cfg(test)]
+mod tests;
+
+use crate::runner::Command;
+use std::collections::VecDeque;
+use std::time::Duration;
+use xdist_proto::{ItemIndex, LeaseId};
+
+/// How many unfinished items are in the runner's hands or its socket. One would do were it not for very short tests,
+/// where the host would have to answer between any two.
+const WINDOW: usize = 8;
+
+/// How long a runner that has announced its end may take to exit. pytest-xdist 3.8 allows as much (`EXIT_TIMEOUT`).
+const EXIT_GRACE: Duration = Duration::from_secs(10);
+
+/// Something that concerns a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The coordinator wants the runner to collect.
+    Collect,
+    /// The coordinator wants the list of items.
+    SendCollection,
+    /// The coordinator appends items.
+    Run { lease: LeaseId, items: Vec<ItemIndex> },
+    /// The coordinator wants items back, all or none.
+    Steal { request: u32, items: Vec<ItemIndex> },
+    /// The coordinator wants the queue back.
+    Cancel { request: u32 },
+    /// The coordinator has no successor for the last item.
+    Park,
+    /// The coordinator has nothing more to run here.
+    Drain,
+    /// The coordinator wants the running test interrupted and the session ended.
+    Interrupt,
+    /// The coordinator wants the process gone.
+    Shutdown { grace: Duration },
+    /// The answer to [`Action::ClawBack`], which comes before any other event: how many of the commands sent last the
+    /// runner had not taken.
+    ClawedBack { untaken: u32 },
+    /// The runner has finished an item.
+    Finished { item: ItemIndex, lease: LeaseId },
+    /// The runner's session wants to run nothing more.
+    StopRequested,
+    /// The runner has ended its session, or has closed its end of the event pipe, and is about to exit.
+    SessionEnded,
+}
+
+/// Something to be done for a slot, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Put a datagram into the runner's socket.
+    Send(Command),
+    /// Take back all commands that the runner has not taken, and answer with [`Event::ClawedBack`].
+    ClawBack,
+    /// Answer a `steal` or `cancel`.
+    Unscheduled { request: u32, items: Vec<ItemIndex> },
+    /// Send SIGINT to the runner, and to it alone: its children are its own affair.
+    Interrupt,
+    /// Send SIGTERM to the runner, for this reason.
+    Terminate { reason: &'static str },
+    /// Kill the runner's process group if the runner is still there after this time; zero means now. An earlier such
+    /// deadline stands.
+    KillAfter { delay: Duration, reason: &'static str },
+    /// The runner broke its contract: kill it, and say so.
+    Fault(String),
+}
+
+/// How far a slot's session has come, as far as its queue is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Items can be added.
+    Open,
+    /// A `drain` is at the end of the queue.
+    Draining,
+    /// Nothing more will be begun.
+    Stopped,
+}
+
+/// What a claw back is for.
+#[derive(Debug)]
+enum Purpose {
+    Run { lease: LeaseId, items: Vec<ItemIndex> },
+    Steal { request: u32, items: Vec<ItemIndex> },
+    Cancel { request: u32 },
+    SendCollection,
+    Interrupt,
+}
+
+/// The queue of one worker, and the part of it that its runner can see.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    mode: Mode,
+    collect_asked: bool,
+    /// What the runner cannot see yet. A `Park`, `Drain` or `Interrupt` is the last entry.
+    queue: VecDeque<Command>,
+    /// What was sent and, if it is an item, is not finished. What was read is known only after a claw back, or when a
+    /// later item is finished.
+    sent: VecDeque<Command>,
+    clawing: Option<Purpose>,
+    actions: VecDeque<Action>,
+}
+
+impl Slot {
+    pub(crate) const fn new() -> Self {
+        Self {
+            mode: Mode::Open,
+            collect_asked: false,
+            queue: VecDeque::new(),
+            sent: VecDeque::new(),
+            clawing: None,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event in. Afterwards [`Slot::poll_action`] is to be called until it answers `None`.
+    pub(crate) fn handle(&mut self, event: Event) {
+        match event {
+            Event::Collect => self.collect(),
+            Event::SendCollection => self.send_collection(),
+            Event::Run { lease, items } => self.run(lease, items),
+            Event::Steal { request, items } => self.steal(request, items),
+            Event::Cancel { request } => self.cancel(request),
+            Event::Park => self.park(),
+            Event::Drain => self.drain(),
+            Event::Interrupt => self.interrupt(),
+            Event::Shutdown { grace } => self.shutdown(grace),
+            Event::ClawedBack { untaken } => self.clawed_back(untaken),
+            Event::Finished { item, lease } => self.finished(item, lease),
+            Event::StopRequested => self.stop(),
+            Event::SessionEnded => {
+                self.stop();
+                let reason = "it did not exit after the end of its session";
+                self.actions.push_back(Action::KillAfter { delay: EXIT_GRACE, reason });
+            }
+        }
+    }
+
+    /// The next thing to be done.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether the runner was given this item and has not finished it.
+    pub(crate) fn is_unfinished(&self, item: ItemIndex, lease: LeaseId) -> bool {
+        self.sent.contains(&Command::Item(item, lease))
+    }
+
+    /// Whether the runner has any item that it has not finished.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.sent.iter().any(is_item)
+    }
+
+    fn collect(&mut self) {
+        if self.mode == Mode::Open && !self.collect_asked {
+            self.collect_asked = true;
+            self.queue.push_back(Command::Collect);
+            self.top_up();
+        }
+    }
+
+    fn send_collection(&mut self) {
+        if self.mode != Mode::Stopped {
+            // Whoever asks for the list wants it now, not after the items in the socket.
+            self.claw_back_if(!self.sent.is_empty(), Purpose::SendCollection);
+        }
+    }
+
+    fn run(&mut self, lease: LeaseId, items: Vec<ItemIndex>) {
+        if self.mode != Mode::Open || !self.collect_asked {
+            tracing::debug!(?lease, mode = ?self.mode, "items that cannot be run here are dropped");
+            return;
+        }
+        self.claw_back_if(self.sent.contains(&Command::Park), Purpose::Run { lease, items });
+    }
+
+    fn steal(&mut self, request: u32, items: Vec<ItemIndex>) {
+        let is_queued = |item: &ItemIndex| self.queue.iter().any(|command| holds(command, *item));
+        let is_sent = |item: &ItemIndex| self.sent.iter().any(|command| holds(command, *item));
+        let reachable = items.iter().all(|item| is_queued(item) || is_sent(item));
+        let needed = reachable && !items.iter().all(is_queued) && self.mode != Mode::Stopped;
+        self.claw_back_if(needed, Purpose::Steal { request, items });
+    }
+
+    fn cancel(&mut self, request: u32) {
+        let needed = self.has_unfinished() && self.mode != Mode::Stopped;
+        self.claw_back_if(needed, Purpose::Cancel { request });
+    }
+
+    fn park(&mut self) {
+        let mut all = self.sent.iter().chain(&self.queue);
+        // Without an item before it there is nothing that a `Park` could end.
+        let useful = all.clone().any(is_item) && !all.any(|command| *command == Command::Park);
+        if self.mode == Mode::Open && useful {
+            self.queue.push_back(Command::Park);
+            self.top_up();
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.mode == Mode::Open {
+            self.mode = Mode::Draining;
+            self.queue.retain(|command| *command != Command::Park);
+            self.queue.push_back(Command::Drain);
+            self.top_up();
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if self.mode != Mode::Stopped {
+            self.claw_back_if(!self.sent.is_empty(), Purpose::Interrupt);
+        }
+    }
+
+    fn shutdown(&mut self, grace: Duration) {
+        self.stop();
+        let reason = "the coordinator asked for it";
+        if !grace.is_zero() {
+            self.actions.push_back(Action::Terminate { reason });
+        }
+        self.actions.push_back(Action::KillAfter { delay: grace, reason });
+    }
+
+    fn finished(&mut self, item: ItemIndex, lease: LeaseId) {
+        let position = self.sent.iter().position(is_item);
+        match position {
+            Some(position) if self.sent[position] == Command::Item(item, lease) => {
+                // It was read, and so was everything before it.
+                self.sent.drain(..=position);
+                self.top_up();
+            }
+            Some(_) | None => {
+                let text = format!("it reported item {} (lease {}), which was not its turn", item.0, lease.0);
+                self.actions.push_back(Action::Fault(text));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.mode = Mode::Stopped;
+        // The coordinator knows that nothing of this will run here. The rest of the window is not taken back: a runner
+        // that stops reads no further, and the item it is in may still be reported.
+        self.queue.clear();
+    }
+
+    /// Follows the purpose, after a claw back if one is needed.
+    fn claw_back_if(&mut self, needed: bool, purpose: Purpose) {
+        debug_assert!(self.clawing.is_none(), "a claw back is answered before any other event");
+        if needed {
+            self.clawing = Some(purpose);
+            self.actions.push_back(Action::ClawBack);
+        } else {
+            self.follow(purpose);
+        }
+    }
+
+    fn clawed_back(&mut self, untaken: u32) {
+        for _ in 0..untaken {
+            // What was forgotten had been taken.
+            let sent = self.sent.pop_back();
+            debug_assert!(sent.is_some(), "what comes back is the end of what was sent");
+            if let Some(command) = sent {
+                self.queue.push_front(command);
+            }
+        }
+        // What is left was taken; of that, only items are still to be heard of.
+        self.sent.retain(is_item);
+        if let Some(purpose) = self.clawing.take() {
+            self.follow(purpose);
+        }
+    }
+
+    /// Changes the queue, of which everything that can be changed is now here, and sends the front of it again.
+    fn follow(&mut self, purpose: Purpose) {
+        match purpose {
+            Purpose::Run { lease, items } => {
+                self.queue.retain(|command| *command != Command::Park);
+                self.queue.extend(items.into_iter().map(|item| Command::Item(item, lease)));
+                self.top_up();
+            }
+            Purpose::Steal { request, items } => {
+                let items = self.take_all(&items).unwrap_or_default();
+                self.actions.push_back(Action::Unscheduled { request, items });
+                self.top_up();
+            }
+            Purpose::Cancel { request } => {
+                let items = self.take_items();
+                self.actions.push_back(Action::Unscheduled { request, items });
+                self.top_up();
+            }
+            Purpose::SendCollection => {
+                if !self.queue.contains(&Command::SendCollection) {
+                    let behind_collect = usize::from(self.queue.front() == Some(&Command::Collect));
+                    self.queue.insert(behind_collect, Command::SendCollection);
+                }
+                self.top_up();
+            }
+            Purpose::Interrupt => {
+                self.queue.clear();
+                self.queue.push_back(Command::Interrupt);
+                self.top_up();
+                self.mode = Mode::Stopped;
+                // After the datagram, so that a runner that looks finds out whose interrupt it was.
+                self.actions.push_back(Action::Interrupt);
+            }
+        }
+    }
+
+    /// Takes these items out of the queue, in queue order, unless one of them is not there.
+    fn take_all(&mut self, wanted: &[ItemIndex]) -> Option<Vec<ItemIndex>> {
+        let is_wanted = |item: &ItemIndex| wanted.contains(item);
+        let there: Vec<_> = self.queue.iter().filter_map(item_of).filter(is_wanted).collect();
+        if !wanted.iter().all(|item| there.contains(item)) {
+            return None;
+        }
+        self.queue.retain(|command| item_of(command).is_none_or(|item| !is_wanted(&item)));
+        Some(there)
+    }
+
+    fn take_items(&mut self) -> Vec<ItemIndex> {
+        let items = self.queue.iter().filter_map(item_of).collect();
+        self.queue.retain(|command| !is_item(command));
+        items
+    }
+
+    fn top_up(&mut self) {
+        let mut unfinished = self.sent.iter().filter(|command| is_item(command)).count();
+        while let Some(command) = self.queue.front().copied() {
+            if is_item(&command) {
+                if unfinished == WINDOW {
+                    return;
+                }
+                unfinished += 1;
+            }
+            self.queue.pop_front();
+            self.sent.push_back(command);
+            self.actions.push_back(Action::Send(command));
+        }
+    }
+}
+
+const fn is_item(command: &Command) -> bool {
+    matches!(command, Command::Item(..))
+}
+
+const fn item_of(command: &Command) -> Option<ItemIndex> {
+    match command {
+        Command::Item(item, _) => Some(*item),
+        Command::Collect | Command::SendCollection | Command::Park | Command::Drain | Command::Interrupt => {
+            None
+        }
+    }
+}
+
+fn holds(command: &Command, item: ItemIndex) -> bool {
+    item_of(command) == Some(item)
+}

@@ -1,0 +1,404 @@
+//! One worker of this host: carries out what its slot decides, passes its runner's messages on, and tells how it ended.
+
+use crate::child::Child;
+use crate::ending::{Ending, Step};
+use crate::event::{Pipe, RunnerEvent};
+use crate::memory::OutOfMemoryWatch;
+use crate::outbox::{Outbox, TooLong};
+use crate::runner::Status;
+use crate::slot::{self, Action, Slot};
+use crate::stderr_tail::StderrTail;
+use crate::sys::Reaped;
+use rustix::process::Signal;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+use xdist_proto::message::{
+    Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemStarted, OutputEvent, Stream, Unscheduled,
+    WorkerMessage,
+};
+use xdist_proto::{ItemIndex, LeaseId, WorkerId};
+
+/// Looking at the status page more often than this would cost more than it tells.
+const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+
+/// Whether a worker is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It is.
+    Goes,
+    /// Its end was reported; nothing may follow.
+    Over,
+}
+
+/// A worker and its runner.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    worker: WorkerId,
+    slot: Slot,
+    child: Child,
+    ending: Ending,
+    /// Dropped to let the readers end although their pipes are open.
+    stopper: Option<OwnedFd>,
+    /// When the process group is to be killed, and why.
+    kill_at: Option<(Instant, &'static str)>,
+    /// Why the runner was asked to end, or was killed.
+    ended_for: Option<&'static str>,
+    /// What the runner, or we, did wrong; it was killed for that.
+    fault: Option<String>,
+    stderr: StderrTail,
+    finished: u32,
+    started_after: Option<Duration>,
+    look_at: Option<Instant>,
+    announced: Option<(ItemIndex, LeaseId)>,
+    exited_at_ns: u64,
+}
+
+impl Supervisor {
+    /// `stopper` hangs up the readers' `stop` when it is dropped.
+    pub(crate) fn new(configure: &Configure, child: Child, stopper: OwnedFd, now: Instant) -> Self {
+        let started_after = Some(Duration::from_millis(configure.wants.started_after_ms));
+        let started_after = started_after.filter(|after| !after.is_zero());
+        Self {
+            worker: configure.worker,
+            slot: Slot::new(),
+            child,
+            ending: Ending::new(),
+            stopper: Some(stopper),
+            kill_at: None,
+            ended_for: None,
+            fault: None,
+            stderr: StderrTail::default(),
+            finished: 0,
+            started_after,
+            look_at: started_after.map(|after| now + after.max(SHORTEST_LOOK)),
+            announced: None,
+            exited_at_ns: 0,
+        }
+    }
+
+    /// Takes a command for this worker.
+    pub(crate) fn command(&mut self, command: CoordinatorMessage, now: Instant, outbox: &mut Outbox) {
+        let event = match command {
+            CoordinatorMessage::Collect(_) => slot::Event::Collect,
+            CoordinatorMessage::SendCollection(_) => slot::Event::SendCollection,
+            CoordinatorMessage::Run(run) => slot::Event::Run { lease: run.lease, items: run.items },
+            CoordinatorMessage::Steal(steal) => {
+                slot::Event::Steal { request: steal.request, items: steal.items }
+            }
+            CoordinatorMessage::Cancel(cancel) => slot::Event::Cancel { request: cancel.request },
+            CoordinatorMessage::Park(_) => slot::Event::Park,
+            CoordinatorMessage::Drain(_) => slot::Event::Drain,
+            CoordinatorMessage::Interrupt(_) => slot::Event::Interrupt,
+            CoordinatorMessage::Shutdown(shutdown) => {
+                slot::Event::Shutdown { grace: Duration::from_millis(shutdown.grace_ms) }
+            }
+            // Both are answered by the host.
+            CoordinatorMessage::Configure(_) | CoordinatorMessage::Ping(_) => return,
+        };
+        self.decide(event, now, outbox);
+    }
+
+    /// Takes what happened to the runner.
+    pub(crate) fn happened(
+        &mut self,
+        event: RunnerEvent,
+        now: Instant,
+        outbox: &mut Outbox,
+        memory: &mut OutOfMemoryWatch,
+    ) -> Life {
+        let step = match event {
+            RunnerEvent::Message(message, payload) => {
+                self.message(&message, &payload, now, outbox);
+                Step::Wait
+            }
+            RunnerEvent::Garbled(text) => {
+                self.fail(format!("it broke the runner's protocol: {text}"));
+                Step::Wait
+            }
+            RunnerEvent::Output(stream, data) => {
+                if stream == Stream::Stderr {
+                    self.stderr.push(&data);
+                }
+                outbox.send(&WorkerMessage::Output(OutputEvent { worker: self.worker, stream, data }));
+                Step::Wait
+            }
+            RunnerEvent::Closed(pipe) => {
+                if pipe == Pipe::Events && self.ending.is_running() {
+                    self.decide(slot::Event::SessionEnded, now, outbox);
+                }
+                self.ending.closed(pipe)
+            }
+            RunnerEvent::Exited => {
+                self.exited_at_ns = monotonic_ns();
+                self.kill_at = None;
+                self.ending.exited(now)
+            }
+        };
+        self.follow(step, outbox, memory)
+    }
+
+    /// A thread that serves this worker panicked.
+    pub(crate) fn thread_panicked(&mut self, text: &str) {
+        self.fail(format!("an internal error of xdist: {text}"));
+    }
+
+    /// Does what is due.
+    pub(crate) fn time_passed(&mut self, now: Instant, outbox: &mut Outbox) {
+        if let Some((due, reason)) = self.kill_at
+            && due <= now
+        {
+            self.kill_at = None;
+            self.ended_for = Some(reason);
+            self.child.kill_group();
+        }
+        if self.look_at.is_some_and(|due| due <= now) {
+            self.look(now, outbox);
+        }
+        if self.ending.time_passed(now) == Step::CutOff {
+            tracing::debug!(worker = %self.worker, "a runner is gone and somebody holds its pipes");
+            self.child.kill_group();
+            self.stopper = None;
+        }
+    }
+
+    /// When [`Supervisor::time_passed`] is to be called next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let kill_at = self.kill_at.map(|(due, _)| due);
+        [kill_at, self.look_at, self.ending.deadline()].into_iter().flatten().min()
+    }
+
+    /// Kills the runner and its whole group; nobody is left to be told.
+    pub(crate) fn abandon(&mut self) {
+        self.child.kill_group();
+        self.stopper = None;
+    }
+
+    fn message(&mut self, message: &WorkerMessage, payload: &[u8], now: Instant, outbox: &mut Outbox) {
+        // Nothing that comes after a fault can be trusted.
+        if self.fault.is_some() {
+            return;
+        }
+        let Some(event) = self.judge(message) else { return };
+        if let Some(event) = event {
+            self.decide(event, now, outbox);
+        }
+        if self.fault.is_some() {
+            return;
+        }
+        match outbox.forward(message, payload) {
+            Ok(()) => self.finished += u32::from(matches!(message, WorkerMessage::ItemFinished(_))),
+            Err(TooLong) => {
+                self.fail(format!("its message of {} bytes is too long for the link", payload.len()));
+            }
+        }
+    }
+
+    /// What a message means for the slot, if anything; `None` if a runner may not send it.
+    fn judge(&mut self, message: &WorkerMessage) -> Option<Option<slot::Event>> {
+        let (worker, event) = match message {
+            WorkerMessage::Ready(ready) => (ready.worker, None),
+            WorkerMessage::Collecting(collecting) => (collecting.worker, None),
+            WorkerMessage::CollectReport(report) => (report.worker, None),
+            WorkerMessage::Collected(collected) => (collected.worker, None),
+            WorkerMessage::Collection(chunk) => (chunk.worker, None),
+            WorkerMessage::Warning(warning) => (warning.worker, None),
+            WorkerMessage::InternalError(error) => (error.worker, None),
+            WorkerMessage::ItemFinished(finished) => {
+                let event = slot::Event::Finished { item: finished.item, lease: finished.lease };
+                (finished.worker, Some(event))
+            }
+            WorkerMessage::StopRequested(stop) => (stop.worker, Some(slot::Event::StopRequested)),
+            WorkerMessage::UsageError(error) => (error.worker, Some(slot::Event::SessionEnded)),
+            WorkerMessage::WorkerOutput(output) => (output.worker, Some(slot::Event::SessionEnded)),
+            WorkerMessage::ItemStarted(_)
+            | WorkerMessage::Unscheduled(_)
+            | WorkerMessage::Output(_)
+            | WorkerMessage::Down(_)
+            | WorkerMessage::Pong(_) => {
+                self.fail("it sent a message that only the host sends".to_owned());
+                return None;
+            }
+        };
+        if worker != self.worker {
+            self.fail(format!("it spoke for worker {worker}"));
+            return None;
+        }
+        Some(event)
+    }
+
+    /// Lets the slot decide, and does what it decides.
+    fn decide(&mut self, event: slot::Event, now: Instant, outbox: &mut Outbox) {
+        self.slot.handle(event);
+        while let Some(action) = self.slot.poll_action() {
+            self.perform(action, now, outbox);
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: Instant, outbox: &mut Outbox) {
+        match action {
+            Action::Send(command) => {
+                if let Err(error) = self.child.commands().send(command) {
+                    self.fail(format!("its commands cannot be queued: {error}"));
+                }
+            }
+            Action::ClawBack => {
+                let untaken = self.child.commands().claw_back();
+                self.slot.handle(slot::Event::ClawedBack { untaken });
+            }
+            Action::Unscheduled { request, items } => {
+                let answer = Unscheduled { worker: self.worker, request, items };
+                outbox.send(&WorkerMessage::Unscheduled(answer));
+            }
+            Action::Interrupt => self.child.signal(Signal::INT),
+            Action::Terminate { reason } => {
+                self.ended_for = Some(reason);
+                self.child.signal(Signal::TERM);
+            }
+            Action::KillAfter { delay, reason } => {
+                let due = now + delay;
+                if self.kill_at.is_none_or(|(earlier, _)| due < earlier) {
+                    self.kill_at = Some((due, reason));
+                }
+                if delay.is_zero() {
+                    self.time_passed(now, outbox);
+                }
+            }
+            Action::Fault(text) => self.fail(text),
+        }
+    }
+
+    fn fail(&mut self, text: String) {
+        tracing::warn!(worker = %self.worker, text, "a runner is killed");
+        self.fault.get_or_insert(text);
+        self.child.kill_group();
+    }
+
+    /// Tells the coordinator of an item that runs long, once.
+    fn look(&mut self, now: Instant, outbox: &mut Outbox) {
+        let Some(after) = self.started_after.filter(|_| self.ending.is_running()) else {
+            self.look_at = None;
+            return;
+        };
+        let mut wait = after;
+        if let Some((item, lease, phase, running)) = self.running_item(monotonic_ns())
+            && self.announced != Some((item, lease))
+        {
+            if running >= after {
+                self.announced = Some((item, lease));
+                outbox.send(&WorkerMessage::ItemStarted(ItemStarted {
+                    worker: self.worker,
+                    lease,
+                    item,
+                    phase,
+                    running_ms: whole_ms(running),
+                }));
+            } else {
+                wait = after - running;
+            }
+        }
+        self.look_at = Some(now + wait.max(SHORTEST_LOOK));
+    }
+
+    /// The item that has begun and was not reported, its phase, and for how long it has been running.
+    fn running_item(
+        &self,
+        now_ns: u64,
+    ) -> Option<(ItemIndex, LeaseId, xdist_proto::report::Phase, Duration)> {
+        let status: Status = self.child.status()?;
+        let (item, lease, phase) = status.running()?;
+        // The page may be read in the middle of a change, or belong to an item whose report is already here.
+        if !self.slot.is_unfinished(item, lease) {
+            return None;
+        }
+        Some((item, lease, phase, Duration::from_nanos(now_ns.saturating_sub(status.started_ns))))
+    }
+
+    fn follow(&mut self, step: Step, outbox: &mut Outbox, memory: &mut OutOfMemoryWatch) -> Life {
+        match step {
+            Step::Wait | Step::CutOff => Life::Goes,
+            Step::Finish => {
+                // Whoever is left in the group holds no pipe of ours and is of no more use.
+                self.child.kill_group();
+                let down = self.down(memory);
+                outbox.send(&WorkerMessage::Down(down));
+                Life::Over
+            }
+        }
+    }
+
+    fn down(&mut self, memory: &mut OutOfMemoryWatch) -> Down {
+        let item = self.running_item(self.exited_at_ns).map(|(item, lease, phase, running)| CrashItem {
+            lease,
+            item,
+            phase,
+            running_ms: whole_ms(running),
+        });
+        let reaped = self.child.reap().unwrap_or_else(|error| {
+            tracing::error!(worker = %self.worker, %error, "cannot collect a runner that has exited");
+            None
+        });
+        let cause = self.cause(reaped);
+        let out_of_memory = cause == EndCause::Signaled(Signal::KILL.as_raw()) && memory.claim();
+        let words = self.stderr.last_words();
+        Down {
+            worker: self.worker,
+            cause,
+            out_of_memory,
+            item,
+            stderr_tail: words.tail,
+            stack: words.stack,
+            peak_rss_kib: reaped.map_or(0, |reaped| reaped.peak_rss_kib),
+            finished: self.finished,
+        }
+    }
+
+    fn cause(&self, reaped: Option<Reaped>) -> EndCause {
+        if let Some(fault) = &self.fault {
+            return EndCause::Killed(fault.clone());
+        }
+        let Some(Reaped { status, .. }) = reaped else {
+            return EndCause::Killed("its end was not seen by xdist".to_owned());
+        };
+        match (status.signal(), self.ended_for) {
+            (Some(signal), Some(reason))
+                if [Signal::KILL, Signal::TERM].map(Signal::as_raw).contains(&signal) =>
+            {
+                EndCause::Killed(reason.to_owned())
+            }
+            (Some(signal), _) => EndCause::Signaled(signal),
+            (None, _) => EndCause::Exited(exit_code(status)),
+        }
+    }
+}
+
+/// The report of a worker whose runner was never there.
+pub(crate) fn not_started(worker: WorkerId, text: String) -> WorkerMessage {
+    WorkerMessage::Down(Down {
+        worker,
+        cause: EndCause::NotStarted(text),
+        out_of_memory: false,
+        item: None,
+        stderr_tail: String::new(),
+        stack: None,
+        peak_rss_kib: 0,
+        finished: 0,
+    })
+}
+
+/// A process that has ended without a signal has a code.
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or(-1)
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The clock that runners write into their status pages.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
