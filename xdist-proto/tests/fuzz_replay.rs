@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::in_crate;
+use support::{files, in_crate};
 
 #[test]
 fn frames_hold_over_seeds_and_crashers() {
@@ -31,4 +31,18 @@ fn replay(target: &str, body: fn(&[u8])) {
         }
     }
     assert!(seeds > 5, "only {seeds} seeds for {target}");
+}
+
+#[test]
+fn every_vector_is_a_seed() {
+    for directory in ["tests/vectors/v1.0", "tests/vectors/reject"] {
+        for (name, bytes) in files(directory, "bin") {
+            let seed = in_crate("../fuzz/corpus/frames").join(format!("{name}.bin"));
+            assert!(
+                std::fs::read(&seed).is_ok_and(|seed| seed == bytes),
+                "copy {name}.bin to {}",
+                seed.display()
+            );
+        }
+    }
 }
