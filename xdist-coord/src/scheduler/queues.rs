@@ -220,13 +220,26 @@ impl Queues {
             queue.items -= items;
             self.pending_items += items;
             self.pending.extend(returned);
-        } else {
+        } else if self.workers.get(&worker).is_some_and(|queue| !self.explains(queue, asked[0])) {
+            self.lengthen_reach(worker);
+        }
+        self.index(worker);
+    }
+
+    /// Whether what has been heard from a worker since it was asked for a unit explains that it refused: the unit is done,
+    /// or is among those that are taken to have begun.
+    fn explains(&self, queue: &Queue, asked: UnitId) -> bool {
+        let begun = self.begun_units(queue);
+        queue.units.iter().position(|&unit| unit == asked).is_none_or(|at| at < begun)
+    }
+
+    fn lengthen_reach(&mut self, worker: WorkerId) {
+        if let Some(queue) = self.workers.get_mut(&worker) {
             queue.reach = match queue.reach {
                 Reach::Running => Reach::Successor,
                 Reach::Successor | Reach::Unknown => Reach::Unknown,
             };
         }
-        self.index(worker);
     }
 
     /// Asks the longest queues for work, one steal for every worker that runs out.

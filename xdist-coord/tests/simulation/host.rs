@@ -1,0 +1,441 @@
+//! A fake worker host: what an honest one would do, and the ways in which this one does not.
+//!
+//! It keeps to the timing of the real one: a worker takes its successor when it tears a test down, and waits for one
+//! there, so a scheduler that forgets a worker on its last test hangs the simulation.
+
+use crate::scenario::{Fate, Test};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use xdist_proto::message::{
+    CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CoordinatorMessage, CrashItem,
+    Down, EndCause, InternalError, ItemFinished, Pong, Ready, RunOptions, StopKind, StopRequested,
+    Unscheduled, UsageError, WorkerMessage, WorkerOutput,
+};
+use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
+use xdist_proto::{Collection, ItemIndex, LeaseId, WorkerId};
+
+/// Something that a worker does later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Start,
+    Collect,
+    /// The test function is over: tear down, and ask for the successor.
+    Teardown,
+    /// The test is over.
+    Finish,
+    /// The session ends.
+    End,
+    /// The process dies, in the manner of a crash.
+    Die,
+}
+
+/// What a host wants done.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Send(WorkerMessage),
+    Later { worker: WorkerId, step: Step, after: Duration },
+}
+
+/// What is the same for all hosts of a run.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    pub(crate) tests: Vec<Test>,
+    pub(crate) options: RunOptions,
+    pub(crate) collect_errors: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeHost {
+    pub(crate) workers: BTreeMap<WorkerId, FakeWorker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Item(ItemIndex, LeaseId),
+    Park,
+    Drain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    Starting,
+    Ready,
+    Collecting,
+    Idle,
+    Call(ItemIndex, LeaseId),
+    /// Tearing down, with nothing known about what comes next.
+    Waiting(ItemIndex, LeaseId),
+    /// Tearing down, with the next entry taken out of the queue.
+    Teardown(ItemIndex, LeaseId, Option<(ItemIndex, LeaseId)>),
+    Finishing,
+    Down,
+}
+
+#[derive(Debug)]
+pub(crate) struct FakeWorker {
+    pub(crate) id: WorkerId,
+    /// For each of its items, which test it is.
+    pub(crate) tests: Vec<usize>,
+    fate: Fate,
+    activity: Activity,
+    queue: VecDeque<Entry>,
+    finished: u32,
+    collect_wanted: bool,
+    ending: bool,
+    rng: fastrand::Rng,
+}
+
+impl FakeHost {
+    pub(crate) fn configure(
+        &mut self,
+        configure: &Configure,
+        tests: Vec<usize>,
+        fate: Fate,
+        seed: u64,
+    ) -> Vec<Deed> {
+        let id = configure.worker;
+        let mut worker = FakeWorker {
+            id,
+            tests,
+            fate,
+            activity: Activity::Starting,
+            queue: VecDeque::new(),
+            finished: 0,
+            collect_wanted: false,
+            ending: false,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        let mut deeds = vec![worker.later(Step::Start, 2000)];
+        if let Fate::DiesAfter(after) = fate {
+            deeds.push(Deed::Later { worker: id, step: Step::Die, after });
+        }
+        let previous = self.workers.insert(id, worker);
+        assert!(previous.is_none(), "{id} is configured twice");
+        deeds
+    }
+
+    pub(crate) fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
+        let id = match command {
+            CoordinatorMessage::Ping(ping) => {
+                return vec![Deed::Send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
+            }
+            CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
+            CoordinatorMessage::Collect(command) => command.worker,
+            CoordinatorMessage::SendCollection(command) => command.worker,
+            CoordinatorMessage::Run(command) => command.worker,
+            CoordinatorMessage::Steal(command) => command.worker,
+            CoordinatorMessage::Cancel(command) => command.worker,
+            CoordinatorMessage::Park(command) => command.worker,
+            CoordinatorMessage::Drain(command) => command.worker,
+            CoordinatorMessage::Interrupt(command) => command.worker,
+            CoordinatorMessage::Shutdown(command) => command.worker,
+        };
+        let worker =
+            self.workers.get_mut(&id).unwrap_or_else(|| panic!("{id} was not configured: {command:?}"));
+        if worker.activity == Activity::Down { Vec::new() } else { worker.command(suite, command) }
+    }
+
+    pub(crate) fn step(&mut self, suite: &Suite, id: WorkerId, step: Step) -> Vec<Deed> {
+        let worker = self.workers.get_mut(&id).expect("steps are of workers that there are");
+        if worker.activity == Activity::Down { Vec::new() } else { worker.step(suite, step) }
+    }
+}
+
+impl FakeWorker {
+    /// Whether it has nothing to do and could have.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.activity == Activity::Idle && self.queue.is_empty() && !self.ending
+    }
+
+    /// Whether it has items that it has not begun.
+    pub(crate) fn has_unbegun(&self) -> bool {
+        !self.ending
+            && matches!(self.activity, Activity::Call(..) | Activity::Teardown(..))
+            && self.queue.iter().any(|entry| matches!(entry, Entry::Item(..)))
+    }
+
+    fn later(&mut self, step: Step, most_ms: u64) -> Deed {
+        Deed::Later { worker: self.id, step, after: Duration::from_millis(self.rng.u64(1..=most_ms)) }
+    }
+
+    fn collection(&self, suite: &Suite) -> Collection {
+        Collection { items: self.tests.iter().map(|&test| suite.tests[test].item.clone()).collect() }
+    }
+
+    fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
+        match command {
+            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) => Vec::new(),
+            CoordinatorMessage::Collect(_) => {
+                self.collect_wanted = true;
+                self.collect()
+            }
+            CoordinatorMessage::SendCollection(_) => self.send_collection(suite),
+            CoordinatorMessage::Run(run) => {
+                self.queue.extend(run.items.iter().map(|&item| Entry::Item(item, run.lease)));
+                self.go_on(suite)
+            }
+            CoordinatorMessage::Park(_) => {
+                self.queue.push_back(Entry::Park);
+                self.go_on(suite)
+            }
+            CoordinatorMessage::Drain(_) => {
+                self.queue.push_back(Entry::Drain);
+                self.go_on(suite)
+            }
+            CoordinatorMessage::Steal(steal) => {
+                let queued = |item: &ItemIndex| {
+                    self.queue.iter().any(|entry| matches!(entry, Entry::Item(i, _) if i == item))
+                };
+                let given = if steal.items.iter().all(queued) { steal.items.clone() } else { Vec::new() };
+                self.queue.retain(|entry| !matches!(entry, Entry::Item(item, _) if given.contains(item)));
+                vec![self.unscheduled(steal.request, given)]
+            }
+            CoordinatorMessage::Cancel(cancel) => {
+                let items = self.queue.iter().filter_map(|entry| match entry {
+                    Entry::Item(item, _) => Some(*item),
+                    Entry::Park | Entry::Drain => None,
+                });
+                let items = items.collect();
+                self.queue.retain(|entry| !matches!(entry, Entry::Item(..)));
+                vec![self.unscheduled(cancel.request, items)]
+            }
+            CoordinatorMessage::Interrupt(_) => {
+                self.queue.clear();
+                self.end()
+            }
+            CoordinatorMessage::Shutdown(_) => self.down(EndCause::Killed("told to".to_owned()), None),
+        }
+    }
+
+    fn unscheduled(&self, request: u32, items: Vec<ItemIndex>) -> Deed {
+        Deed::Send(WorkerMessage::Unscheduled(Unscheduled { worker: self.id, request, items }))
+    }
+
+    fn step(&mut self, suite: &Suite, step: Step) -> Vec<Deed> {
+        match (step, self.activity) {
+            (Step::Die, _) => self.die(),
+            (Step::Start, Activity::Starting) => self.start(suite),
+            (Step::Collect, Activity::Collecting) => self.collected(suite),
+            (Step::Teardown, Activity::Call(item, lease)) => {
+                self.activity = Activity::Waiting(item, lease);
+                self.go_on(suite)
+            }
+            (Step::Finish, Activity::Teardown(item, lease, next)) => self.finish(suite, item, lease, next),
+            (Step::End, Activity::Finishing) => {
+                let output = WorkerOutput { worker: self.id, ..WorkerOutput::default() };
+                let mut deeds = vec![Deed::Send(WorkerMessage::WorkerOutput(output))];
+                deeds.extend(self.down(EndCause::Exited(0), None));
+                deeds
+            }
+            // Interrupted meanwhile.
+            _ => Vec::new(),
+        }
+    }
+
+    fn start(&mut self, suite: &Suite) -> Vec<Deed> {
+        let id = self.id;
+        match self.fate {
+            Fate::NotStarted => return self.down(EndCause::NotStarted("no python".to_owned()), None),
+            Fate::DiesStarting => return self.down(EndCause::Exited(1), None),
+            Fate::UsageError => {
+                let text = "ERROR: usage".to_owned();
+                let mut deeds = vec![Deed::Send(WorkerMessage::UsageError(UsageError {
+                    worker: id,
+                    text,
+                    exit_code: 4,
+                }))];
+                deeds.extend(self.down(EndCause::Exited(4), None));
+                return deeds;
+            }
+            _ => {}
+        }
+        self.activity = Activity::Ready;
+        let ready = Ready { worker: id, options: suite.options.clone(), ..Ready::default() };
+        let mut deeds = vec![Deed::Send(WorkerMessage::Ready(Box::new(ready)))];
+        deeds.extend(self.collect());
+        deeds
+    }
+
+    fn collect(&mut self) -> Vec<Deed> {
+        if self.activity != Activity::Ready || !self.collect_wanted {
+            return Vec::new();
+        }
+        self.activity = Activity::Collecting;
+        let collecting = Collecting { worker: self.id };
+        vec![Deed::Send(WorkerMessage::Collecting(collecting)), self.later(Step::Collect, 3000)]
+    }
+
+    fn collected(&mut self, suite: &Suite) -> Vec<Deed> {
+        if self.fate == Fate::DiesCollecting {
+            return self.down(EndCause::Signaled(11), None);
+        }
+        let mut deeds = Vec::new();
+        if suite.collect_errors {
+            let report = CollectReport {
+                node_id: "broken.py".to_owned(),
+                class: OutcomeClass::Fail,
+                failure: Some(FailureText { text: "SyntaxError".to_owned(), ..FailureText::default() }),
+                skip: None,
+                sections: Vec::new(),
+            };
+            deeds.push(Deed::Send(WorkerMessage::CollectReport(CollectReportEvent {
+                worker: self.id,
+                report,
+            })));
+        }
+        self.activity = Activity::Idle;
+        let collection = self.collection(suite);
+        deeds.push(Deed::Send(WorkerMessage::Collected(Collected {
+            worker: self.id,
+            digest: collection.digest(),
+            count: u32::try_from(collection.items.len()).unwrap(),
+            deselected: 0,
+        })));
+        deeds.extend(self.act_on_fate());
+        deeds.extend(self.go_on(suite));
+        deeds
+    }
+
+    fn send_collection(&mut self, suite: &Suite) -> Vec<Deed> {
+        let items = self.collection(suite).items;
+        let total = u32::try_from(items.len()).unwrap();
+        let mut offset = 0;
+        let mut deeds = Vec::new();
+        for part in items.chunks(7) {
+            let chunk = CollectionChunk { worker: self.id, offset, total, items: part.to_vec() };
+            offset += u32::try_from(part.len()).unwrap();
+            deeds.push(Deed::Send(WorkerMessage::Collection(chunk)));
+        }
+        deeds
+    }
+
+    /// Takes up the next thing in the queue, if it can.
+    fn go_on(&mut self, suite: &Suite) -> Vec<Deed> {
+        match self.activity {
+            Activity::Idle => match self.queue.pop_front() {
+                None => Vec::new(),
+                Some(Entry::Park) => self.go_on(suite),
+                Some(Entry::Drain) => self.end(),
+                Some(Entry::Item(item, lease)) => self.begin(suite, item, lease),
+            },
+            Activity::Waiting(item, lease) => {
+                let next = match self.queue.front() {
+                    None => return Vec::new(),
+                    // Left where it is, so that it is acted upon after the test.
+                    Some(Entry::Drain) => None,
+                    Some(Entry::Park) => {
+                        self.queue.pop_front();
+                        None
+                    }
+                    Some(&Entry::Item(item, lease)) => {
+                        self.queue.pop_front();
+                        Some((item, lease))
+                    }
+                };
+                self.activity = Activity::Teardown(item, lease, next);
+                vec![self.later(Step::Finish, 100)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, suite: &Suite, item: ItemIndex, lease: LeaseId) -> Vec<Deed> {
+        self.activity = Activity::Call(item, lease);
+        let test = &suite.tests[self.tests[item.as_usize()]];
+        let step = if test.deadly { Step::Die } else { Step::Teardown };
+        vec![Deed::Later { worker: self.id, step, after: test.duration }]
+    }
+
+    fn finish(
+        &mut self,
+        suite: &Suite,
+        item: ItemIndex,
+        lease: LeaseId,
+        next: Option<(ItemIndex, LeaseId)>,
+    ) -> Vec<Deed> {
+        let test = &suite.tests[self.tests[item.as_usize()]];
+        let class = if test.fails { OutcomeClass::Fail } else { OutcomeClass::Pass };
+        let us = u64::try_from(test.duration.as_micros()).unwrap();
+        let report = ItemReport { class, start_us: 0, durations_us: [0, us, 0], phases: Vec::new() };
+        self.finished += 1;
+        let finished = ItemFinished { worker: self.id, lease, item, report };
+        let mut deeds = vec![Deed::Send(WorkerMessage::ItemFinished(finished))];
+        self.activity = Activity::Idle;
+        let ended = self.act_on_fate();
+        if !ended.is_empty() {
+            deeds.extend(ended);
+            return deeds;
+        }
+        match next {
+            Some((item, lease)) => deeds.extend(self.begin(suite, item, lease)),
+            None => deeds.extend(self.go_on(suite)),
+        }
+        deeds
+    }
+
+    /// What the worker does of its own accord after a number of tests.
+    fn act_on_fate(&mut self) -> Vec<Deed> {
+        let due = |after| self.finished == after;
+        match self.fate {
+            Fate::EndsAfter(after) if due(after) => self.end(),
+            Fate::StopsAfter(after) if due(after) => {
+                let kind =
+                    self.rng.choice([StopKind::ShouldFail, StopKind::Exit, StopKind::Interrupt]).unwrap();
+                let stop =
+                    StopRequested { worker: self.id, kind, reason: "enough".to_owned(), exit_code: None };
+                let mut deeds = vec![Deed::Send(WorkerMessage::StopRequested(stop))];
+                deeds.extend(self.end());
+                deeds
+            }
+            Fate::InternalErrorAfter(after) if due(after) => {
+                let error = InternalError { worker: self.id, text: "KeyError".to_owned() };
+                let mut deeds = vec![Deed::Send(WorkerMessage::InternalError(error))];
+                deeds.extend(self.end());
+                deeds
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The session is to end.
+    fn end(&mut self) -> Vec<Deed> {
+        let begun = !matches!(self.activity, Activity::Starting | Activity::Ready);
+        if self.ending || self.fate == Fate::DoesNotEnd {
+            return Vec::new();
+        }
+        self.ending = true;
+        self.activity = Activity::Finishing;
+        vec![self.later(Step::End, if begun { 4000 } else { 100 })]
+    }
+
+    fn die(&mut self) -> Vec<Deed> {
+        let running = match self.activity {
+            Activity::Call(item, lease) => Some((item, lease, Phase::Call)),
+            Activity::Waiting(item, lease) | Activity::Teardown(item, lease, _) => {
+                Some((item, lease, Phase::Teardown))
+            }
+            Activity::Starting
+            | Activity::Ready
+            | Activity::Collecting
+            | Activity::Idle
+            | Activity::Finishing
+            | Activity::Down => None,
+        };
+        let item = running.map(|(item, lease, phase)| CrashItem { lease, item, phase, running_ms: 5 });
+        self.down(EndCause::Signaled(11), item)
+    }
+
+    fn down(&mut self, cause: EndCause, item: Option<CrashItem>) -> Vec<Deed> {
+        self.activity = Activity::Down;
+        vec![Deed::Send(WorkerMessage::Down(Down {
+            worker: self.id,
+            cause,
+            out_of_memory: false,
+            item,
+            stderr_tail: String::new(),
+            stack: None,
+            peak_rss_kib: 0,
+            finished: self.finished,
+        }))]
+    }
+}

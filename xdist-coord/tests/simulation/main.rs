@@ -1,0 +1,85 @@
+//! Seeded simulations of whole runs: a virtual clock, and hosts and workers that are slow, crash, stall, lie and vanish.
+//!
+//! Each seed is one run. After every step the invariants of `audit` are checked. A failing seed prints itself; replay it
+//! with `XDIST_SIM_SEED=<seed> cargo test -p xdist-coord --test simulation -- --nocapture`, which also prints every input
+//! and output. `XDIST_SIM_SEEDS=<count>` changes how many seeds are tried. Seeds that once failed stay in
+//! `regressions.txt`.
+
+mod audit;
+mod host;
+mod scenario;
+mod world;
+
+use scenario::{Faults, Scenario};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use world::{Trace, World};
+
+/// How many seeds each test tries unless the environment says otherwise.
+const SEEDS: u64 = 2500;
+
+fn number_from_environment(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test may be told what to try")]
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is {value:?}")))
+}
+
+/// Runs one seed, and says which it was if it fails.
+fn simulate(seed: u64, faults: Faults, trace: Trace) -> World {
+    let run = || {
+        let mut world = World::new(Scenario::new(seed, faults), trace);
+        world.run();
+        world
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        println!(
+            "seed {seed} with {faults:?} failed; to replay:\n  \
+             XDIST_SIM_SEED={seed} cargo test -p xdist-coord --test simulation {} -- --nocapture",
+            faults.test_name()
+        );
+        resume_unwind(panic)
+    })
+}
+
+fn simulate_all(faults: Faults) {
+    if let Some(seed) = number_from_environment("XDIST_SIM_SEED") {
+        simulate(seed, faults, Trace::Print);
+        return;
+    }
+    for seed in 0..number_from_environment("XDIST_SIM_SEEDS").unwrap_or(SEEDS) {
+        simulate(seed, faults, Trace::None);
+    }
+}
+
+#[test]
+fn honest_workers() {
+    simulate_all(Faults::None);
+}
+
+#[test]
+fn crashing_workers() {
+    simulate_all(Faults::Crashes);
+}
+
+#[test]
+fn lying_hosts() {
+    simulate_all(Faults::Lies);
+}
+
+#[test]
+fn seeds_that_once_failed() {
+    for line in include_str!("regressions.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (faults, seed) = line.split_once(' ').expect("a line is `faults seed`");
+        simulate(seed.parse().expect("a seed is a number"), Faults::named(faults), Trace::None);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..60 {
+        for faults in Faults::ALL {
+            let first = simulate(seed, faults, Trace::Keep).into_trace();
+            let second = simulate(seed, faults, Trace::Keep).into_trace();
+            assert_eq!(first, second, "seed {seed} with {faults:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What happens in one simulated run, all of it chosen by the seed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use xdist_coord::scheduler::Mode;
+use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
+use xdist_proto::message::{RunOptions, Wants};
+use xdist_proto::{Item, RunId};
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Nothing; tests may fail.
+    None,
+    /// Workers and hosts crash, vanish, stall, stop and disagree, but what they say is true.
+    Crashes,
+    /// Hosts also say what is not true.
+    Lies,
+}
+
+impl Faults {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Crashes, Self::Lies];
+
+    pub(crate) fn test_name(self) -> &'static str {
+        match self {
+            Self::None => "honest_workers",
+            Self::Crashes => "crashing_workers",
+            Self::Lies => "lying_hosts",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        Self::ALL.into_iter().find(|faults| faults.test_name() == name).expect("a test of this name")
+    }
+}
+
+/// One test of the simulated suite.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    pub(crate) item: Item,
+    pub(crate) duration: Duration,
+    pub(crate) fails: bool,
+    /// It takes its worker down.
+    pub(crate) deadly: bool,
+}
+
+/// What will go wrong with one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    None,
+    /// It cannot be started.
+    NotStarted,
+    /// It dies before it is ready.
+    DiesStarting,
+    DiesCollecting,
+    UsageError,
+    /// It dies after so long, whatever it is doing.
+    DiesAfter(Duration),
+    /// Its session ends by itself after so many tests.
+    EndsAfter(u32),
+    /// It asks for the run to stop after so many tests.
+    StopsAfter(u32),
+    InternalErrorAfter(u32),
+    /// It does not end when told to.
+    DoesNotEnd,
+    /// It collects other tests.
+    CollectsOther,
+}
+
+/// What will go wrong with one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostFate {
+    None,
+    LaunchFails,
+    NeverConnects,
+    /// It offers nothing that can be used.
+    Unacceptable,
+    VanishesAfter(Duration),
+    /// It says nothing more.
+    StallsAfter(Duration),
+    /// It sends what is no message.
+    GarblesAfter(Duration),
+    /// From then on one message in so many is false.
+    LiesAfter(Duration),
+}
+
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) faults: Faults,
+    pub(crate) tests: Vec<Test>,
+    pub(crate) options: RunOptions,
+    pub(crate) config: Config,
+    /// When the user interrupts.
+    pub(crate) interrupts: Vec<Duration>,
+    /// One worker in so many collects in another order.
+    pub(crate) reorders: Option<u32>,
+    pub(crate) collect_errors: bool,
+    pub(crate) rng: fastrand::Rng,
+}
+
+impl Scenario {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mode = rng.choice(Mode::ALL).unwrap();
+        let tests = tests(&mut rng, faults);
+        let workers = rng.u32(1..=8);
+        let mut options = RunOptions {
+            auto_workers: workers,
+            dist: Some(mode.name().to_owned()),
+            max_chunk: one_in(&mut rng, 5).then_some(1),
+            reorder_scopes: one_in(&mut rng, 3).then(|| rng.bool()),
+            ramp_ms: if one_in(&mut rng, 6) { 20_000 } else { 0 },
+            max_fail: one_in(&mut rng, 4).then(|| rng.u32(1..4)),
+            max_restarts: (faults != Faults::None && one_in(&mut rng, 3)).then(|| rng.u32(0..5)),
+            plain: one_in(&mut rng, 60).then(|| "--collect-only".to_owned()),
+            ..RunOptions::default()
+        };
+        let mut specs = None;
+        match rng.u32(0..5) {
+            0 => options.workers = Some(workers),
+            1 => options.tx = vec![format!("{workers}*popen"), "popen//id=gw1".to_owned()],
+            2 => specs = Some(specs_of(&mut rng, workers, true)),
+            3 => specs = Some(specs_of(&mut rng, workers, false)),
+            _ => {}
+        }
+        if one_in(&mut rng, 6) {
+            options.max_workers = Some(rng.u32(1..4));
+        }
+        let interrupts = match rng.u32(0..12) {
+            0 => vec![millis(&mut rng, 60_000)],
+            1 => vec![millis(&mut rng, 60_000), millis(&mut rng, 90_000)],
+            _ => Vec::new(),
+        };
+        let config = Config {
+            run: RunId("run".to_owned()),
+            workers: specs,
+            mode: one_in(&mut rng, 2).then_some(mode),
+            args: Vec::new(),
+            python: vec!["python".to_owned()],
+            wants: Wants::default(),
+            worker_input: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+        };
+        let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));
+        let collect_errors = one_in(&mut rng, 8);
+        Self { seed, faults, tests, options, config, interrupts, reorders, collect_errors, rng }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        let from_options = self.options.dist.as_ref().map(|name| name.parse().unwrap());
+        self.config.mode.or(from_options).unwrap_or_default()
+    }
+
+    /// What will become of the next worker.
+    pub(crate) fn fate(&mut self) -> Fate {
+        if self.faults == Faults::None || !one_in(&mut self.rng, 3) {
+            return Fate::None;
+        }
+        let rng = &mut self.rng;
+        match rng.u32(0..40) {
+            0 => Fate::NotStarted,
+            1 | 2 => Fate::DiesStarting,
+            3 | 4 => Fate::DiesCollecting,
+            5 => Fate::UsageError,
+            6 | 7 => Fate::EndsAfter(rng.u32(0..5)),
+            8 => Fate::StopsAfter(rng.u32(0..9)),
+            9 => Fate::InternalErrorAfter(rng.u32(0..9)),
+            10 | 11 => Fate::DoesNotEnd,
+            12 | 13 => Fate::CollectsOther,
+            _ => Fate::DiesAfter(millis(rng, 60_000)),
+        }
+    }
+
+    /// What will become of the next host.
+    pub(crate) fn host_fate(&mut self) -> HostFate {
+        let rng = &mut self.rng;
+        match (self.faults, rng.u32(0..12)) {
+            (Faults::None, _) => HostFate::None,
+            (_, 0) => *rng
+                .choice(&[HostFate::LaunchFails, HostFate::NeverConnects, HostFate::Unacceptable])
+                .unwrap(),
+            (_, 1) => HostFate::VanishesAfter(millis(rng, 60_000)),
+            (_, 2) => HostFate::StallsAfter(millis(rng, 60_000)),
+            (Faults::Lies, 3) => HostFate::GarblesAfter(millis(rng, 60_000)),
+            (Faults::Lies, 4..9) => HostFate::LiesAfter(millis(rng, 20_000)),
+            _ => HostFate::None,
+        }
+    }
+}
+
+/// A suite of some files with classes, parameters, groups and now and then a doubled node id.
+fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
+    let count = match rng.u32(0..10) {
+        0 => rng.usize(0..3),
+        1 => rng.usize(100..300),
+        _ => rng.usize(1..60),
+    };
+    let files = rng.usize(1..8);
+    let grouped = one_in(rng, 2);
+    let slow = one_in(rng, 2);
+    let mut tests: Vec<Test> = (0..count)
+        .map(|number| {
+            let file = if one_in(rng, 2) { 0 } else { rng.usize(0..files) };
+            let class = if one_in(rng, 3) { "::TestA" } else { "" };
+            let number = if one_in(rng, 30) { 0 } else { number };
+            let mut item = Item::new(format!("f{file}.py{class}::t[{number}::x]"));
+            if grouped && one_in(rng, 3) {
+                item.groups = vec![format!("g{}", rng.u32(0..4))];
+            }
+            let longest = if slow && one_in(rng, 10) { 20_000 } else { 300 };
+            Test {
+                item,
+                duration: millis(rng, longest),
+                fails: one_in(rng, 12),
+                deadly: faults != Faults::None && one_in(rng, 40),
+            }
+        })
+        .collect();
+    tests.sort_by(|a, b| a.item.node_id.split("::").next().cmp(&b.item.node_id.split("::").next()));
+    tests
+}
+
+fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<WorkerSpec> {
+    let mut spec = || WorkerSpec {
+        host: if own_hosts && one_in(rng, 2) {
+            HostSpec::Exec(vec!["x".to_owned()])
+        } else {
+            HostSpec::Local
+        },
+        ..WorkerSpec::default()
+    };
+    (0..workers).map(|_| spec()).collect()
+}
+
+pub(crate) fn one_in(rng: &mut fastrand::Rng, times: u32) -> bool {
+    rng.u32(0..times) == 0
+}
+
+pub(crate) fn millis(rng: &mut fastrand::Rng, most: u64) -> Duration {
+    Duration::from_millis(rng.u64(1..=most))
+}
