@@ -9,6 +9,7 @@ name and its repr. Encoding never raises.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 BIG_INTEGER = 1
@@ -89,12 +90,12 @@ def _pack_message(data: Any, out: bytearray) -> None:
     elif kind is int:
         _pack_integer(data, out)
     elif kind is dict:
-        _pack_length(len(data), out, 0x80, 15, 0xDE)
+        _pack_length(len(data), out, 0x80, 0xDE)
         for key, value in data.items():
             _pack_text(plain_text(key), out)
             _pack_message(value, out)
     elif kind is list:
-        _pack_length(len(data), out, 0x90, 15, 0xDC)
+        _pack_length(len(data), out, 0x90, 0xDC)
         for value in data:
             _pack_message(value, out)
     elif kind is Value:
@@ -120,7 +121,7 @@ def _pack_any(data: object, out: bytearray) -> None:
     """Encodes a value; if it is too deep, cyclic or too long, all of it becomes its type's name."""
     start = len(out)
     try:
-        _pack_value(data, out, MAX_VALUE_DEPTH, set(), start + MAX_VALUE_BYTES)
+        _ValueEncoder().encode(data, out, MAX_VALUE_DEPTH)
     except (_TooMuch, RecursionError, MemoryError):
         # Its repr would be as long and deep, so there is none.
         del out[start:]
@@ -128,25 +129,71 @@ def _pack_any(data: object, out: bytearray) -> None:
         _pack_unsendable(name, f"<{name} that is too large, too deep or contains itself>", out)
 
 
-def _pack_value(data: Any, out: bytearray, depth: int, parents: set[int], limit: int) -> None:
-    if len(out) > limit:
-        raise _TooMuch
-    start = len(out)
-    try:
-        if not _pack_scalar(data, out):
-            identity = id(data)
-            if depth == 0 or identity in parents:
+class _ValueEncoder:
+    """Encodes one value, and knows how much of it there may still be."""
+
+    def __init__(self) -> None:
+        self._parents: set[int] = set()
+        self._budget = MAX_VALUE_BYTES
+
+    def encode(self, data: object, out: bytearray, depth: int) -> None:
+        """Appends the value; `depth` is how many containers may be within each other.
+
+        Raises `_TooMuch` if it is not to be sent.
+        """
+        start = len(out)
+        try:
+            if _pack_scalar(data, out):
+                # Many small values take long, even where they take little space.
+                self._budget -= len(out) - start + 7
+            else:
+                self._budget -= 8
+                self._encode_container(data, out, depth)
+            if self._budget < 0:
                 raise _TooMuch
-            parents.add(identity)
-            _pack_container(data, out, depth - 1, parents, limit)
-            parents.discard(identity)
-    except (_TooMuch, RecursionError, MemoryError):
-        raise
-    except Exception:
-        # A subclass with methods that fail, or a container that is being changed.
-        del out[start:]
-        parents.discard(id(data))
-        _pack_unsendable(_type_name(data), _safe_repr(data), out)
+        except (_TooMuch, RecursionError, MemoryError):
+            raise
+        except Exception:
+            # A subclass with methods that fail, or a container that is being changed.
+            del out[start:]
+            _pack_unsendable(_type_name(data), _safe_repr(data), out)
+
+    def _encode_container(self, data: object, out: bytearray, depth: int) -> None:
+        identity = id(data)
+        if depth == 0 or identity in self._parents:
+            raise _TooMuch
+        self._parents.add(identity)
+        try:
+            self._encode_contents(data, out, depth - 1)
+        finally:
+            self._parents.discard(identity)
+
+    def _encode_contents(self, data: object, out: bytearray, depth: int) -> None:
+        if isinstance(data, dict):
+            entries = list(data.items())
+            _pack_length(len(entries), out, 0x80, 0xDE)
+            for key, value in entries:
+                self.encode(key, out, depth)
+                self.encode(value, out, depth)
+        elif isinstance(data, list):
+            self._encode_array(data, out, depth)
+        elif isinstance(data, Extension):
+            _pack_extension(data.code, data.data, out)
+        elif isinstance(data, Unsendable):
+            _pack_unsendable(data.type_name, data.text, out)
+        elif isinstance(data, (tuple, set, frozenset)):
+            inner = bytearray()
+            self._encode_array(data, inner, depth)
+            kinds = ((tuple, TUPLE), (set, SET), (frozenset, FROZEN_SET))
+            _pack_extension(next(code for kind, code in kinds if isinstance(data, kind)), inner, out)
+        else:
+            _pack_unsendable(_type_name(data), _safe_repr(data), out)
+
+    def _encode_array(self, data: Iterable[object], out: bytearray, depth: int) -> None:
+        values = list(data)
+        _pack_length(len(values), out, 0x90, 0xDC)
+        for value in values:
+            self.encode(value, out, depth)
 
 
 def _pack_scalar(data: Any, out: bytearray) -> bool:
@@ -172,35 +219,6 @@ def _pack_scalar(data: Any, out: bytearray) -> bool:
     else:
         return False
     return True
-
-
-def _pack_container(data: Any, out: bytearray, depth: int, parents: set[int], limit: int) -> None:
-    if isinstance(data, dict):
-        entries = list(data.items())
-        _pack_length(len(entries), out, 0x80, 15, 0xDE)
-        for key, value in entries:
-            _pack_value(key, out, depth, parents, limit)
-            _pack_value(value, out, depth, parents, limit)
-    elif isinstance(data, list):
-        _pack_values(list(data), out, depth, parents, limit)
-    elif isinstance(data, Extension):
-        _pack_extension(data.code, data.data, out)
-    elif isinstance(data, Unsendable):
-        _pack_unsendable(data.type_name, data.text, out)
-    else:
-        for kind, code in ((tuple, TUPLE), (set, SET), (frozenset, FROZEN_SET)):
-            if isinstance(data, kind):
-                inner = bytearray()
-                _pack_values(list(data), inner, depth, parents, limit - len(out))
-                _pack_extension(code, inner, out)
-                return
-        _pack_unsendable(_type_name(data), _safe_repr(data), out)
-
-
-def _pack_values(values: list[Any], out: bytearray, depth: int, parents: set[int], limit: int) -> None:
-    _pack_length(len(values), out, 0x90, 15, 0xDC)
-    for value in values:
-        _pack_value(value, out, depth, parents, limit)
 
 
 def _pack_integer(number: int, out: bytearray) -> None:
@@ -258,9 +276,9 @@ def _pack_bytes(data: bytes, out: bytearray) -> None:
     out += data
 
 
-def _pack_length(length: int, out: bytearray, fix: int, fix_limit: int, marker: int) -> None:
+def _pack_length(length: int, out: bytearray, fix: int, marker: int) -> None:
     """The head of an array or a map; `marker` is that of the 16-bit form, and the 32-bit form follows it."""
-    if length <= fix_limit:
+    if length < 16:
         out.append(fix | length)
     elif length < 0x10000:
         out += _U16.pack(marker, length)

@@ -43,7 +43,8 @@ class NextItem:
         return hash(self._resolve())
 
     def __repr__(self) -> str:
-        return repr(self._resolve())
+        # Tracebacks show it, and that is no reason to wait for anything.
+        return repr(self._item) if self._found else "<the next item, not yet known>"
 
     @property
     def __class__(self) -> Any:

@@ -13,16 +13,15 @@ from typing import NoReturn
 def become_pytest(args: list[str]) -> None:
     """Sets `sys.argv` and `sys.path` as the command `pytest` has them.
 
-    The first entry of `sys.path` is the directory of that command, not the current directory or ours; none is added
-    where Python is told not to (`-P`, `-I`). Our package still finds its modules by its `__path__`.
+    The first entry of `sys.path` is the directory of that command, not the current directory (which the package has
+    removed by now) or ours; none is added where Python is told not to (`-P`, `-I`). Our package still finds its modules
+    by its `__path__`.
     """
     scripts = _scripts_directory()
     sys.argv = [os.path.join(scripts, "pytest"), *args]
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if ours in sys.path:
         sys.path.remove(ours)
-    if sys.path[:1] == [""]:
-        del sys.path[0]
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         sys.path.insert(0, scripts)
 

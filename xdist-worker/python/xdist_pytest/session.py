@@ -224,22 +224,25 @@ class WorkerSession:
         self._wait_for_ramp()
         item = self._queue.next()
         while item is not None:
-            self._run_item(item)
+            self._run_item(session, item)
             if self._wants_stop(session):
                 break
             self._deliver_interrupt()
             item = self._queue.next()
         return True
 
-    def _find_successor(self) -> Optional[pytest.Item]:
+    def _find_successor(self, session: pytest.Session) -> Optional[pytest.Item]:
+        if session.shouldfail or session.shouldstop:
+            return None
         successor = self._queue.successor()
         return None if successor is None else self._items[successor.index]
 
-    def _run_item(self, command: Item) -> None:
+    def _run_item(self, session: pytest.Session, command: Item) -> None:
         item = self._items[command.index]
         self._status.begin(command)
         current = self._current = reports.ItemReports(self._time(), self._rendering)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=NextItem(self._find_successor))
+        successor = NextItem(lambda: self._find_successor(session))
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
         self._interrupts.hold()
         self._current = None
         self._status.leave()
