@@ -300,7 +300,7 @@ impl Session {
     }
 
     /// Ends the run when everything is accounted for, as far as it can be.
-    fn check_books(&mut self) {
+    pub(super) fn check_books(&mut self) {
         let newcomer = |(_, worker): (WorkerId, &Worker)| {
             worker.is_in_use() && worker.active().is_none() && worker.inherits.is_none()
         };

@@ -376,6 +376,8 @@ impl Session {
         self.report(RunEvent::Collected { worker: Some(id), collection });
         self.books[book].distribution.begin();
         self.activate(id, book, mapping);
+        // There may be nothing in it.
+        self.check_books();
         Ok(())
     }
 
