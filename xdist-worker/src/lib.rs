@@ -1,8 +1,8 @@
 //! The worker host: drives one pytest process per slot, and answers the coordinator for all of them.
 //!
-//! A host has one link to its coordinator ([`link`]) and any number of slots. What a slot decides is pure ([`slot`]); the
-//! process that it drives, the runner, is spoken to over descriptors of its own ([`runner`], [`child`]). One thread owns
-//! all state and receives one closed set of events ([`run`]); every other thread does one blocking thing and reports it.
+//! A host has one link to its coordinator (`link`) and any number of slots. What a slot decides is pure (`slot`); the
+//! process that it drives, the runner, is spoken to over descriptors of its own ([`runner`], `child`). One thread owns
+//! all state and receives one closed set of events (`run`); every other thread does one blocking thing and reports it.
 //!
 //! ```no_run
 //! use std::os::unix::net::UnixStream;

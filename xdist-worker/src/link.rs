@@ -62,6 +62,8 @@ pub enum HandshakeError {
 #[derive(Debug)]
 pub(crate) struct OpenLink {
     pub(crate) welcome: Welcome,
+    /// Longest payload in either direction.
+    pub(crate) max_frame_bytes: u32,
     /// Holds what came after the answer.
     pub(crate) decoder: FrameDecoder,
 }
@@ -83,13 +85,13 @@ pub(crate) fn open(link: &mut UnixStream, slots: u32) -> Result<OpenLink, Handsh
         CoordinatorOpening::Welcome(welcome) => welcome,
         CoordinatorOpening::Refused(refused) => return Err(HandshakeError::Refused(refused.text)),
     };
-    let limit = welcome.max_frame_bytes;
+    let limit = welcome.max_frame_bytes.min(frame::MAX_FRAME_BYTES);
     if limit < LEAST_FRAME_BYTES {
         return Err(HandshakeError::FrameLimit { limit });
     }
-    decoder.set_limit(limit.min(frame::MAX_FRAME_BYTES));
+    decoder.set_limit(limit);
     link.set_read_timeout(None)?;
-    Ok(OpenLink { welcome, decoder })
+    Ok(OpenLink { welcome, max_frame_bytes: limit, decoder })
 }
 
 fn hello(slots: u32) -> Hello {

@@ -70,13 +70,13 @@ pub struct PythonHalf {
 }
 
 impl PythonHalf {
-    /// Makes sure that the files are there: in the cache, or else in a temporary directory that is removed when this is
-    /// dropped.
+    /// Makes sure that the files are there: in `cache` if given, else in `XDIST_CACHE_DIR` or the user's cache directory;
+    /// and where that cannot be used, in a temporary directory that is removed when this is dropped.
     ///
     /// # Errors
     /// When no place can be written to.
-    pub fn unpack() -> Result<Self, PythonHalfError> {
-        if let Some(cache) = cache_directory() {
+    pub fn unpack(cache: Option<PathBuf>) -> Result<Self, PythonHalfError> {
+        if let Some(cache) = cache.or_else(cache_directory) {
             match unpack_into(&cache) {
                 Ok(directory) => return Ok(Self { directory, private: None }),
                 Err(error) => {
@@ -94,6 +94,17 @@ impl PythonHalf {
     pub fn directory(&self) -> &Path {
         &self.directory
     }
+
+    /// As [`plain_command`], from these files.
+    #[must_use]
+    pub fn into_plain_command(self, python: &[String], args: &[OsString]) -> Command {
+        let boot = if self.private.is_some() { BOOT_PLAIN_PRIVATE } else { BOOT_PLAIN };
+        // The process outlives what we could hold here, so it removes the directory itself.
+        let directory = self.private.map_or(self.directory, TempDir::keep);
+        let mut command = interpreter(python);
+        command.arg("-c").arg(boot).arg(directory).args(args);
+        command
+    }
 }
 
 /// The command that runs plain pytest in this interpreter, with the xdist options registered so that they parse.
@@ -104,13 +115,7 @@ impl PythonHalf {
 /// # Errors
 /// When the Python half cannot be written anywhere.
 pub fn plain_command(python: &[String], args: &[OsString]) -> Result<Command, PythonHalfError> {
-    let PythonHalf { directory, private } = PythonHalf::unpack()?;
-    let boot = if private.is_some() { BOOT_PLAIN_PRIVATE } else { BOOT_PLAIN };
-    // The process outlives what we could hold here, so it removes the directory itself.
-    let directory = private.map_or(directory, TempDir::keep);
-    let mut command = interpreter(python);
-    command.arg("-c").arg(boot).arg(directory).args(args);
-    Ok(command)
+    Ok(PythonHalf::unpack(None)?.into_plain_command(python, args))
 }
 
 /// Where lasting copies are kept: `XDIST_CACHE_DIR`, or `xdist` in the user's cache directory.
@@ -227,8 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_is_no_directory_is_an_error() {
+    fn without_a_cache_the_copy_is_private_and_removed() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(unpack_into(file.path()).is_err());
+        let half = PythonHalf::unpack(Some(file.path().to_owned())).unwrap();
+        let directory = half.directory().to_owned();
+        assert!(is_complete(&directory));
+        drop(half);
+        assert!(!directory.exists());
     }
 }

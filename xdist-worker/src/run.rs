@@ -19,7 +19,7 @@ use crate::python_half::{PythonHalf, PythonHalfError};
 use crate::supervisor::{Life, Supervisor, not_started};
 use crate::threads::{Threads, panic_text};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +27,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -47,13 +48,17 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub struct HostOptions {
     /// How many workers it says it can drive at once; at least 1. The coordinator decides how many it really does.
     pub slots: u32,
+    /// Where the Python half is kept between runs; absent for the user's cache directory ([`python_half`]).
+    ///
+    /// [`python_half`]: crate::python_half
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
     /// One slot per processor.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots: u32::try_from(processors).unwrap_or(u32::MAX) }
+        Self { slots: u32::try_from(processors).unwrap_or(u32::MAX), cache: None }
     }
 }
 
@@ -87,8 +92,8 @@ pub enum HostError {
 }
 
 /// Drives workers for the coordinator at the other end of the link, until the link ends or somebody wants this process to
-/// end (SIGTERM, SIGHUP). SIGINT is ignored: a terminal sends it to the whole group, and what it means is for the
-/// coordinator to decide.
+/// end (SIGTERM). SIGINT, SIGQUIT and SIGHUP are ignored: a terminal sends them to the whole group, and what they mean is for
+/// the coordinator to decide.
 ///
 /// No runner outlives this call, whatever state it is in. Blocks; to be called once in a process, from a thread that
 /// lives as long as the process (on Linux, runners die with the thread that started them).
@@ -103,7 +108,8 @@ pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), Ho
     let mut link = UnixStream::from(link);
     let open = link::open(&mut link, options.slots)?;
     tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
-    let mut host = Host::start(link, open)?;
+    let half = PythonHalf::unpack(options.cache)?;
+    let mut host = Host::start(link, open, half)?;
     // Whatever happens, the runners are ended first.
     let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
     host.end();
@@ -138,8 +144,7 @@ struct Channels {
 }
 
 impl Host {
-    fn start(link: UnixStream, open: OpenLink) -> Result<Self, HostError> {
-        let half = PythonHalf::unpack()?;
+    fn start(link: UnixStream, open: OpenLink, half: PythonHalf) -> Result<Self, HostError> {
         let run_directory =
             tempfile::Builder::new().prefix("xdist-run-").tempdir().map_err(HostError::Resources)?;
         let lifecycle = bounded(QUEUED_EVENTS);
@@ -150,7 +155,7 @@ impl Host {
         let reader = link.try_clone().map_err(HostError::Resources)?;
         let writer = link.try_clone().map_err(HostError::Resources)?;
         let lifecycle_sender = lifecycle.0.clone();
-        let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT]).map_err(HostError::Resources)?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP]).map_err(HostError::Resources)?;
         let signals_handle = signals.handle();
         let terminated = lifecycle.0.clone();
         let started = threads
@@ -166,7 +171,7 @@ impl Host {
         started.map_err(HostError::Resources)?;
         Ok(Self {
             supervisors: BTreeMap::new(),
-            outbox: Outbox::new(batch_sender, open.welcome.max_frame_bytes),
+            outbox: Outbox::new(batch_sender, open.max_frame_bytes),
             memory: OutOfMemoryWatch::new(),
             half,
             run_directory,
@@ -263,14 +268,14 @@ impl Host {
             }
             Err(error) => {
                 tracing::warn!(%worker, %error, "a runner could not be started");
-                self.threads.join_worker(worker);
                 self.outbox.send(&not_started(worker, error.to_string()));
             }
         }
     }
 
     /// Starts a runner and the threads that serve it. If one of them cannot be started, the runner is killed, and with it
-    /// end the threads that were; what they report then is about nobody.
+    /// end the threads that were; what they report then is about nobody. They are joined in the end, since one of them may
+    /// wait for the owner to take its report.
     fn bring_up(&mut self, configure: &Configure, now: Instant) -> Result<Supervisor, SpawnError> {
         let worker = configure.worker;
         let surroundings = Surroundings { half: &self.half, run_directory: self.run_directory.path() };
@@ -364,8 +369,9 @@ impl Host {
 
 fn wait_for_signals(signals: &mut Signals, events: &Sender<Event>) {
     for signal in signals.forever() {
-        // Handling SIGINT without doing anything ignores it here and not in the runners, as ignoring it for good would.
-        if signal != SIGINT && events.send(Event::Terminated).is_err() {
+        // Handling the others without doing anything ignores them here, but not in the runners, which would inherit it if
+        // they were ignored in the usual way.
+        if signal == SIGTERM && events.send(Event::Terminated).is_err() {
             return;
         }
     }

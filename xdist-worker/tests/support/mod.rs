@@ -1,4 +1,5 @@
 //! A coordinator for tests: the other end of a real host's link.
+#![allow(dead_code, reason = "every test file uses another part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -40,7 +41,10 @@ impl Coordinator {
         link.set_write_timeout(Some(PATIENCE)).unwrap();
         let host = std::thread::Builder::new()
             .name("host".to_owned())
-            .spawn(move || run_host(theirs, HostOptions { slots: 2 }))
+            .spawn(move || {
+                let cache = tempfile::tempdir().unwrap();
+                run_host(theirs, HostOptions { slots: 2, cache: Some(cache.path().to_owned()) })
+            })
             .unwrap();
         let mut opening = [0; PREAMBLE_BYTES];
         link.read_exact(&mut opening).unwrap();
