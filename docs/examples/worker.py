@@ -29,8 +29,8 @@ COMMANDS = ("collect", "send_collection", "run", "steal", "cancel", "park", "dra
 # MessagePack, as far as the protocol needs it [3]
 NUMBERS = dict(zip(range(0xCA, 0xD4), [">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"]))
 # Markers with a length behind them: what they are, and the width of the length.
-COUNTED = {m + n: (kind, 1 << n) for m, kind in ((0xC4, "bytes"), (0xC7, "extension"), (0xD9, "text")) for n in range(3)}
-COUNTED |= {m + n: (kind, 2 << n) for m, kind in ((0xDC, "array"), (0xDE, "map")) for n in range(2)}
+COUNTED = {m + n: (k, 1 << n) for m, k in ((0xC4, "bytes"), (0xC7, "extension"), (0xD9, "text")) for n in range(3)}
+COUNTED |= {m + n: (k, 2 << n) for m, k in ((0xDC, "array"), (0xDE, "map")) for n in range(2)}
 
 
 def pack(value):
@@ -128,7 +128,7 @@ class Link:
             raise ValueError("the other side does not speak version 1 of the protocol")
         self.buffer = self.buffer[len(PREAMBLE) :]
         while not (answer := self.message()) and self.receive():
-            continue
+            pass
         if not answer or answer[0] != "welcome":
             raise ValueError(f"the coordinator's answer is {answer}")
         self.limit = answer[1]["max_frame_bytes"]
@@ -138,10 +138,11 @@ class Worker:
     """The queue of one worker, and the script that it is running. Every command has a method of its name [8, 9]."""
 
     def __init__(self, link, fields):
-        self.link, self.id = link, fields["worker"]
+        self.link, self.id, args = link, fields["worker"], fields.get("args", [])
         self.root = Path(fields.get("chdir") or ".").resolve()
         self.env = {**os.environ, **fields.get("env", {}), "XDIST_WORKER": fields["name"]}
-        self.paths = [path for path in fields.get("args", []) if not path.startswith("-")] or ["."]
+        values = [value for option, value in zip(args, args[1:]) if option in ("--tx", "--dist")]
+        self.paths = [arg for arg in args if not arg.startswith("-") and arg not in values] or ["."]
         self.wants_output = fields.get("wants", {}).get("passed_output", False)
         self.items, self.queue, self.script, self.finished, self.failed = [], [], None, 0, 0
         self.is_ending = self.is_interrupted = self.is_down = False
@@ -187,8 +188,7 @@ class Worker:
         self.is_ending = True
 
     def interrupt(self, fields):
-        self.is_ending = self.is_interrupted = True
-        self.queue = []
+        self.is_ending, self.is_interrupted, self.queue = True, True, []
         self.kill(signal.SIGINT)
 
     def shutdown(self, fields):  # At once: a script has no use for the time that the command grants.

@@ -158,11 +158,11 @@ class Xdist:
         return self.start(*args, **options).wait()
 
     def pytest(self, *args) -> Result:
-        """Plain pytest on the same suite."""
+        """Plain pytest on the same suite, as the command of that name."""
         self._runs += 1
         log = self.scratch / f"report-{self._runs}.jsonl"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "recorder", "--record", log, "-p", "no:cacheprovider", *args],
+            [Path(sys.executable).with_name("pytest"), "-p", "recorder", "--record", log, "-p", "no:cacheprovider", *args],
             cwd=self.directory, env={**self.env, "PYTHONPATH": str(ROOT / "tools")}, text=True, capture_output=True,
             timeout=DEADLINE,
         )  # fmt: skip

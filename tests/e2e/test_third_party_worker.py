@@ -6,11 +6,13 @@ from pathlib import Path
 WORKER = Path(__file__).resolve().parents[2] / "docs" / "examples" / "worker.py"
 
 
-def test_it_runs_a_suite(xdist):
-    xdist.files(test_a="def test_a():\n    pass\n\ndef test_b():\n    assert 0, 'as told'\n\ndef test_c():\n    pass\n")
-    result = xdist.run("--tx", f"2*exec={sys.executable} {WORKER}", "--dist=load", "test_a.py")
+def test_it_runs_a_suite_of_shell_scripts(xdist):
+    for name, text in {"a": "exit 0", "b": "echo as told; exit 1", "c": "exit 77", "d": "exit 0"}.items():
+        (xdist.directory / f"{name}.sh").write_text(f"{text}\n")
+    result = xdist.run("--tx", f"2*exec={sys.executable} {WORKER}", "--dist", "load", ".")
     assert result.code == 1, result.text
-    assert result.totals == {"failed": 1, "passed": 2}
+    assert result.totals == {"failed": 1, "passed": 2, "skipped": 1}
+    assert result.outcome_of == {"a.sh": "passed", "b.sh": "failed", "c.sh": "skipped", "d.sh": "passed"}
     assert "as told" in result.out
 
 
