@@ -4,12 +4,10 @@
 
 mod support;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use support::{Coordinator, fake};
+use support::{Coordinator, assert_ends, fake, watch};
 use xdist_proto::message::{
     Collect, CoordinatorMessage, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown, Stream,
     WorkerMessage,
@@ -38,18 +36,6 @@ fn finished_items(messages: &[WorkerMessage]) -> Vec<u32> {
         _ => None,
     });
     items.collect()
-}
-
-/// Something that tells when a process has ended.
-fn watch(pid: u32) -> OwnedFd {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    pidfd_open(pid, PidfdFlags::empty()).expect("the process is there")
-}
-
-#[track_caller]
-fn assert_ends(process: &OwnedFd) {
-    let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
-    assert_eq!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience)), Ok(1), "the process lives");
 }
 
 /// The process id that a fake runner printed for its child.

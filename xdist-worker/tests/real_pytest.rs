@@ -7,6 +7,7 @@ mod support;
 
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use support::Coordinator;
 use xdist_proto::message::{
@@ -25,7 +26,9 @@ fn interpreter() -> Option<String> {
     let python = std::env::var("XDIST_TEST_PYTHON").ok();
     if python.is_none() {
         let test = std::thread::current();
-        println!("not run: {} (XDIST_TEST_PYTHON names no interpreter)", test.name().unwrap_or("?"));
+        let name = test.name().unwrap_or("?");
+        // Not by a macro, whose output is shown for failed tests only.
+        writeln!(std::io::stderr(), "not run: {name} (XDIST_TEST_PYTHON names no interpreter)").unwrap();
     }
     python
 }

@@ -1,8 +1,11 @@
 //! A coordinator for tests: the other end of a real host's link.
 #![allow(dead_code, reason = "every test file uses another part of it")]
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -28,7 +31,8 @@ pub(crate) struct Coordinator {
     pub(crate) hello: Hello,
     link: UnixStream,
     decoder: FrameDecoder,
-    host: JoinHandle<Result<(), HostError>>,
+    /// Absent for a host in another process.
+    host: Option<JoinHandle<Result<(), HostError>>>,
     /// What each worker wrote to its standard streams.
     pub(crate) output: BTreeMap<(WorkerId, Stream), Vec<u8>>,
 }
@@ -36,9 +40,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Starts a host in a thread of its own, and opens its link.
     pub(crate) fn start(max_frame_bytes: u32) -> Self {
-        let (mut link, theirs) = UnixStream::pair().unwrap();
-        link.set_read_timeout(Some(PATIENCE)).unwrap();
-        link.set_write_timeout(Some(PATIENCE)).unwrap();
+        let (link, theirs) = UnixStream::pair().unwrap();
         let host = std::thread::Builder::new()
             .name("host".to_owned())
             .spawn(move || {
@@ -46,6 +48,13 @@ impl Coordinator {
                 run_host(theirs, HostOptions { slots: 2, cache: Some(cache.path().to_owned()) })
             })
             .unwrap();
+        Self { host: Some(host), ..Self::open(link, max_frame_bytes) }
+    }
+
+    /// Opens the link of a host that somebody else started.
+    pub(crate) fn open(mut link: UnixStream, max_frame_bytes: u32) -> Self {
+        link.set_read_timeout(Some(PATIENCE)).unwrap();
+        link.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut opening = [0; PREAMBLE_BYTES];
         link.read_exact(&mut opening).unwrap();
         assert_eq!(opening, preamble());
@@ -54,7 +63,7 @@ impl Coordinator {
         let Decoded::Message(PeerOpening::Hello(hello)) = codec::decode(&payload).unwrap() else {
             panic!("no hello")
         };
-        let mut coordinator = Self { hello: *hello, link, decoder, host, output: BTreeMap::new() };
+        let mut coordinator = Self { hello: *hello, link, decoder, host: None, output: BTreeMap::new() };
         coordinator.write(&preamble());
         coordinator.write_message(&CoordinatorOpening::Welcome(Welcome {
             version: ProtocolVersion::CURRENT,
@@ -184,8 +193,20 @@ impl Coordinator {
     /// Vanishes, and answers how the host ended.
     pub(crate) fn vanish(self) -> Result<(), HostError> {
         drop(self.link);
-        self.host.join().unwrap()
+        self.host.map_or(Ok(()), |host| host.join().unwrap())
     }
+}
+
+/// Something that tells when a process has ended.
+pub(crate) fn watch(pid: u32) -> OwnedFd {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    pidfd_open(pid, PidfdFlags::empty()).expect("the process is there")
+}
+
+#[track_caller]
+pub(crate) fn assert_ends(process: &OwnedFd) {
+    let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience)), Ok(1), "the process lives");
 }
 
 /// The configuration of a worker with the fake runner.
