@@ -26,6 +26,9 @@ mod style;
 
 mod terminal;
 
+#[cfg(test)]
+mod testing;
+
 mod value;
 
 mod words;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use xdist_proto::Value;
 use xdist_proto::item::Item;
 use xdist_proto::report::{
-    CollectReport, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section, SkipReason, Status,
+    CollectReport, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section, SkipReason,
+    Status,
 };
 
 /// What a report is about: pytest's `when`.

@@ -272,10 +272,8 @@ impl Terminal {
     fn worker_starting(&mut self, worker: WorkerId, replaces: Option<WorkerId>) {
         if let Some(crashed) = replaces {
             self.startup.remove(crashed);
-            if self.view.verbosity() >= 0 {
-                let name = self.roster.name(crashed);
-                self.screen.line(&format!("\nreplacing crashed worker {name}"));
-            }
+            let name = self.roster.name(crashed);
+            self.note(&format!("replacing crashed worker {name}"));
         }
         self.step(worker, Step::Created);
     }
@@ -377,10 +375,17 @@ impl Terminal {
             0 => format!("worker {} crashed and worker restarting disabled", self.roster.name(worker)),
             limit => format!("maximum crashed workers reached: {limit}"),
         };
-        if self.view.verbosity() >= 0 {
-            self.screen.line(&format!("\n{text}"));
-        }
+        self.note(&text);
         self.restarts_exhausted = Some(text);
+    }
+
+    /// Writes a line that stands out, unless `-q` is given.
+    fn note(&mut self, text: &str) {
+        if self.view.verbosity() >= 0 {
+            // Dots are followed at once, whole lines by an empty one.
+            self.screen.write("\n");
+            self.screen.line(text);
+        }
     }
 
     fn mismatch(&mut self, mismatch: &Mismatch) {
@@ -437,23 +442,21 @@ impl Terminal {
         Page::new(self.view.palette, self.screen.width())
     }
 
-    fn refresh_live(&mut self, now: Instant) {
-        self.redraw_at = None;
-        if self.screen.drawing() == Drawing::Append || self.stage != Stage::Running {
-            return;
-        }
+    /// Draws what has been added, and the live area anew.
+    fn redraw(&mut self, now: Instant) {
         self.screen.set_width((self.width)());
-        let Some(since) = self.running_since else { return };
-        let progress = live::Progress {
-            done: self.progress.reported,
-            total: self.progress.total,
-            failed: self.stats.total("failed") + self.stats.total("error"),
-            elapsed: now.saturating_duration_since(since),
-        };
-        let rows = self.running.rows(progress, &self.roster, self.screen.width(), now);
-        self.screen.set_live(rows);
+        self.redraw_at = None;
+        if let Some(since) = self.running_since.filter(|_| self.screen.drawing() == Drawing::Redraw) {
+            let progress = live::Progress {
+                done: self.progress.reported,
+                total: self.progress.total,
+                failed: self.stats.total("failed") + self.stats.total("error"),
+                elapsed: now.saturating_duration_since(since),
+            };
+            self.screen.set_live(self.running.rows(progress, &self.roster, self.screen.width(), now));
+            self.redraw_at = Some(now + live::INTERVAL);
+        }
         self.screen.flush();
-        self.redraw_at = Some(now + live::INTERVAL);
     }
 
     fn summaries(&mut self, summary: &RunSummary, now: Instant) -> Page {
@@ -557,9 +560,7 @@ impl Frontend for Terminal {
 
     fn tick(&mut self, now: Instant) {
         if self.redraw_at.is_some_and(|due| due <= now) {
-            self.redraw_at = None;
-            self.screen.flush();
-            self.refresh_live(now);
+            self.redraw(now);
         }
     }
 
@@ -572,8 +573,7 @@ impl Frontend for Terminal {
             for line in self.running.lines(&self.roster, now) {
                 self.line_above(&line);
             }
-            self.refresh_live(now);
-            self.screen.flush();
+            self.redraw(now);
         }
     }
 }
