@@ -14,3 +14,6 @@ pub mod scheduler;
 pub mod server;
 
 pub mod launch;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;

@@ -36,7 +36,7 @@ pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
 
-use crate::workers::{Restarts, Workers};
+use crate::workers::{LinkId, Restarts, Workers};
 use collection::{Lists, Mapping};
 use ends::Shown;
 use plan::Plan;
@@ -69,6 +69,8 @@ pub struct Session {
     /// What is told only after [`RunEvent::Configured`].
     withheld: Vec<RunEvent>,
     workers: Workers,
+    /// Links that belong to no host of the run, and were closed.
+    turned_away: BTreeSet<LinkId>,
     /// The workers that the run begins with, by position.
     initial: Vec<WorkerId>,
     restarts: Restarts,
@@ -117,6 +119,7 @@ impl Session {
             plan: None,
             withheld: Vec::new(),
             workers: Workers::default(),
+            turned_away: BTreeSet::new(),
             initial: Vec::new(),
             restarts: Restarts::default(),
             ever_collected: false,
@@ -139,7 +142,6 @@ impl Session {
     pub fn handle(&mut self, input: Input, now: Instant) {
         self.now = self.now.max(now);
         if self.course == Course::Over {
-            self.decline(&input);
             return;
         }
         match input {
@@ -165,13 +167,6 @@ impl Session {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
-    }
-
-    /// Nothing is wanted any more from whoever comes now.
-    fn decline(&mut self, input: &Input) {
-        if let Input::Launched { link, .. } = *input {
-            self.outputs.push_back(Output::Close { link, reason: output::CloseReason::Done });
-        }
     }
 
     fn report(&mut self, event: RunEvent) {

@@ -77,7 +77,7 @@ impl Session {
             self.workers.set_link(host, link);
         } else {
             // It came up after it was given up.
-            self.outputs.push_back(Output::Close { link, reason: CloseReason::Done });
+            self.turn_away(link, CloseReason::Done);
         }
     }
 
@@ -89,10 +89,13 @@ impl Session {
 
     pub(super) fn opened(&mut self, link: LinkId, hello: &Hello) {
         let Some(host) = self.workers.host_of_link(link) else {
-            let refused =
-                refusal(RefusalReason::NotNeeded, "this run takes only workers that it started itself");
-            self.outputs.push_back(Output::Answer { link, message: CoordinatorOpening::Refused(*refused) });
-            self.outputs.push_back(Output::Close { link, reason: CloseReason::Refused });
+            if !self.turned_away.contains(&link) {
+                let text = "this run takes only workers that it started itself";
+                let refused = refusal(RefusalReason::NotNeeded, text);
+                self.outputs
+                    .push_back(Output::Answer { link, message: CoordinatorOpening::Refused(*refused) });
+                self.turn_away(link, CloseReason::Refused);
+            }
             return;
         };
         match self.workers.host(host).life {
@@ -128,6 +131,12 @@ impl Session {
                 self.lose_host(host, text, CloseReason::Refused);
             }
         }
+    }
+
+    /// Closes a link that belongs to no host of the run.
+    fn turn_away(&mut self, link: LinkId, reason: CloseReason) {
+        self.turned_away.insert(link);
+        self.outputs.push_back(Output::Close { link, reason });
     }
 
     pub(super) fn received(&mut self, link: LinkId, message: WorkerMessage) {
