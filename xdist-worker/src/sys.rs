@@ -7,7 +7,7 @@
 use rustix::process::{Pid, Signal};
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
 /// Makes the kernel kill the child as soon as the *thread* that spawns it is gone. Only Linux has this; elsewhere a
@@ -15,6 +15,7 @@ use std::process::{Command, ExitStatus};
 pub(crate) fn die_with_parent(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {
+        use std::os::unix::process::CommandExt;
         let parent = rustix::process::getpid();
         let in_child = move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
