@@ -483,8 +483,13 @@ impl World {
         if !single || !running || self.in_flight > 0 || self.suite.options.ramp_ms > 0 {
             return;
         }
-        let honest = |peer: &&Peer| !peer.silent && self.scenario.faults != Faults::Lies;
-        let workers = || self.peers.values().filter(honest).flat_map(|peer| peer.host.workers.values());
+        let stalled = |peer: &Peer| peer.silent && self.audit.is_open(peer.link);
+        if self.scenario.faults == Faults::Lies || self.peers.values().any(stalled) {
+            // An answer that does not come is waited for until the host is given up.
+            return;
+        }
+        let present = |peer: &&Peer| !peer.silent;
+        let workers = || self.peers.values().filter(present).flat_map(|peer| peer.host.workers.values());
         if let (Some(idle), Some(busy)) =
             (workers().find(|worker| worker.is_idle()), workers().find(|worker| worker.has_unbegun()))
         {
