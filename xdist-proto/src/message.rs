@@ -400,7 +400,7 @@ pub struct DisplayOptions {
     /// Whether the terminal plugin was switched off (`-p no:terminal`): then nothing is printed.
     #[serde(rename = "no_terminal")]
     pub no_terminal: bool,
-    /// `--xfail-tb` and `--force-short-summary`, each by name if given.
+    /// `--xfail-tb`, `--force-short-summary` and `--no-fold-skipped`, each by name if given.
     #[serde(rename = "flags")]
     pub flags: Vec<String>,
     /// The `console_output_style` setting.

@@ -100,6 +100,10 @@ pub struct SkipReason {
     /// The reason as pytest gives it, for example `Skipped: no network`.
     #[serde(rename = "reason")]
     pub reason: String,
+    /// Whether summaries leave the line out: the mark that skipped it stands on the module or class, so that one line
+    /// tells of all its tests.
+    #[serde(rename = "fold", default, skip_serializing_if = "std::ops::Not::not")]
+    pub fold: bool,
 }
 
 /// Output or log records captured during one phase.

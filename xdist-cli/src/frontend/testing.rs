@@ -1,7 +1,6 @@
 //! Scripted runs for the tests of frontends.
 
 use super::Frontend;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
@@ -165,7 +164,8 @@ pub(crate) fn failed(phase: Phase, message: &str) -> PhaseReport {
 
 /// A skipped phase.
 pub(crate) fn skipped(phase: Phase, line: u32, reason: &str) -> PhaseReport {
-    let skip = SkipReason { path: "/suite/test_a.py".to_owned(), line, reason: format!("Skipped: {reason}") };
+    let reason = format!("Skipped: {reason}");
+    let skip = SkipReason { path: "/suite/test_a.py".to_owned(), line, reason, fold: line == 0 };
     PhaseReport { class: OutcomeClass::Skip, skip: Some(skip), ..passed(phase) }
 }
 
@@ -232,10 +232,4 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
         stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
         peak_rss_kib: 35_328,
     }))
-}
-
-/// The values of a worker's session, none.
-pub(crate) fn worker_output(worker: u32) -> RunEvent {
-    let values: BTreeMap<String, xdist_proto::Value> = BTreeMap::new();
-    RunEvent::WorkerOutput { worker: WorkerId(worker), exit_status: 0, values: values.into_iter().collect() }
 }

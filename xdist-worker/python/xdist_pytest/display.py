@@ -81,7 +81,8 @@ def _durations_min_ms(config: pytest.Config) -> int:
 
 def _flags(config: pytest.Config) -> list[str]:
     flags = {"--xfail-tb": "xfail_tb", "--force-short-summary": "force_short_summary"}
-    return [flag for flag, name in flags.items() if config.getoption(name, False)]
+    given = [flag for flag, name in flags.items() if config.getoption(name, False)]
+    return given if config.getoption("fold_skipped", True) else [*given, "--no-fold-skipped"]
 
 
 def _setting(config: pytest.Config, name: str, default: Any) -> Any:

@@ -114,9 +114,6 @@ def usual_status(report: Any) -> tuple[str, str, str]:
     return ("passed", ".", "PASSED")
 
 
-# -- Items ----------------------------------------------------------------------------------------------------------------
-
-
 class ItemReports:
     """The reports of the item that is running."""
 
@@ -222,6 +219,8 @@ def _phase_report(report: Any, rendering: Rendering) -> dict[str, Any]:
         fields["xfail"] = str(xfail)
     if isinstance(report.longrepr, tuple) and outcome == "skipped":
         fields["skip"] = _skip_reason(report.longrepr)
+        if _is_folded(report):
+            fields["skip"]["fold"] = True
     elif outcome == "failed" or outcome not in _CLASSES or (xfail is not None and rendering.xfail_text):
         failure = rendering.failure(report)
         if failure is not None:
@@ -267,6 +266,12 @@ def _text_of(data: object) -> str:
 def _skip_reason(longrepr: tuple[Any, ...]) -> dict[str, Any]:
     path, line, reason = longrepr
     return {"path": str(path), "line": _line_number(line), "reason": shorten(str(reason))}
+
+
+def _is_folded(report: Any) -> bool:
+    """Whether pytest's summary leaves the line out: the mark stands on the module or class, not on the function."""
+    keywords = getattr(report, "keywords", {})
+    return report.when == "setup" and "skip" in keywords and "pytestmark" not in keywords
 
 
 def _location(report: Any) -> Optional[dict[str, Any]]:
@@ -369,9 +374,6 @@ class CompactFrame:
         )
 
 
-# -- Collection -------------------------------------------------------------------------------------------------------------
-
-
 def collect_report(report: Any, rendering: Rendering) -> dict[str, Any]:
     """The `CollectReport` of a collector that failed or was skipped. Never raises."""
     fields: dict[str, Any] = {
@@ -412,9 +414,6 @@ def item_fields(item: pytest.Item) -> dict[str, Any]:
 
 def _group_name(mark: pytest.Mark) -> str:
     return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
-
-
-# -- Warnings ---------------------------------------------------------------------------------------------------------------
 
 
 def warning_fields(

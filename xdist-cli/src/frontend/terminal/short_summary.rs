@@ -4,6 +4,7 @@ use super::stats::{Stats, category_color};
 use super::view::{Page, View};
 use crate::frontend::report::{Report, When};
 use crate::frontend::style::{Color, Markup, trimmed, visible_width};
+use std::collections::HashMap;
 use xdist_proto::report::Phase;
 
 /// Writes the short summary, in the order of the letters given to `-r`.
@@ -74,25 +75,26 @@ impl Summary<'_> {
 
     /// `SKIPPED [2] path:12: reason`: one line for all that were skipped at the same place for the same reason.
     fn skipped_folded(&self, lines: &mut Vec<String>) {
+        let mut positions = HashMap::new();
         let mut folded: Vec<(String, u64)> = Vec::new();
         for filed in self.stats.reports("skipped") {
-            let place = match &filed.report.skip {
-                Some(skip) => {
-                    let path = self.view.path(&skip.path);
-                    let line = if skip.line == 0 { String::new() } else { format!(":{}", skip.line) };
-                    let reason = skip.reason.strip_prefix("Skipped: ").unwrap_or(&skip.reason);
-                    format!("{path}{line}: {reason}")
-                }
-                // A plugin's own report may say nothing of the place.
-                None => self.view.node_id(&filed.report.node_id),
-            };
-            match folded.iter_mut().find(|(known, _)| *known == place) {
+            let place = self.skip_place(&filed.report);
+            let position = *positions.entry(place.clone()).or_insert(folded.len());
+            match folded.get_mut(position) {
                 Some((_, count)) => *count += 1,
                 None => folded.push((place, 1)),
             }
         }
         let word = self.view.palette.paint("SKIPPED", Color::Yellow.into());
         lines.extend(folded.iter().map(|(place, count)| format!("{word} [{count}] {place}")));
+    }
+
+    fn skip_place(&self, report: &Report) -> String {
+        // A plugin's own report may say nothing of the place.
+        let Some(skip) = &report.skip else { return self.view.node_id(&report.node_id) };
+        let line = if skip.fold || skip.line == 0 { String::new() } else { format!(":{}", skip.line) };
+        let reason = skip.reason.strip_prefix("Skipped: ").unwrap_or(&skip.reason);
+        format!("{}{line}: {reason}", self.view.path(&skip.path))
     }
 
     /// `SKIPPED path::test - reason`, a line for each.

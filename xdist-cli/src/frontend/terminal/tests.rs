@@ -272,7 +272,6 @@ fn a_crash_is_told_when_it_happens_and_in_full_at_the_end() {
     insta::assert_snapshot!(out, @"
     [gw0] node down: signal 11 (SIGSEGV)
     F
-
     replacing crashed worker gw0
     .                                                    [100%]
     ========================= FAILURES =========================
@@ -550,7 +549,7 @@ fn on_a_terminal_the_status_line_is_drawn_anew_and_a_live_area_follows() {
     let now = player.now;
     assert!(player.frontend.next_tick().is_some_and(|due| due <= now));
     player.frontend.tick(now);
-    insta::assert_snapshot!(stdout.take().replace('\x1b', "^"), @"\r^[J2 workers [2 items]\n\n.\r^[J.\n[==================>                    ]  1/2  1.0/s  1.0s\ngw1     3.0s  call      a.py::test_2");
+    insta::assert_snapshot!(stdout.take().replace('\x1b', "^"), @"\r^[J2 workers [2 items]\n\n.\n[==================>                    ]  1/2  1.0/s  1.0s\ngw1     3.0s  call      a.py::test_2");
     player.frontend.key(b't', now);
     let out = stdout.take();
     assert!(out.contains("[gw1] (pid 101) call for 3.0s: a.py::test_2\n"), "{out}");

@@ -1,6 +1,6 @@
 //! How things are to be shown: the display options, interpreted once.
 
-use crate::frontend::style::{self, Color, Markup, Palette};
+use crate::frontend::style::{self, Markup, Palette};
 use crate::frontend::words;
 use std::path::PathBuf;
 use xdist_proto::message::DisplayOptions;
@@ -122,10 +122,6 @@ impl Page {
         self.width
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty()
-    }
-
     /// A line of separators around a title.
     pub(super) fn rule(&mut self, separator: char, title: &str, markup: impl Into<Markup>) {
         let rule = style::rule(separator, title, self.width);
@@ -137,12 +133,6 @@ impl Page {
     /// A line, or several.
     pub(super) fn line(&mut self, text: &str) {
         self.text.push_str(text);
-        self.text.push('\n');
-    }
-
-    /// A line in one colour.
-    pub(super) fn colored_line(&mut self, text: &str, color: Color) {
-        self.text.push_str(&self.palette.paint(text, color.into()));
         self.text.push('\n');
     }
 
