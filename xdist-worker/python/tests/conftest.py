@@ -38,8 +38,10 @@ def start(suite: Callable[..., Path], tmp_path: Path) -> Iterator[Callable[..., 
     runners = []
 
     def start(*args: str, environment: Any = None, **configure: Any) -> Runner:
-        environment = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path), **(environment or {})}
-        runner = Runner(suite(), *args, environment=environment, **configure)
+        # Plugins that happen to be installed are no concern of these tests.
+        surroundings = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        surroundings.update(environment or {})
+        runner = Runner(suite(), *args, environment=surroundings, **configure)
         runners.append(runner)
         return runner
 

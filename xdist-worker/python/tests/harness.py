@@ -77,8 +77,6 @@ class Runner:
         os.close(writer)
         os.close(configuration)
 
-    # -- What the host does ---------------------------------------------------------------------------------------------
-
     def collect(self) -> None:
         self._command(b"C")
 
@@ -116,8 +114,6 @@ class Runner:
     def _command(self, command: bytes) -> None:
         self.ours.send(struct.pack("<I", self.number) + command)
         self.number += 1
-
-    # -- What the host sees ---------------------------------------------------------------------------------------------
 
     def activity(self) -> tuple[Optional[tuple[int, int]], str]:
         """The running item with its lease, and what is going on."""

@@ -86,8 +86,8 @@ class Commands:
     def _next(self, datagram: bytes) -> Optional[Command]:
         """The command in a datagram, if it is the next one.
 
-        If it is not, the host is taking commands back at this moment, and has the ones before it; it knows that this one
-        does not count, and sends anew from the number expected.
+        If it is not, the host is taking commands back at this moment, and has the ones before it; it knows that this
+        one does not count, and sends anew from the number expected.
         """
         if not datagram:
             # The host is gone.

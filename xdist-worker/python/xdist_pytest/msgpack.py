@@ -145,9 +145,9 @@ class _ValueEncoder:
         try:
             if _pack_scalar(data, out):
                 # Many small values take long, even where they take little space.
-                self._budget -= len(out) - start + 7
+                self._budget -= len(out) - start + 15
             else:
-                self._budget -= 8
+                self._budget -= 16
                 self._encode_container(data, out, depth)
             if self._budget < 0:
                 raise _TooMuch

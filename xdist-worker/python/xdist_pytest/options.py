@@ -24,9 +24,6 @@ class DefaultText(str):
     __slots__ = ()
 
 
-# -- Types for argparse: their names and messages end up in usage errors. ------------------------------------------------
-
-
 def worker_count(text: str) -> Union[int, str]:
     """`-n`: a number of workers, `auto` or `logical`."""
     if text in ("auto", "logical"):
@@ -67,9 +64,6 @@ def _number(text: str, expected: str) -> int:
     if not 0 <= number < 1 << 32:
         raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}")
     return number
-
-
-# -- The run --------------------------------------------------------------------------------------------------------------
 
 
 def plain_reason(config: pytest.Config) -> Optional[str]:
@@ -173,9 +167,6 @@ def neutralise(config: pytest.Config) -> None:
         option.loadscopereorder = True
 
 
-# -- How many processors there are ------------------------------------------------------------------------------------------
-
-
 def count_processors(logical: bool) -> int:
     """What `-n auto` (or `-n logical`) means on this machine, unless a hook says otherwise."""
     forced = _forced_processors()
@@ -192,7 +183,7 @@ def _forced_processors() -> Optional[int]:
         try:
             return max(0, int(text))
         except ValueError:
-            warnings.warn(f"PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: {text!r}. Ignoring it.")
+            warnings.warn(f"PYTEST_XDIST_AUTO_NUM_WORKERS is not a number: {text!r}. Ignoring it.", stacklevel=2)
     for text in (sys._xoptions.get("cpu_count"), os.environ.get("PYTHON_CPU_COUNT")):
         if text == "default":
             # `-X cpu_count=default` switches the environment variable off.
@@ -240,7 +231,7 @@ def cgroup_processors(root: str = "/sys/fs/cgroup", membership: str = "/proc/sel
 
 
 def _ancestors(root: str, path: str) -> list[str]:
-    """The group's directory and those above it. In a container the path may be one of the host, and only the root exists."""
+    """The group's directory and those above it, of which some may not exist in a container."""
     directories = [root]
     for part in path.split("/"):
         if part and part != "..":

@@ -21,7 +21,7 @@ class XdistPlugin:
 
     @pytest.hookimpl
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
-        """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin` and its kin."""
+        """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin`."""
         pluginmanager.add_hookspecs(hookspecs)
         pluginmanager.register(fixtures, "xdist.fixtures")
         for name in ("xdist.plugin", "xdist.looponfail"):

@@ -1,4 +1,4 @@
-"""pytest's terminal plugin for a worker: it is there, as plugins expect, but prints nothing and costs nothing per test."""
+"""pytest's terminal plugin for a worker: there, as plugins expect, but it prints nothing and costs nothing per test."""
 
 from __future__ import annotations
 

@@ -128,8 +128,6 @@ class WorkerSession:
         self._tell_output(config, exit_status)
         return exit_status
 
-    # -- Telling ------------------------------------------------------------------------------------------------------------
-
     def _tell_ready(self, header: Optional[list[str]] = None) -> None:
         self._events.send("ready", header=header or [], **self._ready)
         self._is_ready = True
@@ -162,8 +160,6 @@ class WorkerSession:
             payload = self._events.payload("worker_output", exit_status=exit_status, values=encoded)
         self._events.send_payload(payload)
 
-    # -- Collection -----------------------------------------------------------------------------------------------------------
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Optional[bool]:
         """Waits for the command to collect."""
@@ -191,9 +187,7 @@ class WorkerSession:
         digest = hashlib.blake2b(digest_size=16)
         for item in self._items:
             digest.update(msgpack.plain_text(item.nodeid) + b"\0")
-        self._events.send(
-            "collected", digest=digest.digest(), count=len(self._items), deselected=self._deselected
-        )
+        self._events.send("collected", digest=digest.digest(), count=len(self._items), deselected=self._deselected)
 
     def _tell_collection(self) -> None:
         total = len(self._items)
@@ -207,8 +201,6 @@ class WorkerSession:
                 self._events.send("collection", offset=offset, total=total, items=chunk)
                 chunk, size, offset = [], 0, position
         self._events.send("collection", offset=offset, total=total, items=chunk)
-
-    # -- Running --------------------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -272,7 +264,7 @@ class WorkerSession:
         return self._stop_told
 
     def _deliver_interrupt(self) -> None:
-        """Raises an interrupt that came too late for the item that is finished, unless the host ends the session anyway."""
+        """Raises an interrupt that came too late for the finished item, unless the host ends the session anyway."""
         if not (self._interrupts.came and self._queue.is_interrupted()):
             self._interrupts.deliver()
 
@@ -284,8 +276,6 @@ class WorkerSession:
                 return
             self._sleep(min(remaining, _RAMP_STEP))
             remaining -= _RAMP_STEP
-
-    # -- Phases of an item ----------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -309,8 +299,6 @@ class WorkerSession:
         """Keeps the report until the item is finished; last, so that other plugins have had their hands on it."""
         if self._current is not None:
             self._current.add(report)
-
-    # -- What happens at any time ---------------------------------------------------------------------------------------------
 
     @pytest.hookimpl
     def pytest_warning_recorded(

@@ -30,6 +30,7 @@ def printed_error(error: BaseException) -> tuple[str, int]:
     Its form differs between versions of pytest, so pytest itself is made to print it. Raises the error again if pytest
     prints nothing for it.
     """
+
     def fail(*_args: object, **_options: object) -> NoReturn:
         raise error
 
