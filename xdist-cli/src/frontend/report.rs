@@ -99,7 +99,7 @@ impl Report {
 /// The reports of one item in the order they were made.
 pub(crate) fn item_reports(item: Option<&Item>, node_id: &str, report: &ItemReport) -> Vec<Report> {
     if report.phases.is_empty() {
-        return plain_reports(node_id, report);
+        return plain_reports(item, node_id, report);
     }
     let mut sections = Vec::new();
     let mut properties = Vec::new();
@@ -117,7 +117,7 @@ pub(crate) fn item_reports(item: Option<&Item>, node_id: &str, report: &ItemRepo
 }
 
 /// Three passed phases, of which only the durations were sent.
-fn plain_reports(node_id: &str, report: &ItemReport) -> Vec<Report> {
+fn plain_reports(item: Option<&Item>, node_id: &str, report: &ItemReport) -> Vec<Report> {
     let phases = [Phase::Setup, Phase::Call, Phase::Teardown];
     let durations = phases.into_iter().zip(report.durations_us);
     durations
@@ -135,7 +135,7 @@ fn plain_reports(node_id: &str, report: &ItemReport) -> Vec<Report> {
                 properties: Vec::new(),
                 status: None,
             };
-            phase_report(node_id, &plain)
+            Report { location: location(item), ..phase_report(node_id, &plain) }
         })
         .collect()
 }

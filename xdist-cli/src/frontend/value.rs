@@ -9,7 +9,7 @@ use xdist_proto::value::extension;
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
-        Value::Ext(extension::SURROGATE_TEXT, bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Ext(extension::SURROGATE_TEXT, bytes) => surrogates_shown(bytes),
         _ => repr(value),
     }
 }
@@ -62,11 +62,45 @@ fn repr_extension(code: i8, bytes: &[u8]) -> String {
         (extension::SET, values) => format!("{{{}}}", repr_all(values)),
         (extension::FROZEN_SET, []) => "frozenset()".to_owned(),
         (extension::FROZEN_SET, values) => format!("frozenset({{{}}})", repr_all(values)),
-        (extension::COMPLEX, [real, imaginary]) => format!("({}+{}j)", repr(real), repr(imaginary)),
-        (extension::SURROGATE_TEXT, _) => repr_text(&String::from_utf8_lossy(bytes)),
+        (extension::COMPLEX, [real, imaginary]) => repr_complex(real, imaginary),
+        // The surrogates' own backslashes are not to be doubled.
+        (extension::SURROGATE_TEXT, _) => repr_text(&surrogates_shown(bytes)).replace("\\\\ud", "\\ud"),
         (extension::UNSENDABLE, [_, shown]) => text(shown),
         (code, _) => format!("<extension {code}: {} bytes>", bytes.len()),
     }
+}
+
+fn repr_complex(real: &Value, imaginary: &Value) -> String {
+    let part = |value: &Value| {
+        let text = repr(value);
+        text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+    };
+    let (real, imaginary) = (part(real), part(imaginary));
+    let sign = if imaginary.starts_with('-') { "" } else { "+" };
+    if real == "0" { format!("{imaginary}j") } else { format!("({real}{sign}{imaginary}j)") }
+}
+
+/// Text whose lone surrogates are encoded as if they were characters, with those written as `\udc80`.
+fn surrogates_shown(bytes: &[u8]) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let valid = match std::str::from_utf8(rest) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(),
+        };
+        shown.push_str(valid);
+        rest = &rest[valid.len()..];
+        if let [0xed, middle @ 0xa0..=0xbf, last @ 0x80..=0xbf, after @ ..] = rest {
+            let code = 0xd000 | u32::from(*middle & 0x3f) << 6 | u32::from(*last & 0x3f);
+            let _ = write!(shown, "\\u{code:04x}");
+            rest = after;
+        } else if let [_, after @ ..] = rest {
+            shown.push(char::REPLACEMENT_CHARACTER);
+            rest = after;
+        }
+    }
+    shown
 }
 
 /// The members of an extension whose payload is an array; empty if it is none.
@@ -173,6 +207,10 @@ mod tests {
         assert_eq!(repr(&Value::Ext(extension::BIG_INTEGER, b"123456789012345678901".to_vec())).len(), 21);
         assert_eq!(repr(&Value::Binary(b"a\n\xff'".to_vec())), r#"b"a\n\xff'""#);
         assert_eq!(repr(&Value::Map(vec![("k".into(), 1.into())])), "{'k': 1}");
+        assert_eq!(repr(&extension(extension::COMPLEX, vec![1.0.into(), (-2.5).into()])), "(1-2.5j)");
+        assert_eq!(repr(&extension(extension::COMPLEX, vec![0.0.into(), 2.0.into()])), "2j");
+        let surrogates = Value::Ext(extension::SURROGATE_TEXT, b"a\\\xed\xa0\x80b\xff".to_vec());
+        assert_eq!(text(&surrogates), "a\\\\ud800b\u{fffd}");
         let floats = [(1e16, "1e+16"), (1e-7, "1e-07"), (1.0, "1.0"), (f64::INFINITY, "inf"), (0.1, "0.1")];
         floats.into_iter().for_each(|(number, shown)| assert_eq!(float(number), shown));
     }
