@@ -57,11 +57,33 @@ pub(crate) fn body(name: &str, node_id: &str, item: &CrashedItem, crash: &Crash)
 }
 
 /// The stack and the last words, each with its title, as far as there are any.
-pub(crate) fn details(crash: &Crash) -> Vec<(&'static str, &str)> {
-    let stack = crash.stack.as_deref().map(|stack| ("stack", stack));
-    let last_words = Some(("last lines on standard error", crash.stderr_tail.as_str()));
-    let shown = [stack, last_words].into_iter().flatten();
-    shown.map(|(title, text)| (title, text.trim_end())).filter(|(_, text)| !text.is_empty()).collect()
+pub(crate) fn details(crash: &Crash) -> Vec<(&'static str, String)> {
+    let stack = crash.stack.as_deref().map(without_machinery).unwrap_or_default();
+    let last_words = crash.stderr_tail.trim_end().to_owned();
+    let shown = [("stack", stack), ("last lines on standard error", last_words)];
+    shown.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// The stack without the outermost frames of each thread that are pytest's and ours: they are the same for every test.
+fn without_machinery(stack: &str) -> String {
+    let machinery = |line: &&str| {
+        let ours = ["/_pytest/", "/pluggy/", "/xdist_pytest/", "File \"<string>\""];
+        line.starts_with("  File ") && ours.iter().any(|part| line.contains(part))
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for thread in stack.trim_end().split("\n\n") {
+        let all: Vec<&str> = thread.lines().collect();
+        let frames = all.iter().filter(|line| line.starts_with("  File ")).count();
+        let around = all.iter().rev().take_while(|line| machinery(line)).count();
+        // Where the machinery itself crashed, its frames are all there is to see.
+        let hidden = if around < frames { around } else { 0 };
+        lines.extend(all[..all.len() - hidden].iter().map(|line| (*line).to_owned()));
+        if hidden > 0 {
+            lines.push(format!("  ... and {hidden} frames of pytest around it"));
+        }
+        lines.push(String::new());
+    }
+    lines.join("\n").trim_end().to_owned()
 }
 
 /// `in call, after 0.5s: exit code 3 (pid 123, peak memory 34.5 MiB)`.
@@ -114,6 +136,25 @@ mod tests {
             "signal 9 (SIGKILL), out of memory"
         );
         assert_eq!(cause(&crash(CrashCause::HostLost("no answer".to_owned()))), "host lost: no answer");
+    }
+
+    #[test]
+    fn the_machinerys_frames_are_left_out() {
+        let stack = "Fatal Python error: Segmentation fault\n\n\
+                     Current thread 0x01 (most recent call first):\n  \
+                     File \"/suite/test_a.py\", line 5 in test_d\n  \
+                     File \"/lib/_pytest/python.py\", line 187 in pytest_pyfunc_call\n  \
+                     File \"<string>\", line 1 in <module>\n\n\
+                     Extension modules: numpy (total: 1)\n";
+        insta::assert_snapshot!(without_machinery(stack), @r#"
+        Fatal Python error: Segmentation fault
+
+        Current thread 0x01 (most recent call first):
+          File "/suite/test_a.py", line 5 in test_d
+          ... and 2 frames of pytest around it
+
+        Extension modules: numpy (total: 1)
+        "#);
     }
 
     #[test]

@@ -54,9 +54,10 @@ pub(crate) fn test_duration(duration: Duration) -> String {
     }
 }
 
-/// The time that something has been running, to be read at a glance: `1.2s`, `63.0s`, `12m03s`.
+/// The time that something has been running, to be read at a glance: `5ms`, `1.2s`, `63.0s`, `12m03s`.
 pub(crate) fn running_time(duration: Duration) -> String {
     match duration.as_secs() {
+        0 if duration.as_millis() < 100 => format!("{}ms", duration.as_millis()),
         0..600 => format!("{:.1}s", duration.as_secs_f64()),
         seconds @ 600..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         seconds => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
@@ -111,6 +112,14 @@ mod tests {
         assert_eq!(session_duration(Duration::from_millis(123)), "0.12s");
         assert_eq!(session_duration(Duration::from_millis(75_300)), "75.30s (0:01:15)");
         assert_eq!(session_duration(Duration::from_secs(86_400 + 3661)), "90061.00s (1 day, 1:01:01)");
+    }
+
+    #[test]
+    fn running_times_are_short() {
+        let shown = [(5, "5ms"), (250, "0.2s"), (63_000, "63.0s"), (723_000, "12m03s"), (3_720_000, "1h02m")];
+        for (millis, text) in shown {
+            assert_eq!(running_time(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]

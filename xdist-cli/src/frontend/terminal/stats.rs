@@ -139,7 +139,7 @@ impl Stats {
                 parts.push((words::counted(count, name), markup));
             }
         }
-        if self.categories.iter().all(|category| category.count == 0) {
+        if parts.is_empty() {
             parts.push(("no tests ran".to_owned(), Color::Yellow.into()));
         }
         let width = parts.iter().map(|(text, _)| text.len() + 2).sum::<usize>() - 2;
@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(line(&stats, 0), "1 failed, 3 passed, 1 warning, 2 errors, 1 rerun");
         assert_eq!(line(&stats, 4), "4 not run, 1 failed, 3 passed, 1 warning, 2 errors, 1 rerun");
         assert_eq!(line(&Stats::default(), 0), "no tests ran");
+        assert_eq!(line(&Stats::default(), 2), "2 not run");
     }
 
     #[test]
