@@ -109,8 +109,7 @@ def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
             return flag
     dist = config.option.dist
     if dist == "no" and not isinstance(dist, DefaultText) and not config.option.distload:
-        if workers is None and not config.option.tx:
-            return "--dist no"
+        return "--dist no"
     return None
 
 
