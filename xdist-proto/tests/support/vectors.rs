@@ -478,5 +478,5 @@ fn failure() -> FailureText {
 }
 
 fn skip() -> SkipReason {
-    SkipReason { path: "tests/a.py".into(), line: 12, reason: "Skipped: no network".into(), fold: false }
+    SkipReason { path: "tests/a.py".into(), line: 12, reason: "Skipped: no network".into(), fold: true }
 }
