@@ -241,7 +241,14 @@ impl Session {
                 worker.inherits = inherits;
                 worker.fruitless = fruitless;
             }
-            Restart::Exhausted(limit) => self.report(RunEvent::RestartsExhausted { worker: id, limit }),
+            Restart::Exhausted(limit) => {
+                self.report(RunEvent::RestartsExhausted { worker: id, limit });
+                // As in pytest-xdist's `dsession.py`, too many crashes end the run; but who wants no replacements at all
+                // wants the others to go on.
+                if limit > 0 {
+                    self.begin_ending(RunEnd::Stopped(StopReason::RestartsExhausted(limit)), &Ending::Drain);
+                }
+            }
             Restart::Hopeless => {}
         }
     }

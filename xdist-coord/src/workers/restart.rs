@@ -28,6 +28,7 @@ impl Restarts {
     pub(crate) fn crashed(&mut self, limit: Option<u32>, ever_collected: bool, fruitless: u32) -> Restart {
         self.crashes += 1;
         let limit = match limit {
+            Some(0) => 0,
             _ if !ever_collected => return Restart::Hopeless,
             Some(limit) if self.crashes > limit => limit,
             _ if fruitless > FRUITLESS_LIMIT => FRUITLESS_LIMIT,
