@@ -28,6 +28,16 @@ def modules():
         yield path.relative_to(ROOT).as_posix()
 
 
+def test_the_map_names_nothing_that_is_gone():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    there = {module.rpartition("/src/")[2] for module in modules()} | {
+        module.rpartition("/")[2] for module in modules()
+    }
+    code_map = text[text.index("## Code map") : text.index("### Around the crates")]
+    named = set(re.findall(r"`([\w/]+\.(?:rs|py))`", code_map))
+    assert not named - there
+
+
 def kinds():
     """Every message kind, from the enums of message.rs and the opening exchange in codec.rs."""
     for file in ("message.rs", "codec.rs"):
