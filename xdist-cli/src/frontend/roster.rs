@@ -37,6 +37,11 @@ impl Roster {
         }
     }
 
+    /// The worker that was started first.
+    pub(crate) fn first(&self) -> Option<WorkerId> {
+        self.names.keys().next().copied()
+    }
+
     /// What the worker is called.
     pub(crate) fn name(&self, worker: WorkerId) -> String {
         self.names.get(&worker).cloned().unwrap_or_else(|| worker.to_string())

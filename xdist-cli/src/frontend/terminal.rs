@@ -375,8 +375,10 @@ impl Terminal {
             0 => format!("worker {} crashed and worker restarting disabled", self.roster.name(worker)),
             limit => format!("maximum crashed workers reached: {limit}"),
         };
-        self.note(&text);
-        self.restarts_exhausted = Some(text);
+        if self.restarts_exhausted.as_ref() != Some(&text) {
+            self.note(&text);
+            self.restarts_exhausted = Some(text);
+        }
     }
 
     /// Writes a line that stands out, unless `-q` is given.
@@ -402,10 +404,11 @@ impl Terminal {
         }
     }
 
-    /// Raw output of a worker, each line with the worker's name. What the first worker writes while it reads its
-    /// options is what any pytest would write then, and stays as it is.
+    /// Raw output of a worker, each line with the worker's name. What the first worker writes while it comes up is what
+    /// any pytest would write then, and stays as it is.
     fn output(&mut self, worker: WorkerId, stream: Stream, data: &[u8]) {
-        let raw = matches!(self.stage, Stage::Before | Stage::Silent);
+        let coming_up = matches!(self.stage, Stage::Before | Stage::Starting);
+        let raw = self.stage == Stage::Silent || (coming_up && self.roster.first() == Some(worker));
         let name = self.roster.name(worker);
         let text = String::from_utf8_lossy(data);
         let lines = text.split_terminator('\n').map(|line| match raw {
@@ -603,6 +606,7 @@ impl Terminal {
             RunEvent::ItemFinished { worker, item, report } => self.item_finished(*worker, *item, report),
             RunEvent::Crashed(crash) => self.crashed(crash),
             RunEvent::WorkerDown { worker, error } => {
+                self.startup.remove(*worker);
                 if let Some(error) = error.as_ref().filter(|_| !self.crashed.contains(worker)) {
                     self.screen.line(&format!("[{}] node down: {error}", self.roster.name(*worker)));
                 }

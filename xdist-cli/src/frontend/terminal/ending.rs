@@ -52,7 +52,7 @@ pub(super) fn banners(end: &RunEnd, page: &mut Page, stats: &Stats, roster: &Ros
             let reason = format!("<WorkerController {name}> received keyboard-interrupt");
             page.rule('!', &interrupted(&reason), Markup::PLAIN);
         }
-        StopReason::NoWorkers(reason) => page.rule('!', &format!("no worker is left: {reason}"), Color::Red),
+        StopReason::NoWorkers(reason) => page.rule('!', reason, Color::Red),
         // Told where it happened.
         StopReason::InternalError | StopReason::RestartsExhausted(_) => {}
     }

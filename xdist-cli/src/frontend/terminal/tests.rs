@@ -381,14 +381,14 @@ fn banners_are_pytests() {
         banner(exit),
         banner(StopReason::Session("too slow".to_owned())),
         banner(StopReason::KeyboardInterrupt(WorkerId(0))),
-        banner(StopReason::NoWorkers("all died".to_owned())),
+        banner(StopReason::NoWorkers("no worker is left (gw0: exit code 1)".to_owned())),
     ];
     insta::assert_snapshot!(banners.concat(), @"
     !!!!!!!!!!!!!!!!!!!! KeyboardInterrupt !!!!!!!!!!!!!!!!!!!!!
     !!!!!!!!!!!!!! _pytest.outcomes.Exit: enough !!!!!!!!!!!!!!!
     !!!!!!!!!!! xdist.dsession.Interrupted: too slow !!!!!!!!!!!
     ! xdist.dsession.Interrupted: <WorkerController gw0> received keyboard-interrupt !
-    !!!!!!!!!!!!!!! no worker is left: all died !!!!!!!!!!!!!!!!
+    !!!!!!!!!!! no worker is left (gw0: exit code 1) !!!!!!!!!!!
     ");
 }
 
@@ -447,18 +447,25 @@ fn a_usage_error_after_the_header_follows_the_last_line() {
 }
 
 #[test]
-fn raw_output_is_attributed_once_there_are_workers() {
-    let output = |stream, data: &[u8]| RunEvent::Output { worker: WorkerId(1), stream, data: data.to_vec() };
+fn raw_output_is_attributed_but_for_the_first_workers_while_it_comes_up() {
+    let output = |worker, stream, data: &[u8]| RunEvent::Output {
+        worker: WorkerId(worker),
+        stream,
+        data: data.to_vec(),
+    };
     let (mut player, stdout, stderr) = player(Target::Plain);
-    player.play(output(Stream::Stderr, b"plugin is active\n"));
-    assert_eq!(stderr.take(), "plugin is active\n");
-    player.start(display(), &["a.py::test_1", "a.py::test_2"]);
+    player.play(starting(0, None));
+    player.play(output(0, Stream::Stderr, b"plugin is active\n"));
+    player.configure(display());
+    player.play(output(1, Stream::Stderr, b"plugin is active\n"));
+    assert_eq!(stderr.take(), "plugin is active\n[gw1] plugin is active\n");
+    player.collect(&["a.py::test_1", "a.py::test_2"]);
     stdout.take();
     player.item(0, 0, vec![]);
-    player.play(output(Stream::Stdout, b"out\xff\nmore"));
-    player.play(output(Stream::Stderr, b"err\n"));
+    player.play(output(1, Stream::Stdout, b"out\xff\nmore"));
+    player.play(output(0, Stream::Stderr, b"err\n"));
     assert_eq!(stdout.take(), ".\n[gw1] out\u{fffd}\n[gw1] more\n");
-    assert_eq!(stderr.take(), "[gw1] err\n");
+    assert_eq!(stderr.take(), "[gw0] err\n");
 }
 
 #[test]
@@ -577,9 +584,9 @@ fn what_started_no_process_is_told() {
     let (mut player, stdout, _) = player(Target::Plain);
     player.play(starting(0, None));
     player.play(RunEvent::Crashed(Box::new(crash)));
-    player.finish(RunEnd::Stopped(StopReason::NoWorkers("the first worker did not start".to_owned())), 0);
+    player.finish(RunEnd::Stopped(StopReason::NoWorkers("no worker is left (gw0: not started)".to_owned())), 0);
     insta::assert_snapshot!(stdout.take(), @"
     [gw0] node down: not started: no such file: python9
-    !!!! no worker is left: the first worker did not start !!!!!
+    !!!!!!!!!!! no worker is left (gw0: not started) !!!!!!!!!!!
     ");
 }
