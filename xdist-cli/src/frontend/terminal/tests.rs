@@ -584,7 +584,8 @@ fn what_started_no_process_is_told() {
     let (mut player, stdout, _) = player(Target::Plain);
     player.play(starting(0, None));
     player.play(RunEvent::Crashed(Box::new(crash)));
-    player.finish(RunEnd::Stopped(StopReason::NoWorkers("no worker is left (gw0: not started)".to_owned())), 0);
+    player
+        .finish(RunEnd::Stopped(StopReason::NoWorkers("no worker is left (gw0: not started)".to_owned())), 0);
     insta::assert_snapshot!(stdout.take(), @"
     [gw0] node down: not started: no such file: python9
     !!!!!!!!!!! no worker is left (gw0: not started) !!!!!!!!!!!
