@@ -15,6 +15,12 @@ pub(crate) struct Invocation {
     pub(crate) report_log: Option<PathBuf>,
     /// `-n` with a number; the last one counts.
     pub(crate) workers: Option<u32>,
+    /// Whether there is a `-n` of any form, even one that only Python understands.
+    pub(crate) counts_workers: bool,
+    /// Every `--tx`.
+    pub(crate) tx: Vec<String>,
+    /// `--dist`, or what `-d` stands for; the last one counts.
+    pub(crate) dist: Option<String>,
     /// The argument that makes this an invocation of plain pytest.
     pub(crate) plain: Option<String>,
     /// What pytest gets.
@@ -91,23 +97,20 @@ impl Invocation {
         match option {
             "--python" => self.python = Some(value_of(option, attached, rest)?),
             "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
-            "-n" | "--numprocesses" => {
+            "-n" | "--numprocesses" | "--tx" | "--dist" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
                 // Without a value it is left to argparse, whose words people know.
-                let Ok(value) = value_of(&option, attached, rest) else {
-                    self.pytest_args.push(argument);
-                    return Ok(());
-                };
-                self.note_workers(&value);
+                let value = value_of(&option, attached, rest).ok();
+                self.note(&option, value.as_deref().unwrap_or_default());
                 self.pytest_args.push(argument);
-                if separate {
-                    self.pytest_args.push(value);
-                }
+                self.pytest_args.extend(value.filter(|_| separate));
             }
             _ => {
                 if let Some(number) = argument.strip_prefix("-n") {
-                    self.note_workers(number.strip_prefix('=').unwrap_or(number));
+                    self.note("-n", number.strip_prefix('=').unwrap_or(number));
+                } else if argument == "-d" {
+                    self.note("--dist", "load");
                 } else if PLAIN.contains(&argument.as_str()) {
                     self.plain = Some(argument.clone());
                 }
@@ -117,8 +120,15 @@ impl Invocation {
         Ok(())
     }
 
-    fn note_workers(&mut self, value: &str) {
-        self.workers = value.parse().ok();
+    fn note(&mut self, option: &str, value: &str) {
+        match option {
+            "--tx" => self.tx.push(value.to_owned()),
+            "--dist" => self.dist = Some(value.to_owned()),
+            _ => {
+                self.counts_workers = true;
+                self.workers = value.parse().ok();
+            }
+        }
     }
 }
 
@@ -167,6 +177,15 @@ mod tests {
             assert_eq!(parse(&arguments).workers, None, "{arguments:?}");
             assert_eq!(parse(&arguments).pytest_args, arguments);
         }
+    }
+
+    #[test]
+    fn specifications_and_modes_are_seen_and_stay_for_pytest() {
+        let arguments = ["--tx", "2*popen", "--dist=each", "--tx=exec=python3 w.py", "-d"];
+        let invocation = parse(&arguments);
+        assert_eq!(invocation.tx, ["2*popen", "exec=python3 w.py"]);
+        assert_eq!(invocation.dist.as_deref(), Some("load"));
+        assert_eq!(invocation.pytest_args, arguments);
     }
 
     #[test]

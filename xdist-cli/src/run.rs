@@ -1,5 +1,8 @@
 //! `xdist run`: from arguments to an exit code.
-#![expect(clippy::disallowed_methods, reason = "a shell module: it reads the clock and the environment for others")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell module: it reads the clock and the environment for others"
+)]
 
 use crate::args::RunArgs;
 use crate::exit_code::ExitCode;
@@ -18,7 +21,7 @@ use xdist_coord::launch::Launcher;
 use xdist_coord::server::{self, Observer};
 use xdist_coord::session::event::{RunEnd, RunEvent};
 use xdist_coord::session::{Config, Timeouts};
-use xdist_coord::workers::spec::WorkerSpec;
+use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::Wants;
 
@@ -34,14 +37,18 @@ const RUN_ID_BYTES: usize = 16;
 /// When nothing could be run; the text says what to do.
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let invocation = Invocation::parse(args.arguments)?;
-    let python = python::find(invocation.python.as_deref())?;
+    let workers = workers(&invocation)?;
+    let python = match python::find(invocation.python.as_deref()) {
+        Err(_) if workers.as_deref().is_some_and(brings_its_own_programs) => Vec::new(),
+        found => found?,
+    };
     if invocation.plain.is_some() || invocation.workers == Some(0) {
         return plain(&python, invocation.pytest_args);
     }
     let pytest_args = invocation.pytest_args.clone();
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
     let random = random_bytes();
-    let config = config(invocation, python.clone(), random, watcher.interactive);
+    let config = config(invocation, workers, python.clone(), random, watcher.interactive);
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let summary = server::run(config, seed, &launcher()?, &mut watcher)?;
     if let RunEnd::Plain(reason) = &summary.end {
@@ -54,14 +61,16 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 fn config(
     invocation: Invocation,
+    workers: Option<Vec<WorkerSpec>>,
     python: Vec<String>,
     random: [u8; RUN_ID_BYTES],
     interactive: bool,
 ) -> Config {
     Config {
         run: RunId(random.iter().map(|byte| format!("{byte:02x}")).collect()),
-        workers: invocation.workers.map(|count| vec![WorkerSpec::default(); count as usize]),
-        mode: None,
+        workers,
+        // A name that is no mode is left to argparse, whose words people know.
+        mode: invocation.dist.and_then(|name| name.parse().ok()),
         args: invocation.pytest_args,
         python,
         wants: Wants {
@@ -73,6 +82,24 @@ fn config(
         worker_input: BTreeMap::new(),
         timeouts: Timeouts::default(),
     }
+}
+
+/// The workers, if the arguments alone say how many there are. Otherwise the first worker finds it out.
+fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
+    if let Some(count) = invocation.workers {
+        return Ok(Some(vec![WorkerSpec::default(); count as usize]));
+    }
+    // With another form of -n among the arguments, --tx counts for nothing.
+    if invocation.tx.is_empty() || invocation.counts_workers {
+        return Ok(None);
+    }
+    let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str))?;
+    Ok(Some(specs))
+}
+
+/// Whether no worker needs an interpreter of ours.
+fn brings_its_own_programs(workers: &[WorkerSpec]) -> bool {
+    workers.iter().all(|spec| matches!(spec.host, HostSpec::Exec(_)))
 }
 
 /// Becomes plain pytest.
@@ -117,7 +144,8 @@ impl Watcher {
             shared_streams: same_file(rustix::stdio::stdout(), rustix::stdio::stderr()),
             interactive,
             width: Box::new(columns),
-            cwd: env::current_dir().context("cannot find the current directory; change into one that exists")?,
+            cwd: env::current_dir()
+                .context("cannot find the current directory; change into one that exists")?,
             on_ci: is_set("CI") || is_set("BUILD_NUMBER"),
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             report_log,

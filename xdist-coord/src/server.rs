@@ -235,7 +235,8 @@ impl Server<'_> {
     /// The link is at its end: tells the session, with how the process ended if it has.
     fn closed(&mut self, id: LinkId, cause: CloseCause) {
         let Some(mut process) = self.take_link(id) else { return };
-        let status = process.wait_until(Instant::now() + HOST_STATUS_GRACE).filter(|status| !status.success());
+        let status =
+            process.wait_until(Instant::now() + HOST_STATUS_GRACE).filter(|status| !status.success());
         let cause = match status {
             Some(status) => CloseCause::Failed(format!("its process ended with {status}")),
             None => cause,
@@ -255,8 +256,12 @@ impl Server<'_> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Launch { host, spec } => self.launch(host, &spec),
-                Output::Answer { link, message } => self.with_link(link, |connection| connection.answer(&message)),
-                Output::Send { link, message } => self.with_link(link, |connection| connection.send(&message)),
+                Output::Answer { link, message } => {
+                    self.with_link(link, |connection| connection.answer(&message))
+                }
+                Output::Send { link, message } => {
+                    self.with_link(link, |connection| connection.send(&message))
+                }
                 Output::Close { link, reason } => self.close(link, &reason),
                 Output::Report(event) => self.observer.event(&event, Instant::now()),
                 Output::Finished(summary) => self.summary = Some(summary),

@@ -4,8 +4,8 @@ use crate::session::input::{CloseCause, GarbledError};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, Read, Write};
-use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
-use xdist_proto::frame::{self, FrameDecoder, HANDSHAKE_FRAME_BYTES};
+use xdist_proto::codec::{self, CoordinatorOpening, Decoded, Message, PeerOpening};
+use xdist_proto::frame::{FrameDecoder, HANDSHAKE_FRAME_BYTES};
 use xdist_proto::handshake::{self, Hello, PREAMBLE_BYTES};
 use xdist_proto::message::{CoordinatorMessage, WorkerMessage};
 
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     /// Start of what is still to be sent.
     sent: usize,
     max_frame_bytes: u32,
+    /// Why a message could not be queued.
+    unsendable: Option<String>,
     wants_writable: bool,
 }
 
@@ -67,6 +69,7 @@ impl Connection {
             queued: handshake::preamble().to_vec(),
             sent: 0,
             max_frame_bytes: HANDSHAKE_FRAME_BYTES,
+            unsendable: None,
             wants_writable: false,
         })
     }
@@ -119,7 +122,7 @@ impl Connection {
             let (head, rest) = bytes.split_at(bytes.len().min(PREAMBLE_BYTES - begun.len()));
             begun.extend_from_slice(head);
             bytes = rest;
-            if check_preamble(begun)? {
+            if handshake::check_preamble(begun)?.is_some() {
                 self.stage = Stage::Hello;
             }
         }
@@ -144,7 +147,7 @@ impl Connection {
     }
 
     pub(super) fn answer(&mut self, message: &CoordinatorOpening) {
-        self.queue(codec::encode(message));
+        self.queue(message);
         if let CoordinatorOpening::Welcome(welcome) = message {
             self.max_frame_bytes = welcome.max_frame_bytes;
             self.decoder.set_limit(welcome.max_frame_bytes);
@@ -152,18 +155,21 @@ impl Connection {
     }
 
     pub(super) fn send(&mut self, message: &CoordinatorMessage) {
-        self.queue(codec::encode(message));
+        self.queue(message);
     }
 
-    fn queue(&mut self, payload: Vec<u8>) {
-        if let Err(error) = frame::encode_frame(&payload, self.max_frame_bytes, &mut self.queued) {
-            // The session splits what can grow; only absurdly long arguments come here, and `configure` then fails.
-            tracing::error!(%error, "a message to a worker host is too long and was not sent");
+    fn queue<M: Message>(&mut self, message: &M) {
+        // The peer waits for this message, so the link cannot go on without it. Only absurdly long arguments come here.
+        if let Err(error) = codec::encode_into(message, self.max_frame_bytes, &mut self.queued) {
+            self.unsendable = Some(error.to_string());
         }
     }
 
     /// Sends what can be sent. The error ends the link.
     pub(super) fn flush(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if let Some(error) = &self.unsendable {
+            return Err(io::Error::other(format!("a message to the host cannot be sent: {error}")));
+        }
         while self.sent < self.queued.len() {
             match self.socket.write(&self.queued[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -199,27 +205,12 @@ impl Connection {
     }
 }
 
-/// Whether the preamble is complete; an error as soon as it cannot become one.
-fn check_preamble(begun: &[u8]) -> Result<bool, GarbledError> {
-    let ours = handshake::preamble();
-    let magic = &handshake::MAGIC;
-    let compared = begun.len().min(magic.len());
-    if begun[..compared] != magic[..compared] {
-        return Err(GarbledError::Preamble { begin: begun.escape_ascii().to_string() });
-    }
-    match begun.get(magic.len()) {
-        Some(theirs) if *theirs != ours[magic.len()] => {
-            Err(GarbledError::MajorVersion { theirs: *theirs, ours: ours[magic.len()] })
-        }
-        Some(_) | None => Ok(begun.len() == PREAMBLE_BYTES),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream as StdUnixStream;
-    use xdist_proto::frame::FrameError;
+    use xdist_proto::frame::{self, FrameError};
+    use xdist_proto::handshake::PreambleError;
     use xdist_proto::message::Pong;
 
     /// What a connection makes of these bytes followed by the end of the stream.
@@ -253,7 +244,8 @@ mod tests {
     #[test]
     fn a_peer_that_speaks_another_protocol_is_known_by_its_first_byte() {
         let (arrived, _) = read_all(&[b"HTTP/1.1 200 OK\r\n"]);
-        assert!(matches!(garbled(&arrived), GarbledError::Preamble { begin } if begin.starts_with("HTTP/1.1")));
+        let begin = "HTTP/1.1".to_owned();
+        assert_eq!(garbled(&arrived), &GarbledError::Preamble(PreambleError::NotThisProtocol { begin }));
     }
 
     #[test]
@@ -261,7 +253,8 @@ mod tests {
         let mut preamble = handshake::preamble();
         preamble[6] = 9;
         let (arrived, _) = read_all(&[&preamble]);
-        assert_eq!(garbled(&arrived), &GarbledError::MajorVersion { theirs: 9, ours: 1 });
+        let expected = PreambleError::TooNew { theirs: 9, ours: 1 };
+        assert_eq!(garbled(&arrived), &GarbledError::Preamble(expected));
     }
 
     #[test]

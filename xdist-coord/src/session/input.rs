@@ -3,7 +3,7 @@
 use crate::workers::{HostId, LinkId};
 use xdist_proto::codec::DecodeError;
 use xdist_proto::frame::FrameError;
-use xdist_proto::handshake::Hello;
+use xdist_proto::handshake::{Hello, PreambleError};
 use xdist_proto::message::WorkerMessage;
 
 /// Something that happened outside.
@@ -61,22 +61,9 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GarbledError {
-    /// The peer did not begin with the protocol's preamble.
-    #[error("the peer does not speak this protocol: it began with {begin:?}")]
-    Preamble {
-        /// The first bytes, made printable.
-        begin: String,
-    },
-    /// The peer speaks another major version.
-    #[error(
-        "the peer speaks protocol version {theirs}, and this is version {ours}: upgrade the older of the two"
-    )]
-    MajorVersion {
-        /// The peer's.
-        theirs: u8,
-        /// Ours.
-        ours: u8,
-    },
+    /// The peer did not open the link as the protocol says.
+    #[error(transparent)]
+    Preamble(#[from] PreambleError),
     /// A frame is out of bounds.
     #[error(transparent)]
     Frame(#[from] FrameError),

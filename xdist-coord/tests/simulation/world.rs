@@ -9,7 +9,8 @@ use xdist_coord::scheduler::Mode;
 use xdist_coord::session::input::{CloseCause, GarbledError};
 use xdist_coord::session::{Input, Output, RunEnd, Session};
 use xdist_coord::workers::{HostId, LinkId};
-use xdist_proto::codec::CoordinatorOpening;
+use xdist_proto::codec::{CoordinatorOpening, DecodeError};
+use xdist_proto::handshake::PreambleError;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{Configure, CoordinatorMessage, Pong, WorkerMessage};
 use xdist_proto::version::VersionRange;
@@ -252,7 +253,7 @@ impl World {
             }
             HostFate::StallsAfter(_) => self.silence(host),
             HostFate::GarblesAfter(_) => {
-                let error = GarbledError::Preamble { begin: "SSH-2.0".to_owned() };
+                let error = GarbledError::Decode(DecodeError::NotAMessage);
                 self.send_to_session(host, Input::Garbled { link, error });
             }
             HostFate::LiesAfter(_) => peer.lies = true,
