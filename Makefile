@@ -55,9 +55,11 @@ lint: $(VENV)
 fuzz-smoke:
 	tools/fuzz-smoke 15
 
-# The picture in README.md: the last lines of `make demo`, as a terminal shows them.
+# The picture in README.md.
 picture: release $(VENV)
-	cd demo && ../$(VENV) ../tools/picture.py ../docs/images/run.svg -- ../$(RELEASE) run --python ../$(VENV) -n 2 --color=yes
+	cd demo && ../$(VENV) ../tools/picture.py ../docs/images/run.svg \
+		--part 'test session starts:14' --part '_ tests/test_engine.py _:12' --part 'short test summary:8' \
+		-- ../$(RELEASE) run --python ../$(VENV) -n 2 --color=yes
 
 release:
 	@$(CARGO) build --release --locked --quiet --package xdist-cli

@@ -1,8 +1,8 @@
-"""Draws what a command prints, colours and all, as an SVG of a terminal.
+"""Draws what a command prints to its standard output, colors and all, as an SVG of a terminal.
 
-    python tools/picture.py FILE.svg [--head N] [--tail N] -- COMMAND [ARGUMENT ...]
+    python tools/picture.py FILE.svg [--part REGEX:COUNT ...] -- COMMAND [ARGUMENT ...]
 
-Of long output the first and the last lines are shown.
+Without parts, everything is shown.
 """
 
 import argparse
@@ -82,23 +82,35 @@ def draw(title: str, text: str, columns: int) -> str:
     return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
+def excerpt(lines: list[str], parts: list[str]) -> list[str]:
+    """The parts asked for, each as `REGEX:COUNT`: that many lines from the first that matches, colors aside."""
+    shown: list[str] = []
+    for part in parts:
+        pattern, _, count = part.rpartition(":")
+        begin = next(n for n, line in enumerate(lines) if re.search(pattern, ESCAPE.sub("", line)))
+        shown += ["\x1b[90m  ⋮\x1b[0m"] if shown else []
+        shown += lines[begin : begin + int(count)]
+    return shown
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--title", default="xdist run")
     parser.add_argument("--columns", type=int, default=100)
-    parser.add_argument("--head", type=int, default=14, help="how many of the first lines to show")
-    parser.add_argument("--tail", type=int, default=16, help="how many of the last lines to show")
+    parser.add_argument("--part", action="append", metavar="REGEX:COUNT", help="COUNT lines from the one that matches")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     env = {**os.environ, "COLUMNS": str(options.columns)}
-    done = subprocess.run(options.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    done = subprocess.run(options.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
+    text = done.stdout
     # No path of the machine where the picture was made.
-    lines = done.stdout.replace(str(Path.cwd()), ".").replace(str(Path.cwd().parent), "..").splitlines()
-    if len(lines) > options.head + options.tail:
-        lines = [*lines[: options.head], "\x1b[0;90m        ⋮\x1b[0m", *lines[-options.tail :]]
+    for path, shown in ((Path.cwd(), "."), (Path.cwd().parent, ".."), (sys.base_prefix, "/usr")):
+        text = text.replace(str(path), shown)
     options.file.parent.mkdir(parents=True, exist_ok=True)
-    options.file.write_text(draw(options.title, "\n".join(lines), options.columns))
+    lines = text.splitlines()
+    shown = excerpt(lines, options.part) if options.part else lines
+    options.file.write_text(draw(options.title, "\n".join(shown), options.columns))
     return 0
 
 
