@@ -29,7 +29,7 @@ pub(crate) use view::Surroundings;
 use super::Frontend;
 use super::live::{self, Running};
 use super::report::{self, Report};
-use super::roster::{Roster, python_version};
+use super::roster::Roster;
 use super::screen::{Drawing, Screen, Streams};
 use super::style::{Color, Markup};
 use super::{crash, mismatch};
@@ -37,7 +37,7 @@ use durations::Durations;
 use ending::NotRun;
 use progress::Progress;
 use sections::Material;
-use startup::{Startup, Step, scheduling_name};
+use startup::{Startup, Step};
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,8 +47,8 @@ use std::time::Instant;
 use view::{Page, View};
 use warnings::Warnings;
 use xdist_coord::scheduler::Mode;
-use xdist_coord::session::event::{Configured, Crash, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
-use xdist_proto::message::{Ready, Stream};
+use xdist_coord::session::event::{Crash, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
+use xdist_proto::message::Stream;
 use xdist_proto::report::{ItemReport, Phase, WarningRecord};
 use xdist_proto::{ItemIndex, WorkerId};
 
@@ -174,115 +174,12 @@ impl Terminal {
         self.screen.take_error()
     }
 
-    fn configured(&mut self, configured: &Configured) {
-        if configured.display.no_terminal || configured.options.plain.is_some() {
-            self.stage = Stage::Silent;
-            return;
-        }
-        self.stage = Stage::Starting;
-        self.mode = configured.mode;
-        let surroundings = self.view.surroundings.clone();
-        self.view = View::new(configured.display.clone(), surroundings, configured.rootdir.clone().into());
-        self.screen.end_line();
-        if self.view.verbosity() >= 0 {
-            let mut page = self.page();
-            page.rule('=', "test session starts", Markup::BOLD);
-            if !self.view.options.no_header {
-                configured.header.iter().for_each(|line| page.line(line));
-            }
-            self.screen.write(&page.into_text());
-        }
-        if self.target == Target::Terminal && self.view.verbosity() > -2 {
-            self.screen.set_drawing(Drawing::Redraw);
-        }
-        self.startup.expect(configured.workers);
-        match self.screen.drawing() {
-            Drawing::Append => self.screen.line(&self.status_line()),
-            Drawing::Redraw => self.show_status(),
-        }
-    }
-
-    fn status_line(&self) -> String {
-        match self.view.verbosity() {
-            0.. => self.startup.line(),
-            _ => "bringing up nodes...".to_owned(),
-        }
-    }
-
-    /// Draws the status line anew, where that is possible.
-    fn show_status(&mut self) {
-        if self.stage == Stage::Starting && self.screen.drawing() == Drawing::Redraw {
-            let line = self.view.palette.paint(&self.status_line(), Markup::BOLD).into_owned();
-            self.screen.replace_line(line);
-        }
-    }
-
-    fn step(&mut self, worker: WorkerId, step: Step) {
-        if self.stage <= Stage::Starting {
-            self.startup.set(worker, step);
-            self.show_status();
-        }
-    }
-
-    /// Shows the final status line, once.
-    fn end_startup(&mut self) {
-        if self.stage != Stage::Starting {
-            return;
-        }
-        let items = match self.mode {
-            Mode::Each => None,
-            _ => Some(self.roster.total()).filter(|total| *total > 0),
-        };
-        let line = match self.view.verbosity() {
-            0.. => self.startup.final_line(items),
-            _ => self.status_line(),
-        };
-        if self.screen.drawing() == Drawing::Redraw {
-            self.screen.replace_line(self.view.palette.paint(&line, Markup::BOLD).into_owned());
-        } else {
-            self.screen.write(&line);
-        }
-        self.screen.write("\n\n");
-        self.stage = Stage::Running;
-    }
-
-    /// Tells which interpreter a worker has, where it is not the first one's.
-    fn worker_ready(&mut self, worker: WorkerId, ready: &Ready) {
-        let first = self.roster.first_ready().map(|first| first.executable.clone());
-        if self.stage == Stage::Starting
-            && self.view.verbosity() > 0
-            && first.is_some_and(|first| first != ready.executable)
-        {
-            let (name, version) = (self.roster.name(worker), python_version(&ready.python));
-            self.line_above(&format!("[{name}] {} Python {version} cwd: {}", ready.platform, ready.cwd));
-            self.line_above(&format!("[{name}] Python {}", ready.python_text));
-        }
-        self.step(worker, Step::Initialized);
-    }
-
     /// Writes a line while an unfinished one may be there, which goes on below where it can be drawn anew.
     fn line_above(&mut self, line: &str) {
         if self.screen.drawing() == Drawing::Redraw {
             self.screen.insert_line(line);
         } else {
             self.screen.line(line);
-        }
-    }
-
-    fn worker_starting(&mut self, worker: WorkerId, replaces: Option<WorkerId>) {
-        if let Some(crashed) = replaces {
-            self.startup.remove(crashed);
-            let name = self.roster.name(crashed);
-            self.note(&format!("replacing crashed worker {name}"));
-        }
-        self.step(worker, Step::Created);
-    }
-
-    fn scheduling(&mut self, mode: Mode, now: Instant) {
-        self.end_startup();
-        self.running_since = Some(now);
-        if self.stage == Stage::Running && self.view.verbosity() > 0 {
-            self.screen.line(&format!("scheduling tests via {}\n", scheduling_name(mode)));
         }
     }
 

@@ -1,10 +1,17 @@
 //! From the header to the first test: which workers are up, and how far each is.
 
-use std::collections::BTreeMap;
-use xdist_coord::scheduler::Mode;
-use xdist_proto::WorkerId;
-
+use super::view::View;
+use super::{Stage, Target, Terminal};
+use crate::frontend::roster::python_version;
+use crate::frontend::screen::Drawing;
+use crate::frontend::style::Markup;
 use crate::frontend::words::counted;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use xdist_coord::scheduler::Mode;
+use xdist_coord::session::event::Configured;
+use xdist_proto::WorkerId;
+use xdist_proto::message::Ready;
 
 /// How far a worker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +78,111 @@ impl Startup {
         let workers = self.expected.max(self.steps.len()) as u64;
         let items = items.or(first).unwrap_or(0);
         format!("{} [{}]", counted(workers, "worker"), counted(items, "item"))
+    }
+}
+
+impl Terminal {
+    pub(super) fn configured(&mut self, configured: &Configured) {
+        if configured.display.no_terminal || configured.options.plain.is_some() {
+            self.stage = Stage::Silent;
+            return;
+        }
+        self.stage = Stage::Starting;
+        self.mode = configured.mode;
+        let surroundings = self.view.surroundings.clone();
+        self.view = View::new(configured.display.clone(), surroundings, configured.rootdir.clone().into());
+        self.screen.end_line();
+        if self.view.verbosity() >= 0 {
+            let mut page = self.page();
+            page.rule('=', "test session starts", Markup::BOLD);
+            if !self.view.options.no_header {
+                configured.header.iter().for_each(|line| page.line(line));
+            }
+            self.screen.write(&page.into_text());
+        }
+        if self.target == Target::Terminal && self.view.verbosity() > -2 {
+            self.screen.set_drawing(Drawing::Redraw);
+        }
+        self.startup.expect(configured.workers);
+        match self.screen.drawing() {
+            Drawing::Append => self.screen.line(&self.status_line()),
+            Drawing::Redraw => self.show_status(),
+        }
+    }
+
+    fn status_line(&self) -> String {
+        match self.view.verbosity() {
+            0.. => self.startup.line(),
+            _ => "bringing up nodes...".to_owned(),
+        }
+    }
+
+    /// Draws the status line anew, where that is possible.
+    fn show_status(&mut self) {
+        if self.stage == Stage::Starting && self.screen.drawing() == Drawing::Redraw {
+            let line = self.view.palette.paint(&self.status_line(), Markup::BOLD).into_owned();
+            self.screen.replace_line(line);
+        }
+    }
+
+    pub(super) fn step(&mut self, worker: WorkerId, step: Step) {
+        if self.stage <= Stage::Starting {
+            self.startup.set(worker, step);
+            self.show_status();
+        }
+    }
+
+    /// Shows the final status line, once.
+    pub(super) fn end_startup(&mut self) {
+        if self.stage != Stage::Starting {
+            return;
+        }
+        let items = match self.mode {
+            Mode::Each => None,
+            _ => Some(self.roster.total()).filter(|total| *total > 0),
+        };
+        let line = match self.view.verbosity() {
+            0.. => self.startup.final_line(items),
+            _ => self.status_line(),
+        };
+        if self.screen.drawing() == Drawing::Redraw {
+            self.screen.replace_line(self.view.palette.paint(&line, Markup::BOLD).into_owned());
+        } else {
+            self.screen.write(&line);
+        }
+        self.screen.write("\n\n");
+        self.stage = Stage::Running;
+    }
+
+    /// Tells which interpreter a worker has, where it is not the first one's.
+    pub(super) fn worker_ready(&mut self, worker: WorkerId, ready: &Ready) {
+        let first = self.roster.first_ready().map(|first| first.executable.clone());
+        if self.stage == Stage::Starting
+            && self.view.verbosity() > 0
+            && first.is_some_and(|first| first != ready.executable)
+        {
+            let (name, version) = (self.roster.name(worker), python_version(&ready.python));
+            self.line_above(&format!("[{name}] {} Python {version} cwd: {}", ready.platform, ready.cwd));
+            self.line_above(&format!("[{name}] Python {}", ready.python_text));
+        }
+        self.step(worker, Step::Initialized);
+    }
+
+    pub(super) fn worker_starting(&mut self, worker: WorkerId, replaces: Option<WorkerId>) {
+        if let Some(crashed) = replaces {
+            self.startup.remove(crashed);
+            let name = self.roster.name(crashed);
+            self.note(&format!("replacing crashed worker {name}"));
+        }
+        self.step(worker, Step::Created);
+    }
+
+    pub(super) fn scheduling(&mut self, mode: Mode, now: Instant) {
+        self.end_startup();
+        self.running_since = Some(now);
+        if self.stage == Stage::Running && self.view.verbosity() > 0 {
+            self.screen.line(&format!("scheduling tests via {}\n", scheduling_name(mode)));
+        }
     }
 }
 
