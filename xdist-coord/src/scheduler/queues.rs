@@ -107,10 +107,11 @@ impl Queues {
         self.workers.get(&worker).map_or(0, |queue| queue.items)
     }
 
-    /// Workers that run out: those on their last item, then those that have none.
+    /// Workers that run out: those that have no item, then those on their last one. In this order, lest what was taken
+    /// from a busy worker for an idle one goes straight back.
     #[must_use]
     pub fn hungry(&self) -> Vec<WorkerId> {
-        self.low.iter().chain(&self.idle).copied().collect()
+        self.idle.iter().chain(&self.low).copied().collect()
     }
 
     /// Gives the worker the next pending units, `count` at most.
@@ -122,8 +123,14 @@ impl Queues {
     /// Deals the pending units out to the hungry workers, evenly by items. Those with something in hand get none while
     /// there are not enough for those that have nothing.
     pub fn deal(&mut self) {
-        let scarce = self.pending_items <= self.idle.len();
-        let hungry: Vec<WorkerId> = if scarce { self.idle.iter().copied().collect() } else { self.hungry() };
+        let scarce = self.pending.len() <= self.idle.len();
+        let mut hungry = self.hungry();
+        if scarce {
+            hungry.truncate(self.idle.len());
+        } else {
+            // What is left over by the division goes to those that have nothing.
+            hungry.sort_by_key(|worker| (self.idle.contains(worker), *worker));
+        }
         for (served, &worker) in hungry.iter().enumerate() {
             let share = self.pending_items / (hungry.len() - served);
             let units = self.take_pending(share);
@@ -169,7 +176,7 @@ impl Queues {
         self.index(worker);
     }
 
-    /// Takes the worker out. What it had goes back to the end of what is pending, units as they were, without `lost`.
+    /// Takes the worker out. What it had is next to be handed out, units as they were, without `lost`.
     pub(super) fn remove_worker(&mut self, worker: WorkerId, lost: Option<ItemIndex>) {
         if let Some(lost) = lost {
             self.finish(worker, lost);
@@ -185,7 +192,9 @@ impl Queues {
             self.steals -= 1;
         }
         self.pending_items += queue.items;
-        self.pending.extend(queue.units);
+        for unit in queue.units.into_iter().rev() {
+            self.pending.push_front(unit);
+        }
     }
 
     /// Takes a finished item out of the worker's queue; `false` when it is not there.

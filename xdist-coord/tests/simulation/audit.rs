@@ -11,6 +11,9 @@ use xdist_proto::{Collection, ItemIndex, WorkerId};
 /// the workers that run it one in the place of the other.
 pub(crate) type Identity = (Option<WorkerId>, String, usize);
 
+/// How many steals there may be for each result and each worker.
+const MOST_STEALS: usize = 3;
+
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     each: bool,
@@ -29,6 +32,7 @@ pub(crate) struct Audit {
     pub(crate) summary: Option<RunSummary>,
     usage_errors: u32,
     mismatches: u32,
+    steals: usize,
     started: BTreeSet<WorkerId>,
     down: BTreeSet<WorkerId>,
 }
@@ -92,6 +96,11 @@ impl Audit {
             Output::Close { link, .. } => assert!(self.open_links.remove(link), "a closed link is closed"),
             Output::Send { link, message } => {
                 assert!(self.is_open(*link), "{message:?} on a closed link");
+                if matches!(message, CoordinatorMessage::Steal(_)) {
+                    self.steals += 1;
+                    let most = MOST_STEALS * (self.ends.len() + self.started.len() + 1);
+                    assert!(self.steals <= most, "items are taken to and fro: {} steals", self.steals);
+                }
                 if let CoordinatorMessage::Run(run) = message {
                     let identities = identities(run.worker);
                     for item in &run.items {
