@@ -360,7 +360,7 @@ pub struct RunOptions {
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
 #[expect(clippy::struct_excessive_bools, reason = "they mirror pytest's independent flags one to one")]
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct DisplayOptions {
@@ -412,6 +412,30 @@ pub struct DisplayOptions {
     /// `--junitxml` and its settings.
     #[serde(rename = "junit", skip_serializing_if = "Option::is_none")]
     pub junit: Option<JunitOptions>,
+}
+
+/// What pytest does when nothing is given.
+impl Default for DisplayOptions {
+    fn default() -> Self {
+        Self {
+            verbosity: 0,
+            color: false,
+            report_chars: "fE".to_owned(),
+            traceback_style: "auto".to_owned(),
+            durations: None,
+            durations_min_ms: 5,
+            show_capture: "all".to_owned(),
+            capture: "fd".to_owned(),
+            no_header: false,
+            no_summary: false,
+            no_warnings: false,
+            no_terminal: false,
+            flags: Vec::new(),
+            progress_style: "progress".to_owned(),
+            cache_dir: None,
+            junit: None,
+        }
+    }
 }
 
 /// `--junitxml` and its settings.

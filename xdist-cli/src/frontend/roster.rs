@@ -57,11 +57,17 @@ impl Roster {
         self.ready.values().next()
     }
 
-    /// The line that heads a failure: `[gw0] linux -- Python 3.11.7 /usr/bin/python`.
+    /// The line that heads a failure: `[gw0] linux -- Python 3.11.7 /usr/bin/python`; without Python for a worker that
+    /// has none.
     pub(crate) fn platform_line(&self, worker: WorkerId) -> Option<String> {
         let ready = self.ready.get(&worker)?;
-        let version = python_version(&ready.python);
-        Some(format!("[{}] {} -- Python {version} {}", self.name(worker), ready.platform, ready.executable))
+        let program = match ready.python.as_slice() {
+            [] => ready.executable.clone(),
+            version => format!("Python {} {}", python_version(version), ready.executable),
+        };
+        let facts = [ready.platform.as_str(), program.trim()];
+        let known: Vec<&str> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
+        Some(format!("[{}] {}", self.name(worker), known.join(" -- ")))
     }
 
     /// The item that the worker means.
