@@ -14,6 +14,7 @@ pub(crate) type Identity = (Option<WorkerId>, String, usize);
 /// How many steals there may be for each result and each worker.
 const MOST_STEALS: usize = 3;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run so far")]
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     each: bool,
@@ -21,6 +22,8 @@ pub(crate) struct Audit {
     configured: bool,
     /// Who has each test now.
     holders: BTreeMap<Identity, WorkerId>,
+    /// Tests whose holders have given them back.
+    given_back: BTreeSet<Identity>,
     /// What has become of each test.
     ends: BTreeMap<Identity, End>,
     /// The agreed collection, or those of the workers in mode `each`.
@@ -81,10 +84,10 @@ impl Audit {
         self.each.then_some(first)
     }
 
-    /// The worker gave a test back.
+    /// The worker gave a test back. If that was false, the session need not believe it.
     pub(crate) fn given_back(&mut self, worker: WorkerId, identity: &Identity) {
         if self.holders.get(identity) == Some(&worker) {
-            self.holders.remove(identity);
+            self.given_back.insert(identity.clone());
         }
     }
 
@@ -116,7 +119,8 @@ impl Audit {
     fn handed_out(&mut self, worker: WorkerId, identity: &Identity) {
         assert!(!self.down.contains(&worker), "{worker} is down and is given {identity:?}");
         assert_eq!(self.ends.get(identity), None, "{identity:?} is handed out after its end");
-        let holder = self.holders.insert(identity.clone(), worker);
+        let given_back = self.given_back.remove(identity);
+        let holder = self.holders.insert(identity.clone(), worker).filter(|_| !given_back);
         assert_eq!(holder, None, "{identity:?} is handed out to {worker} too");
     }
 

@@ -32,7 +32,7 @@ pub(crate) enum Step {
 /// What a host wants done.
 #[derive(Debug)]
 pub(crate) enum Deed {
-    Send(WorkerMessage),
+    Send(Box<WorkerMessage>),
     Later { worker: WorkerId, step: Step, after: Duration },
 }
 
@@ -85,6 +85,10 @@ pub(crate) struct FakeWorker {
     rng: fastrand::Rng,
 }
 
+fn send(message: WorkerMessage) -> Deed {
+    Deed::Send(Box::new(message))
+}
+
 impl FakeHost {
     pub(crate) fn configure(
         &mut self,
@@ -117,7 +121,7 @@ impl FakeHost {
     pub(crate) fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         let id = match command {
             CoordinatorMessage::Ping(ping) => {
-                return vec![Deed::Send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
+                return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
             }
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
             CoordinatorMessage::Collect(command) => command.worker,
@@ -208,7 +212,7 @@ impl FakeWorker {
     }
 
     fn unscheduled(&self, request: u32, items: Vec<ItemIndex>) -> Deed {
-        Deed::Send(WorkerMessage::Unscheduled(Unscheduled { worker: self.id, request, items }))
+        send(WorkerMessage::Unscheduled(Unscheduled { worker: self.id, request, items }))
     }
 
     fn step(&mut self, suite: &Suite, step: Step) -> Vec<Deed> {
@@ -223,7 +227,7 @@ impl FakeWorker {
             (Step::Finish, Activity::Teardown(item, lease, next)) => self.finish(suite, item, lease, next),
             (Step::End, Activity::Finishing) => {
                 let output = WorkerOutput { worker: self.id, ..WorkerOutput::default() };
-                let mut deeds = vec![Deed::Send(WorkerMessage::WorkerOutput(output))];
+                let mut deeds = vec![send(WorkerMessage::WorkerOutput(output))];
                 deeds.extend(self.down(EndCause::Exited(0), None));
                 deeds
             }
@@ -239,11 +243,8 @@ impl FakeWorker {
             Fate::DiesStarting => return self.down(EndCause::Exited(1), None),
             Fate::UsageError => {
                 let text = "ERROR: usage".to_owned();
-                let mut deeds = vec![Deed::Send(WorkerMessage::UsageError(UsageError {
-                    worker: id,
-                    text,
-                    exit_code: 4,
-                }))];
+                let mut deeds =
+                    vec![send(WorkerMessage::UsageError(UsageError { worker: id, text, exit_code: 4 }))];
                 deeds.extend(self.down(EndCause::Exited(4), None));
                 return deeds;
             }
@@ -251,7 +252,7 @@ impl FakeWorker {
         }
         self.activity = Activity::Ready;
         let ready = Ready { worker: id, options: suite.options.clone(), ..Ready::default() };
-        let mut deeds = vec![Deed::Send(WorkerMessage::Ready(Box::new(ready)))];
+        let mut deeds = vec![send(WorkerMessage::Ready(Box::new(ready)))];
         deeds.extend(self.collect());
         deeds
     }
@@ -262,7 +263,7 @@ impl FakeWorker {
         }
         self.activity = Activity::Collecting;
         let collecting = Collecting { worker: self.id };
-        vec![Deed::Send(WorkerMessage::Collecting(collecting)), self.later(Step::Collect, 3000)]
+        vec![send(WorkerMessage::Collecting(collecting)), self.later(Step::Collect, 3000)]
     }
 
     fn collected(&mut self, suite: &Suite) -> Vec<Deed> {
@@ -278,14 +279,11 @@ impl FakeWorker {
                 skip: None,
                 sections: Vec::new(),
             };
-            deeds.push(Deed::Send(WorkerMessage::CollectReport(CollectReportEvent {
-                worker: self.id,
-                report,
-            })));
+            deeds.push(send(WorkerMessage::CollectReport(CollectReportEvent { worker: self.id, report })));
         }
         self.activity = Activity::Idle;
         let collection = self.collection(suite);
-        deeds.push(Deed::Send(WorkerMessage::Collected(Collected {
+        deeds.push(send(WorkerMessage::Collected(Collected {
             worker: self.id,
             digest: collection.digest(),
             count: u32::try_from(collection.items.len()).unwrap(),
@@ -304,7 +302,7 @@ impl FakeWorker {
         for part in items.chunks(7) {
             let chunk = CollectionChunk { worker: self.id, offset, total, items: part.to_vec() };
             offset += u32::try_from(part.len()).unwrap();
-            deeds.push(Deed::Send(WorkerMessage::Collection(chunk)));
+            deeds.push(send(WorkerMessage::Collection(chunk)));
         }
         deeds
     }
@@ -359,7 +357,7 @@ impl FakeWorker {
         let report = ItemReport { class, start_us: 0, durations_us: [0, us, 0], phases: Vec::new() };
         self.finished += 1;
         let finished = ItemFinished { worker: self.id, lease, item, report };
-        let mut deeds = vec![Deed::Send(WorkerMessage::ItemFinished(finished))];
+        let mut deeds = vec![send(WorkerMessage::ItemFinished(finished))];
         self.activity = Activity::Idle;
         let ended = self.act_on_fate();
         if !ended.is_empty() {
@@ -383,13 +381,13 @@ impl FakeWorker {
                     self.rng.choice([StopKind::ShouldFail, StopKind::Exit, StopKind::Interrupt]).unwrap();
                 let stop =
                     StopRequested { worker: self.id, kind, reason: "enough".to_owned(), exit_code: None };
-                let mut deeds = vec![Deed::Send(WorkerMessage::StopRequested(stop))];
+                let mut deeds = vec![send(WorkerMessage::StopRequested(stop))];
                 deeds.extend(self.end());
                 deeds
             }
             Fate::InternalErrorAfter(after) if due(after) => {
                 let error = InternalError { worker: self.id, text: "KeyError".to_owned() };
-                let mut deeds = vec![Deed::Send(WorkerMessage::InternalError(error))];
+                let mut deeds = vec![send(WorkerMessage::InternalError(error))];
                 deeds.extend(self.end());
                 deeds
             }
@@ -427,7 +425,7 @@ impl FakeWorker {
 
     fn down(&mut self, cause: EndCause, item: Option<CrashItem>) -> Vec<Deed> {
         self.activity = Activity::Down;
-        vec![Deed::Send(WorkerMessage::Down(Down {
+        vec![send(WorkerMessage::Down(Down {
             worker: self.id,
             cause,
             out_of_memory: false,

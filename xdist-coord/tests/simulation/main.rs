@@ -5,6 +5,9 @@
 //! and output. `XDIST_SIM_SEEDS=<count>` changes how many seeds are tried. Seeds that once failed stay in
 //! `regressions.txt`.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+#![allow(clippy::print_stdout, reason = "a failing test says how to replay it")]
+
 mod audit;
 mod host;
 mod scenario;

@@ -10,7 +10,6 @@ use xdist_coord::session::input::{CloseCause, GarbledError};
 use xdist_coord::session::{Input, Output, RunEnd, Session};
 use xdist_coord::workers::{HostId, LinkId};
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
-use xdist_proto::handshake::PreambleError;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{Configure, CoordinatorMessage, Pong, WorkerMessage};
 use xdist_proto::version::VersionRange;
@@ -327,7 +326,7 @@ impl World {
         for deed in deeds {
             match deed {
                 Deed::Send(message) => {
-                    let message = self.perhaps_falsify(host, message);
+                    let message = self.perhaps_falsify(host, *message);
                     self.send_to_session(host, Input::Received { link, message });
                 }
                 Deed::Later { worker, step, after } => {
