@@ -1,8 +1,8 @@
 //! DSession: one run, as a state machine without any input or output of its own.
 //!
-//! Told from start to end: [`hosts`] brings worker hosts up and watches over their links; [`gathering`] turns the first
-//! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; [`running`]
-//! carries out what the scheduler decides and takes in results; [`ends`] is about every kind of end, of a worker and of
+//! Told from start to end: `hosts` brings worker hosts up and watches over their links; `gathering` turns the first
+//! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; `running`
+//! carries out what the scheduler decides and takes in results; `ends` is about every kind of end, of a worker and of
 //! the run.
 
 pub mod config;
@@ -53,6 +53,29 @@ use xdist_proto::{CollectionDigest, WorkerId};
 /// The driver's contract: one [`handle`](Self::handle), then [`poll_output`](Self::poll_output) until `None`, then wait
 /// until something arrives or [`next_deadline`](Self::next_deadline) has come. After [`new`](Self::new) the outputs are
 /// drained first. [`Output::Finished`] comes exactly once and last; afterwards inputs change nothing.
+///
+/// ```
+/// # #![allow(clippy::disallowed_methods)]
+/// use std::time::Instant;
+/// use xdist_coord::session::{Config, Output, RunEvent, Session, Timeouts};
+/// # use xdist_proto::{RunId, message::Wants};
+/// let config = Config {
+///     run: RunId("example".to_owned()),
+///     workers: None,
+///     mode: None,
+///     args: vec!["tests".to_owned()],
+///     python: vec!["python3".to_owned()],
+///     wants: Wants::default(),
+///     worker_input: Default::default(),
+///     timeouts: Timeouts::default(),
+/// };
+/// let mut session = Session::new(config, 7, Instant::now());
+/// // One worker comes first; its options say how many more.
+/// assert!(matches!(session.poll_output(), Some(Output::Report(RunEvent::WorkerStarting { .. }))));
+/// assert!(matches!(session.poll_output(), Some(Output::Launch { .. })));
+/// assert!(session.poll_output().is_none());
+/// assert!(session.next_deadline().is_some(), "the host is not waited for indefinitely");
+/// ```
 ///
 /// The same configuration, seed and inputs give the same outputs. Time only moves forward: an older `now` than the
 /// latest one seen is taken for the latest.
