@@ -137,6 +137,9 @@ impl Distribution {
         if self.queues.pending_items() > 0 {
             for worker in self.queues.hungry() {
                 self.scheduler.refill(&mut self.queues, worker, Duration::ZERO);
+                if self.queues.pending_items() == 0 {
+                    break;
+                }
             }
         }
         if self.queues.pending_items() == 0 {
