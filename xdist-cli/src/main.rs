@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_env_var("XDIST_LOG")
-        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .with_default_directive(tracing::level_filters::LevelFilter::ERROR.into())
         .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -16,6 +16,8 @@ const DUMP_START: &str = "Fatal Python error: ";
 #[derive(Debug, Default)]
 pub(crate) struct StderrTail {
     bytes: Vec<u8>,
+    /// What began as a stack dump and has not been passed on.
+    withheld: Vec<u8>,
 }
 
 /// What is worth telling about a dead runner.
@@ -36,6 +38,24 @@ impl StderrTail {
         }
     }
 
+    /// Keeps the bytes, and answers those that are to be shown now. A stack dump is withheld: the report of the death that
+    /// it announces has it.
+    pub(crate) fn take_in(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        self.push(&bytes);
+        if self.withheld.is_empty() {
+            let dump = start_of_dump(&bytes).unwrap_or(bytes.len());
+            self.withheld = bytes.split_off(dump);
+            return bytes;
+        }
+        self.withheld.append(&mut bytes);
+        if self.withheld.len() > KEPT_BYTES { self.take_withheld() } else { Vec::new() }
+    }
+
+    /// What was withheld although no death followed: it was another process that died.
+    pub(crate) fn take_withheld(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.withheld)
+    }
+
     pub(crate) fn last_words(&self) -> LastWords {
         let kept = &self.bytes[self.bytes.len().saturating_sub(KEPT_BYTES)..];
         let text = String::from_utf8_lossy(kept);
@@ -49,6 +69,18 @@ impl StderrTail {
         let tail = tail_of(before.iter().chain(after).copied().collect());
         LastWords { tail, stack: Some(dump.join("\n").trim_end().to_owned()) }
     }
+}
+
+/// Where the first line is that begins a stack dump.
+fn start_of_dump(bytes: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(DUMP_START.as_bytes()) {
+            return Some(start);
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// Whether a line is one of those that faulthandler writes (CPython 3.9 to 3.14, and PyPy).
@@ -101,6 +133,16 @@ mod tests {
         let stack = words.stack.unwrap();
         assert!(stack.starts_with("Fatal Python error: Aborted\n\nCurrent thread"), "{stack}");
         assert!(stack.ends_with("(total: 2)"), "{stack}");
+    }
+
+    #[test]
+    fn a_dump_is_not_shown_before_the_report_of_the_death() {
+        let mut tail = StderrTail::default();
+        assert_eq!(tail.take_in(b"one\nFatal Python error: Aborted\n".to_vec()), b"one\n");
+        assert_eq!(tail.take_in(b"  File \"a.py\", line 3 in f\n".to_vec()), b"");
+        assert_eq!(tail.take_withheld(), b"Fatal Python error: Aborted\n  File \"a.py\", line 3 in f\n");
+        assert_eq!(tail.take_in(b"two\n".to_vec()), b"two\n");
+        assert!(tail.last_words().stack.is_some());
     }
 
     #[test]

@@ -118,10 +118,8 @@ impl Supervisor {
                 Step::Wait
             }
             RunnerEvent::Output(stream, data) => {
-                if stream == Stream::Stderr {
-                    self.stderr.push(&data);
-                }
-                outbox.send(&WorkerMessage::Output(OutputEvent { worker: self.worker, stream, data }));
+                let data = if stream == Stream::Stderr { self.stderr.take_in(data) } else { data };
+                self.show(stream, data, outbox);
                 Step::Wait
             }
             RunnerEvent::Closed(pipe) => {
@@ -315,6 +313,12 @@ impl Supervisor {
         Some((item, lease, phase, Duration::from_nanos(now_ns.saturating_sub(status.started_ns))))
     }
 
+    fn show(&self, stream: Stream, data: Vec<u8>, outbox: &mut Outbox) {
+        if !data.is_empty() {
+            outbox.send(&WorkerMessage::Output(OutputEvent { worker: self.worker, stream, data }));
+        }
+    }
+
     fn follow(&mut self, step: Step, outbox: &mut Outbox, memory: &mut OutOfMemoryWatch) -> Life {
         match step {
             Step::Wait | Step::CutOff => Life::Goes,
@@ -322,6 +326,10 @@ impl Supervisor {
                 // Whoever is left in the group holds no pipe of ours and is of no more use.
                 self.child.kill_group();
                 let down = self.down(memory);
+                if matches!(down.cause, EndCause::Exited(_)) {
+                    let dump_of_another = self.stderr.take_withheld();
+                    self.show(Stream::Stderr, dump_of_another, outbox);
+                }
                 outbox.send(&WorkerMessage::Down(down));
                 Life::Over
             }
