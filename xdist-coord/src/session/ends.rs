@@ -223,7 +223,7 @@ impl Session {
         let book = legacy.book.or(worker.inherits);
         let useful = match (&self.course, book) {
             (Course::Gathering, _) => true,
-            (Course::Running, Some(book)) => !self.books[book].is_closed(),
+            (Course::Running, Some(book)) => self.books[book].left() > 0,
             (Course::Running, None) => self.is_each() || self.open_books > 0,
             (Course::Ending(_) | Course::Over, _) => false,
         };
@@ -249,6 +249,7 @@ impl Session {
                     self.begin_ending(RunEnd::Stopped(StopReason::RestartsExhausted(limit)), &Ending::Drain);
                 }
             }
+            Restart::Fruitless(limit) => self.report(RunEvent::RestartsExhausted { worker: id, limit }),
             Restart::Hopeless => {}
         }
     }

@@ -506,6 +506,19 @@ fn a_crash_is_blamed_on_the_item_that_ran_and_the_rest_goes_on() {
 }
 
 #[test]
+fn nobody_is_started_when_the_last_item_crashed() {
+    let mut bench = Bench::running(1, "a", &options());
+    bench.said.clear();
+    bench.down(0, EndCause::Signaled(11), Some((0, 0)));
+    bench.expect(
+        "* gw0 crashed in 0 Some(Call): signal 11 (SIGSEGV)
+         * gw0 down: signal 11 (SIGSEGV)
+         close 0 Done
+         finished Completed 1 = 0 + 1 + 0, 1 failed",
+    );
+}
+
+#[test]
 fn a_worker_that_dies_between_items_blames_none() {
     let mut bench = Bench::running(2, "a b c d", &options());
     bench.said.clear();

@@ -11,6 +11,8 @@ pub(crate) enum Restart {
     Replace,
     /// It is not, since so many crashes are the limit.
     Exhausted(u32),
+    /// It is not, since this many in its place have done nothing.
+    Fruitless(u32),
     /// It is not: no worker has come as far as collecting, so the next would do no better.
     Hopeless,
 }
@@ -27,15 +29,14 @@ impl Restarts {
     /// in a row have now done nothing in this one's place.
     pub(crate) fn crashed(&mut self, limit: Option<u32>, ever_collected: bool, fruitless: u32) -> Restart {
         self.crashes += 1;
-        let limit = match limit {
-            Some(0) => 0,
+        let (limit, decision) = match limit {
             _ if !ever_collected => return Restart::Hopeless,
-            Some(limit) if self.crashes > limit => limit,
-            _ if fruitless > FRUITLESS_LIMIT => FRUITLESS_LIMIT,
+            Some(limit) if self.crashes > limit => (limit, Restart::Exhausted(limit)),
+            _ if fruitless > FRUITLESS_LIMIT => (FRUITLESS_LIMIT, Restart::Fruitless(FRUITLESS_LIMIT)),
             Some(_) | None => return Restart::Replace,
         };
         self.exhausted = Some(limit);
-        Restart::Exhausted(limit)
+        decision
     }
 
     /// The limit, once it has kept a worker from being replaced.
@@ -69,6 +70,6 @@ mod tests {
     fn without_a_limit_replacements_that_do_nothing_come_to_an_end() {
         let mut restarts = Restarts::default();
         assert_eq!(restarts.crashed(None, true, FRUITLESS_LIMIT), Restart::Replace);
-        assert_eq!(restarts.crashed(None, true, FRUITLESS_LIMIT + 1), Restart::Exhausted(FRUITLESS_LIMIT));
+        assert_eq!(restarts.crashed(None, true, FRUITLESS_LIMIT + 1), Restart::Fruitless(FRUITLESS_LIMIT));
     }
 }
