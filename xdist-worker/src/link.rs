@@ -9,9 +9,9 @@ use std::time::Duration;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, Message, PeerOpening};
 use xdist_proto::frame::{self, FrameDecoder};
 use xdist_proto::handshake::{
-    Hello, HostFacts, Implementation, MAGIC, PREAMBLE_BYTES, Role, Welcome, preamble,
+    Hello, HostFacts, Implementation, PREAMBLE_BYTES, PreambleError, Role, Welcome, check_preamble, preamble,
 };
-use xdist_proto::version::{ProtocolVersion, VersionRange};
+use xdist_proto::version::VersionRange;
 
 /// How long the coordinator may be silent before it has answered. It answers at once; whoever does not is something else.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,18 +32,8 @@ pub enum HandshakeError {
     #[error("open the link: the other end closed it")]
     Closed,
     /// What came does not begin as our protocol does.
-    #[error("open the link: the other end is not an xdist coordinator")]
-    NotACoordinator,
-    /// The coordinator speaks another major version.
-    #[error(
-        "open the link: the coordinator speaks protocol {theirs}, this host {ours}; install the same xdist on both"
-    )]
-    Version {
-        /// The coordinator's major version.
-        theirs: u16,
-        /// What this host speaks.
-        ours: VersionRange,
-    },
+    #[error("open the link: {0}")]
+    Preamble(#[from] PreambleError),
     /// The coordinator refused; the text is its own.
     #[error("open the link: refused: {0}")]
     Refused(String),
@@ -72,14 +62,14 @@ pub(crate) struct OpenLink {
 pub(crate) fn open(link: &mut UnixStream, slots: u32) -> Result<OpenLink, HandshakeError> {
     link.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
     let mut opening = preamble().to_vec();
-    let payload = codec::encode(&PeerOpening::Hello(Box::new(hello(slots))));
-    frame::encode_frame(&payload, frame::HANDSHAKE_FRAME_BYTES, &mut opening)
+    let hello = PeerOpening::Hello(Box::new(hello(slots)));
+    codec::encode_into(&hello, frame::HANDSHAKE_FRAME_BYTES, &mut opening)
         .map_err(|error| HandshakeError::Garbled(error.to_string()))?;
     link.write_all(&opening)?;
 
     let mut theirs = [0; PREAMBLE_BYTES];
     link.read_exact(&mut theirs).map_err(closed_or_broken)?;
-    check_preamble(theirs)?;
+    check_preamble(&theirs)?;
     let mut decoder = FrameDecoder::new(frame::HANDSHAKE_FRAME_BYTES);
     let welcome = match read_message(link, &mut decoder)? {
         CoordinatorOpening::Welcome(welcome) => welcome,
@@ -120,17 +110,6 @@ fn closed_or_broken(error: io::Error) -> HandshakeError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
         _ => HandshakeError::Link(error),
-    }
-}
-
-fn check_preamble(theirs: [u8; PREAMBLE_BYTES]) -> Result<(), HandshakeError> {
-    if !theirs.starts_with(&MAGIC) {
-        return Err(HandshakeError::NotACoordinator);
-    }
-    let theirs = u16::from(theirs[MAGIC.len()]);
-    match theirs == ProtocolVersion::CURRENT.major {
-        true => Ok(()),
-        false => Err(HandshakeError::Version { theirs, ours: VersionRange::SUPPORTED }),
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use support::{Coordinator, assert_ends, fake, watch};
+use xdist_proto::handshake::PreambleError;
 use xdist_proto::message::{
     Collect, CoordinatorMessage, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown, Stream,
     WorkerMessage,
@@ -435,10 +436,16 @@ fn links_that_are_none_are_refused() {
         other => panic!("{other:?}"),
     };
     assert!(matches!(handshake(opened(b"")), HandshakeError::Closed));
-    assert!(matches!(handshake(opened(b"GET / HTTP/1.1")), HandshakeError::NotACoordinator));
+    assert!(matches!(
+        handshake(opened(b"GET / HTTP/1.1")),
+        HandshakeError::Preamble(PreambleError::NotThisProtocol { .. })
+    ));
     let mut newer = xdist_proto::handshake::preamble();
     newer[6] += 1;
-    assert!(matches!(handshake(opened(&newer)), HandshakeError::Version { theirs: 2, .. }));
+    assert!(matches!(
+        handshake(opened(&newer)),
+        HandshakeError::Preamble(PreambleError::TooNew { theirs: 2, .. })
+    ));
     let mut junk = xdist_proto::handshake::preamble().to_vec();
     junk.extend_from_slice(b"\x00\x00\x00\x04junk");
     assert!(matches!(handshake(opened(&junk)), HandshakeError::Garbled(_)));
