@@ -29,8 +29,8 @@ demo: release $(VENV)
 
 test: test-rust test-python
 
-test-rust:
-	$(CARGO) test --workspace --locked
+test-rust: $(VENV)
+	XDIST_TEST_PYTHON=$(CURDIR)/$(VENV) $(CARGO) test --workspace --locked
 
 test-python: debug $(VENV)
 	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
