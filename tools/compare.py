@@ -52,9 +52,7 @@ def compare(suite: suites.Prepared, runs: "Runs", options: argparse.Namespace) -
     for mode in options.modes.split(","):
         for workers in map(int, options.workers.split(",")):
             run = runs.distributed(mode, workers)
-            # In mode `each` every worker runs everything.
-            times = workers if mode == "each" else 1
-            expected = Counter({key: count * times for key, count in second.outcomes.items()})
+            expected = every_worker(second.outcomes, workers) if mode == "each" else second.outcomes
             lines = outcomes.differences(expected, run.outcomes, ignored)
             if run.code != second.code and not ignored:
                 lines.append(f"exit code {run.code} instead of {second.code}")
@@ -67,6 +65,14 @@ def compare(suite: suites.Prepared, runs: "Runs", options: argparse.Namespace) -
                 print("    " + "\n    ".join(run.output.splitlines()[-SHOWN:]))
     print("every run gave plain pytest's outcomes" if not wrong else f"{wrong} runs differ from plain pytest")
     return 1 if wrong else 0
+
+
+def every_worker(plain: Counter, workers: int) -> Counter:
+    """What mode `each` is to give: every worker runs every test, and what collection gave is told once."""
+    return Counter({
+        (node_id, outcome): count if outcome.startswith("collection") else count * workers
+        for (node_id, outcome), count in plain.items()
+    })  # fmt: skip
 
 
 class Run:

@@ -61,7 +61,7 @@ def test_there_may_be_no_header(suite: Suite, start: Start, option: str) -> None
         (["-n", "3", "--maxprocesses=2"], {"workers": 3, "max_workers": 2}),
         (["--dist=loadscope"], {"dist": "loadscope"}),
         (["-d"], {"dist": "load"}),
-        (["-n2", "--dist=no"], {"workers": 2, "dist": "no"}),
+        (["-n2", "--dist=no"], {"workers": 2, "dist": "no", "plain": "--dist no"}),
         (["--tx=2*popen", "--tx", "ssh=host//python=python3"], {"tx": ["2*popen", "ssh=host//python=python3"]}),
         (["--maxschedchunk=5"], {"max_chunk": 5}),
         (["--no-loadscope-reorder"], {"reorder_scopes": False}),
@@ -96,6 +96,7 @@ def test_the_options_of_the_run_are_told(suite: Suite, start: Start, args: list[
         (["-n0"], "-n 0"),
         (["-n0", "--dist=load", "--tx=popen"], "-n 0"),
         (["--dist=no"], "--dist no"),
+        (["-n2", "--dist=no"], "--dist no"),
         (["--pdb", "-nauto"], "--pdb"),
         (["--pdb"], "--pdb"),
         (["--trace", "-nlogical"], "--trace"),
@@ -112,7 +113,7 @@ def test_what_is_not_distributed_is_left_to_plain_pytest(
     assert runner.output == b"" and runner.error_output == b""
 
 
-@pytest.mark.parametrize("args", [[], ["-n2"], ["--cache-clear"], ["--dist=load"], ["-d"], ["-n2", "--dist=no"]])
+@pytest.mark.parametrize("args", [[], ["-n2"], ["--cache-clear"], ["--dist=load"], ["-d"]])
 def test_the_rest_is_distributed(suite: Suite, start: Start, args: list[str]) -> None:
     assert "plain" not in ready(start(*args))["options"]
 
