@@ -223,7 +223,7 @@ impl Session {
         let book = legacy.book.or(worker.inherits);
         let useful = match (&self.course, book) {
             (Course::Gathering, _) => true,
-            (Course::Running, Some(book)) => self.books[book].left() > 0,
+            (Course::Running, Some(book)) => !self.books[book].is_closed(),
             (Course::Running, None) => self.is_each() || self.open_books > 0,
             (Course::Ending(_) | Course::Over, _) => false,
         };

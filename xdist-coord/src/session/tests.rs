@@ -12,7 +12,7 @@ use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
     CollectReportEvent, Collected, Collecting, CollectionChunk, CrashItem, Down, EndCause, InternalError,
-    ItemFinished, Pong, Ready, RunOptions, StopKind, StopRequested, Unscheduled, UsageError, Wants,
+    ItemFinished, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, UsageError, Wants,
     WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
@@ -37,6 +37,7 @@ fn config(workers: Option<&str>) -> Config {
         mode: Some(Mode::Load),
         args: Vec::new(),
         python: Vec::new(),
+        start: Start::Auto,
         wants: Wants::default(),
         worker_input: BTreeMap::new(),
         timeouts: Timeouts::default(),
@@ -133,6 +134,7 @@ impl Bench {
             digest: collection.digest(),
             count,
             deselected: 0,
+            unforkable: None,
         }));
     }
 
@@ -289,6 +291,7 @@ fn told(event: RunEvent) -> Option<String> {
             None => format!("{worker} starts"),
         },
         RunEvent::WorkerCollected { worker, items, .. } => format!("{worker} collected {items}"),
+        RunEvent::Unforkable { worker, reason } => format!("{worker} unforkable: {reason}"),
         RunEvent::CollectReport { worker, report } => {
             format!("{worker} could not collect {}", report.node_id)
         }
@@ -506,15 +509,17 @@ fn a_crash_is_blamed_on_the_item_that_ran_and_the_rest_goes_on() {
 }
 
 #[test]
-fn nobody_is_started_when_the_last_item_crashed() {
+fn a_crash_in_the_last_item_is_told_as_any_other_and_keeps_nobody() {
     let mut bench = Bench::running(1, "a", &options());
     bench.said.clear();
     bench.down(0, EndCause::Signaled(11), Some((0, 0)));
+    // pytest-xdist 3.8 starts a replacement here too, and its tests pin the line that says so.
     bench.expect(
         "* gw0 crashed in 0 Some(Call): signal 11 (SIGSEGV)
          * gw0 down: signal 11 (SIGSEGV)
-         close 0 Done
-         finished Completed 1 = 0 + 1 + 0, 1 failed",
+         * gw1 starts for gw0
+         gw1 configure gw1 of 1
+         gw1 shutdown 2500 ms",
     );
 }
 

@@ -30,6 +30,8 @@ impl Restarts {
     pub(crate) fn crashed(&mut self, limit: Option<u32>, ever_collected: bool, fruitless: u32) -> Restart {
         self.crashes += 1;
         let (limit, decision) = match limit {
+            // Who wants no replacements is told so in any case.
+            Some(0) => (0, Restart::Exhausted(0)),
             _ if !ever_collected => return Restart::Hopeless,
             Some(limit) if self.crashes > limit => (limit, Restart::Exhausted(limit)),
             _ if fruitless > FRUITLESS_LIMIT => (FRUITLESS_LIMIT, Restart::Fruitless(FRUITLESS_LIMIT)),
@@ -63,6 +65,7 @@ mod tests {
     fn nothing_is_replaced_before_anything_was_collected() {
         let mut restarts = Restarts::default();
         assert_eq!(restarts.crashed(None, false, 0), Restart::Hopeless);
+        assert_eq!(Restarts::default().crashed(Some(0), false, 0), Restart::Exhausted(0));
         assert_eq!(restarts.exhausted(), None);
     }
 
