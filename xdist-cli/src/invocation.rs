@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use xdist_proto::message::Start;
 
 /// What `xdist run` was asked to do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Invocation {
     pub(crate) tx: Vec<String>,
     /// `--dist`, or what `-d` stands for; the last one counts.
     pub(crate) dist: Option<String>,
+    /// `--start`; the last one counts.
+    pub(crate) start: Start,
     /// The argument that makes this an invocation of plain pytest.
     pub(crate) plain: Option<String>,
     /// What pytest gets.
@@ -97,7 +100,7 @@ impl Invocation {
         match option {
             "--python" => self.python = Some(value_of(option, attached, rest)?),
             "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
-            "-n" | "--numprocesses" | "--tx" | "--dist" => {
+            "-n" | "--numprocesses" | "--tx" | "--dist" | "--start" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
                 // Without a value it is left to argparse, whose words people know.
@@ -124,6 +127,13 @@ impl Invocation {
         match option {
             "--tx" => self.tx.push(value.to_owned()),
             "--dist" => self.dist = Some(value.to_owned()),
+            "--start" => {
+                self.start = match value {
+                    "fork" => Start::Fork,
+                    "spawn" => Start::Spawn,
+                    _ => Start::Auto,
+                }
+            }
             _ => {
                 self.counts_workers = true;
                 self.workers = value.parse().ok();

@@ -73,6 +73,7 @@ fn config(
         mode: invocation.dist.and_then(|name| name.parse().ok()),
         args: invocation.pytest_args,
         python,
+        start: invocation.start,
         wants: Wants {
             started_after_ms: STARTED_AFTER_MS,
             passed_output: false,

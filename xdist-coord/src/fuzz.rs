@@ -14,7 +14,7 @@ use xdist_proto::codec::{self, DecodeError, Decoded};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
     Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished,
-    Pong, Ready, RunOptions, StopKind, StopRequested, Unscheduled, Wants, WorkerMessage, WorkerOutput,
+    Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
@@ -95,6 +95,7 @@ impl Driver {
             mode: None,
             args: Vec::new(),
             python: Vec::new(),
+            start: Start::Auto,
             wants: Wants::default(),
             worker_input: BTreeMap::new(),
             timeouts: Timeouts::default(),
@@ -239,7 +240,7 @@ impl Driver {
                 send(WorkerMessage::Collecting(Collecting { worker }));
                 let digest = self.collection.digest();
                 let count = u32::try_from(self.collection.items.len()).ok()?;
-                let collected = Collected { worker, digest, count, deselected: 0 };
+                let collected = Collected { worker, digest, count, deselected: 0, unforkable: None };
                 self.input(Input::Received { link, message: WorkerMessage::Collected(collected) });
             }
             CoordinatorMessage::SendCollection(wanted) => {

@@ -146,6 +146,25 @@ pub struct Configure {
     /// How long to wait before the first test (`--ramp`), in milliseconds.
     #[serde(rename = "ramp_delay_ms", default)]
     pub ramp_delay_ms: u64,
+    /// How the host may start the test process.
+    #[serde(rename = "start", default)]
+    pub start: Start,
+}
+
+/// How test processes come up (`--start`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Start {
+    /// By a fork of one that has collected where that makes no difference, otherwise each by itself.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// By a fork wherever the system has one.
+    #[serde(rename = "fork")]
+    Fork,
+    /// Each by itself.
+    #[serde(rename = "spawn")]
+    Spawn,
 }
 
 /// What the coordinator wants to be told beyond the results; everything optional costs time.
@@ -313,6 +332,9 @@ pub struct Ready {
     /// The options in force that concern output.
     #[serde(rename = "display", default)]
     pub display: DisplayOptions,
+    /// Why further workers cannot be forked from this one, if that is known before collection.
+    #[serde(rename = "unforkable", default, skip_serializing_if = "Option::is_none")]
+    pub unforkable: Option<String>,
 }
 
 /// Options that concern the run, as parsed by the worker from arguments, configuration files and environment. Absent
@@ -503,6 +525,9 @@ pub struct Collected {
     /// How many items `-k`, `-m` and their kin took out.
     #[serde(rename = "deselected", default)]
     pub deselected: u32,
+    /// Why further workers cannot be forked from this one.
+    #[serde(rename = "unforkable", default, skip_serializing_if = "Option::is_none")]
+    pub unforkable: Option<String>,
 }
 
 /// A part of the list of items. Parts come in order and without gaps; the list is complete when `total` items are there.

@@ -317,7 +317,8 @@ impl Peer {
         let WorkerMessage::Ready(ready) = self.receive() else { panic!("not ready") };
         assert_eq!(ready.rootdir, self.directory.to_str().unwrap());
         assert_eq!(self.receive(), WorkerMessage::Collecting(Collecting { worker: WORKER }));
-        let collected = Collected { worker: WORKER, digest: suite().digest(), count: 5, deselected: 0 };
+        let collected =
+            Collected { worker: WORKER, digest: suite().digest(), count: 5, deselected: 0, unforkable: None };
         assert_eq!(self.receive(), WorkerMessage::Collected(collected));
     }
 

@@ -190,7 +190,13 @@ fn example() -> String {
         coordinator(CoordinatorMessage::Collect(Collect { worker })),
         line('>', &ready),
         host(WorkerMessage::Collecting(Collecting { worker })),
-        host(WorkerMessage::Collected(Collected { worker, digest, count: 2, deselected: 0 })),
+        host(WorkerMessage::Collected(Collected {
+            worker,
+            digest,
+            count: 2,
+            deselected: 0,
+            unforkable: None,
+        })),
         coordinator(CoordinatorMessage::SendCollection(SendCollection { worker })),
         host(WorkerMessage::Collection(CollectionChunk { worker, offset: 0, total: 2, items })),
         coordinator(CoordinatorMessage::Run(Run {

@@ -1,5 +1,6 @@
 //! The process of a runner: how it is started, signalled and collected, and its command socket and status page.
 
+use crate::image::Image;
 use crate::python_half::PythonHalf;
 use crate::runner::{Command as RunnerCommand, STATUS_BYTES, Status};
 use crate::sys::{self, Reaped};
@@ -9,7 +10,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ use xdist_proto::message::Configure;
 
 /// Starts the Python half: its directory comes first on `sys.path`, until `main` takes it out again.
 const BOOT: &str = "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; \
-                    main(*map(int, sys.argv[2:6]))";
+                    main(*map(int, sys.argv[2:7]))";
+
+/// In place of a descriptor: there is no offer of an image.
+const NO_DESCRIPTOR: i32 = -1;
 
 /// What is started where the coordinator names nothing.
 const DEFAULT_PYTHON: &str = "python3";
@@ -77,31 +81,66 @@ pub(crate) struct ChildPipes {
     pub(crate) stderr: OwnedFd,
 }
 
-/// Starts a runner.
+/// Both sides of what connects the host and a runner, the standard streams apart.
+struct Connection {
+    commands: CommandSocket,
+    events: OwnedFd,
+    status: File,
+    /// The runner's descriptors: commands, events, status, configuration.
+    runner: [OwnedFd; 4],
+}
+
+impl Connection {
+    fn new(configure: &Configure) -> io::Result<Self> {
+        let (commands, runner_end) = CommandSocket::pair()?;
+        let (events, events_writer) = io::pipe()?;
+        let status = memory_file("xdist-status", &Status::INITIAL)?;
+        let payload = codec::encode(&CoordinatorMessage::Configure(configure.clone()));
+        let configuration = memory_file("xdist-configuration", &payload)?;
+        let runner = [runner_end, events_writer.into(), status.try_clone()?.into(), configuration.into()];
+        Ok(Self { commands, events: events.into(), status, runner })
+    }
+}
+
+/// Has a runner forked by an image. The environment and the directory are the image's.
+///
+/// # Errors
+/// When the image does not answer, or there are no descriptors left.
+pub(crate) fn fork(configure: &Configure, image: &Image) -> io::Result<(Child, ChildPipes)> {
+    let Connection { commands, events, status, runner } = Connection::new(configure)?;
+    let (stdout, stdout_writer) = io::pipe()?;
+    let (stderr, stderr_writer) = io::pipe()?;
+    let [runner_end, events_writer, status_copy, configuration] = &runner;
+    let pid = image.fork([
+        runner_end.as_fd(),
+        events_writer.as_fd(),
+        status_copy.as_fd(),
+        configuration.as_fd(),
+        stdout_writer.as_fd(),
+        stderr_writer.as_fd(),
+    ])?;
+    let pipes = ChildPipes { events, stdout: stdout.into(), stderr: stderr.into() };
+    Ok((Child { pid, reaped: false, commands, status }, pipes))
+}
+
+/// Starts a runner, which may leave an image behind on the socket `offer`.
 ///
 /// To be called from a thread that lives as long as the host: on Linux, runners die with the thread that started them.
 /// Blocks until the interpreter is executed.
 pub(crate) fn spawn(
     configure: &Configure,
     surroundings: &Surroundings<'_>,
+    offer: Option<OwnedFd>,
 ) -> Result<(Child, ChildPipes), SpawnError> {
     let directory = configure.chdir.as_deref().map(Path::new);
     directory.map_or(Ok(()), ensure_directory)?;
-    let (commands, runner_end) = CommandSocket::pair().map_err(SpawnError::Resources)?;
-    let (events, events_writer) = io::pipe().map_err(SpawnError::Resources)?;
-    let status = memory_file("xdist-status", &Status::INITIAL).map_err(SpawnError::Resources)?;
-    let payload = codec::encode(&CoordinatorMessage::Configure(configure.clone()));
-    let configuration = memory_file("xdist-configuration", &payload).map_err(SpawnError::Resources)?;
-
-    let inherited: Vec<OwnedFd> = vec![
-        runner_end,
-        events_writer.into(),
-        status.try_clone().map_err(SpawnError::Resources)?.into(),
-        configuration.into(),
-    ];
+    let Connection { commands, events, status, runner } =
+        Connection::new(configure).map_err(SpawnError::Resources)?;
     let mut command = interpreter(&configure.python);
     command.arg("-c").arg(BOOT).arg(surroundings.half.directory());
-    command.args(inherited.iter().map(|descriptor| descriptor.as_raw_fd().to_string()));
+    command.args(runner.iter().map(|descriptor| descriptor.as_raw_fd().to_string()));
+    command.arg(offer.as_ref().map_or(NO_DESCRIPTOR, AsRawFd::as_raw_fd).to_string());
+    let inherited: Vec<OwnedFd> = runner.into_iter().chain(offer).collect();
     set_environment(&mut command, configure, surroundings);
     if let Some(directory) = directory {
         command.current_dir(directory);
@@ -120,7 +159,7 @@ pub(crate) fn spawn(
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(SpawnError::Resources(io::Error::other("the standard streams are not there")));
     };
-    let pipes = ChildPipes { events: events.into(), stdout: stdout.into(), stderr: stderr.into() };
+    let pipes = ChildPipes { events, stdout: stdout.into(), stderr: stderr.into() };
     Ok((child_process, pipes))
 }
 

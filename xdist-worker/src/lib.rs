@@ -25,6 +25,10 @@ pub mod runner;
 
 mod child;
 
+mod image;
+
+mod images;
+
 mod pipes;
 
 mod link;

@@ -36,9 +36,12 @@ const FILES: &[(&str, &str)] = files![
     "__init__.py",
     "basetemp.py",
     "channel.py",
+    "descriptors.py",
     "display.py",
     "fixtures.py",
+    "forkable.py",
     "hookspecs.py",
+    "image.py",
     "interrupts.py",
     "itemqueue.py",
     "msgpack.py",
@@ -51,7 +54,9 @@ const FILES: &[(&str, &str)] = files![
     "reports.py",
     "runner.py",
     "session.py",
+    "sharing.py",
     "startup.py",
+    "watch.py",
 ];
 
 /// The Python half could not be written anywhere. A retry helps once there is space.

@@ -9,14 +9,16 @@
     reason = "the shell of the host: it reads the clock for the pure parts"
 )]
 
-use crate::child::{self, SpawnError, Surroundings};
+use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings};
 use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
+use crate::image::{Image, ImageOffer, adopt_orphans};
+use crate::images::{Images, Waiting, Way};
 use crate::link::{self, HandshakeError, OpenLink};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
 use crate::pipes::{self, PipeReader};
 use crate::python_half::{PythonHalf, PythonHalfError};
-use crate::supervisor::{Life, Supervisor, not_started};
+use crate::supervisor::{Life, Supervisor, never_needed, not_started};
 use crate::threads::{Threads, panic_text};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -126,10 +128,30 @@ struct Host {
     memory: OutOfMemoryWatch,
     half: PythonHalf,
     run_directory: TempDir,
+    images: Images<ImageOffer, Image>,
     link: UnixStream,
     signals: Handle,
     channels: Channels,
     threads: Threads,
+}
+
+/// What a first runner says about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Image,
+    NoImage,
+}
+
+impl Answer {
+    fn in_event(event: &RunnerEvent) -> Option<Self> {
+        let RunnerEvent::Message(message, _) = event else { return None };
+        match &**message {
+            WorkerMessage::Ready(ready) => ready.unforkable.is_some().then_some(Self::NoImage),
+            WorkerMessage::Collected(collected) if collected.unforkable.is_some() => Some(Self::NoImage),
+            WorkerMessage::Collected(_) => Some(Self::Image),
+            _ => None,
+        }
+    }
 }
 
 /// The ways in, all of the same kind of event. They differ in when they are listened to.
@@ -175,6 +197,7 @@ impl Host {
             memory: OutOfMemoryWatch::new(),
             half,
             run_directory,
+            images: Images::new(),
             link,
             signals: signals_handle,
             channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS) },
@@ -248,6 +271,12 @@ impl Host {
             CoordinatorMessage::Interrupt(command) => command.worker,
             CoordinatorMessage::Shutdown(command) => command.worker,
         };
+        if self.images.is_waiting(worker) {
+            if self.images.command(worker, command) {
+                self.outbox.send(&never_needed(worker));
+            }
+            return;
+        }
         match self.supervisors.get_mut(&worker) {
             Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
             // It may have crossed the worker's `down`, which answers it.
@@ -257,8 +286,12 @@ impl Host {
 
     fn configure(&mut self, configure: &Configure, now: Instant) {
         let worker = configure.worker;
-        if self.supervisors.contains_key(&worker) {
+        if self.supervisors.contains_key(&worker) || self.images.is_waiting(worker) {
             tracing::warn!(%worker, "the coordinator configured a worker twice; the second time is ignored");
+            return;
+        }
+        if matches!(self.images.way(configure), Way::Wait) {
+            self.images.wait(configure.clone());
             return;
         }
         match self.bring_up(configure, now) {
@@ -278,8 +311,7 @@ impl Host {
     /// wait for the owner to take its report.
     fn bring_up(&mut self, configure: &Configure, now: Instant) -> Result<Supervisor, SpawnError> {
         let worker = configure.worker;
-        let surroundings = Surroundings { half: &self.half, run_directory: self.run_directory.path() };
-        let (child, pipes) = child::spawn(configure, &surroundings)?;
+        let (child, pipes) = self.start_runner(configure)?;
         let (stop, stopper) = io::pipe().map_err(SpawnError::Resources)?;
         let stop: Arc<OwnedFd> = Arc::new(stop.into());
         let pid = child.pid();
@@ -316,11 +348,53 @@ impl Host {
         Ok(supervisor)
     }
 
+    /// Starts the process of a runner in whichever way there is.
+    fn start_runner(&mut self, configure: &Configure) -> Result<(Child, ChildPipes), SpawnError> {
+        let surroundings = Surroundings { half: &self.half, run_directory: self.run_directory.path() };
+        match self.images.way(configure) {
+            Way::Fork(image) => {
+                adopt_orphans(true);
+                let forked = child::fork(configure, image);
+                adopt_orphans(self.images.is_any_awaited());
+                forked.or_else(|error| {
+                    tracing::warn!(%error, "an image does not fork; runners are started as programs from now on");
+                    self.images.give_up(configure);
+                    child::spawn(configure, &surroundings, None)
+                })
+            }
+            Way::SpawnFirst => {
+                let (offer, runners_end) = ImageOffer::new().map_err(SpawnError::Resources)?;
+                adopt_orphans(true);
+                let spawned = child::spawn(configure, &surroundings, Some(runners_end))?;
+                self.images.offered(configure, offer);
+                Ok(spawned)
+            }
+            Way::Spawn | Way::Wait => child::spawn(configure, &surroundings, None),
+        }
+    }
+
     fn runner_event(&mut self, worker: WorkerId, event: RunnerEvent, now: Instant) {
         let Some(supervisor) = self.supervisors.get_mut(&worker) else { return };
+        let answer = if self.images.is_awaited_from(worker) { Answer::in_event(&event) } else { None };
+        let mut settled = Vec::new();
         if supervisor.happened(event, now, &mut self.outbox, &mut self.memory) == Life::Over {
             self.supervisors.remove(&worker);
             self.threads.join_worker(worker);
+            settled = self.images.refuse(worker);
+        }
+        match answer {
+            Some(Answer::Image) => settled = self.images.accept(worker, ImageOffer::accept),
+            Some(Answer::NoImage) => settled = self.images.refuse(worker),
+            None => {}
+        }
+        if answer.is_some() {
+            adopt_orphans(self.images.is_any_awaited());
+        }
+        for Waiting { configure, commands } in settled {
+            self.configure(&configure, now);
+            for command in commands {
+                self.command(command, now);
+            }
         }
     }
 

@@ -381,11 +381,20 @@ impl Supervisor {
     }
 }
 
-/// The report of a worker whose runner was never there.
+/// The report of a worker whose runner could not be started.
 pub(crate) fn not_started(worker: WorkerId, text: String) -> WorkerMessage {
+    never_there(worker, EndCause::NotStarted(text))
+}
+
+/// The report of a worker that was to end before its runner was started.
+pub(crate) fn never_needed(worker: WorkerId) -> WorkerMessage {
+    never_there(worker, EndCause::Exited(0))
+}
+
+fn never_there(worker: WorkerId, cause: EndCause) -> WorkerMessage {
     WorkerMessage::Down(Down {
         worker,
-        cause: EndCause::NotStarted(text),
+        cause,
         out_of_memory: false,
         item: None,
         stderr_tail: String::new(),

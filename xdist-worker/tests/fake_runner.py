@@ -17,7 +17,7 @@ import sys
 
 # The listing itself takes a descriptor, which is gone afterwards.
 LISTED = [int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")]
-INHERITED = sorted(set(LISTED) - {0, 1, 2} - set(map(int, sys.argv[-4:])))
+INHERITED = sorted(set(LISTED) - {0, 1, 2} - set(map(int, sys.argv[-5:-1])))
 
 STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
 PLAN = json.loads(os.environ.get("FAKE_PLAN", "{}"))
@@ -202,4 +202,4 @@ class Runner:
 
 if "boot" in PLAN:
     sys.exit(PLAN["boot"])
-Runner(*map(int, sys.argv[-4:])).run()
+Runner(*map(int, sys.argv[-5:-1])).run()

@@ -96,6 +96,8 @@ pub(crate) struct Terminal {
     redraw_at: Option<Instant>,
     /// Tests whose bare line was shown.
     announced: BTreeSet<(WorkerId, ItemIndex)>,
+    /// Whether it was told why workers are not forked.
+    told_unforkable: bool,
     /// Workers whose end was told by their crash.
     crashed: BTreeSet<WorkerId>,
     /// Workers that wrote to standard error, which was shown.
@@ -143,6 +145,7 @@ impl Terminal {
             running_since: None,
             redraw_at: None,
             announced: BTreeSet::new(),
+            told_unforkable: false,
             crashed: BTreeSet::new(),
             spoke: BTreeSet::new(),
             restarts_exhausted: None,
@@ -493,6 +496,7 @@ impl Terminal {
                 }
                 self.step(*worker, Step::Collected(*items));
             }
+            RunEvent::Unforkable { reason, .. } => self.unforkable(reason),
             RunEvent::CollectReport { report, .. } => {
                 self.stats.file(report::collect_report(report), None, &self.view);
             }

@@ -5,7 +5,7 @@ use crate::workers::spec::WorkerSpec;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_proto::RunId;
-use xdist_proto::message::Wants;
+use xdist_proto::message::{Start, Wants};
 
 /// What is known before the first worker has read its options. Whatever is `None` comes from the options that the first
 /// worker reports ([`xdist_proto::message::RunOptions`]); what is given here was given on the command line, which wins.
@@ -22,6 +22,8 @@ pub struct Config {
     pub args: Vec<String>,
     /// The command that starts the default interpreter.
     pub python: Vec<String>,
+    /// How test processes come up, as far as the command line says.
+    pub start: Start,
     /// What frontends want to be told.
     pub wants: Wants,
     /// Entries that every worker's `config.workerinput` gets.

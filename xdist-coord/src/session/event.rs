@@ -45,6 +45,13 @@ pub enum RunEvent {
         /// How many items it deselected.
         deselected: u32,
     },
+    /// Workers cannot be forked from one that has collected, so each collects by itself.
+    Unforkable {
+        /// The worker that they were to be forked from.
+        worker: WorkerId,
+        /// Why not.
+        reason: String,
+    },
     /// A collector failed or was skipped; told once, however many workers report it.
     CollectReport {
         /// The first worker that reported it.

@@ -61,7 +61,9 @@ impl Session {
             self.configure(&ready);
         }
         if !self.is_discarded(id) {
+            let unforkable = ready.unforkable.clone();
             self.report(RunEvent::WorkerReady { worker: id, ready });
+            self.report_unforkable(id, unforkable);
         }
         Ok(())
     }
@@ -127,8 +129,14 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn collected(&mut self, collected: &Collected) -> Result<(), Violation> {
-        let Collected { worker: id, digest, count, deselected } = *collected;
+    fn report_unforkable(&mut self, worker: WorkerId, reason: Option<String>) {
+        if let Some(reason) = reason {
+            self.report(RunEvent::Unforkable { worker, reason });
+        }
+    }
+
+    pub(super) fn collected(&mut self, collected: Collected) -> Result<(), Violation> {
+        let Collected { worker: id, digest, count, deselected, unforkable } = collected;
         let worker = self.workers.get_mut(id);
         if !matches!(worker.life, Life::Ready | Life::Collecting) {
             return Err(self.unexpected(id, "collected"));
@@ -139,6 +147,7 @@ impl Session {
         }
         self.ever_collected = true;
         self.report(RunEvent::WorkerCollected { worker: id, items: count, deselected });
+        self.report_unforkable(id, unforkable);
         match self.course {
             Course::Gathering => {
                 self.want_list(id, digest, count)?;

@@ -63,6 +63,7 @@ impl Session {
             wants: self.config.wants.clone(),
             run: self.run_id().0,
             ramp_delay_ms: 0,
+            start: self.config.start,
         };
         self.send(id, CoordinatorMessage::Configure(configure));
         self.send(id, CoordinatorMessage::Collect(Collect { worker: id }));

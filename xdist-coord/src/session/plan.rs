@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::session::config::Timeouts;
     use std::collections::BTreeMap;
-    use xdist_proto::message::Wants;
+    use xdist_proto::message::{Start, Wants};
 
     fn config(workers: Option<&str>) -> Config {
         Config {
@@ -93,6 +93,7 @@ mod tests {
             mode: None,
             args: Vec::new(),
             python: Vec::new(),
+            start: Start::Auto,
             wants: Wants::default(),
             worker_input: BTreeMap::new(),
             timeouts: Timeouts::default(),

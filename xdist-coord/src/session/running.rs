@@ -75,7 +75,7 @@ impl Session {
             WorkerMessage::Ready(ready) => self.ready(ready),
             WorkerMessage::Collecting(event) => self.collecting(event.worker),
             WorkerMessage::CollectReport(event) => self.collect_report(event.worker, event.report),
-            WorkerMessage::Collected(event) => self.collected(&event),
+            WorkerMessage::Collected(event) => self.collected(event),
             WorkerMessage::Collection(chunk) => self.collection_chunk(chunk),
             WorkerMessage::ItemStarted(event) => self.item_started(&event),
             WorkerMessage::ItemFinished(event) => self.item_finished(event),

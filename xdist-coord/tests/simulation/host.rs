@@ -288,6 +288,7 @@ impl FakeWorker {
             digest: collection.digest(),
             count: u32::try_from(collection.items.len()).unwrap(),
             deselected: 0,
+            unforkable: None,
         })));
         deeds.extend(self.act_on_fate());
         deeds.extend(self.go_on(suite));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use xdist_coord::scheduler::Mode;
 use xdist_coord::session::{Config, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
-use xdist_proto::message::{RunOptions, Wants};
+use xdist_proto::message::{RunOptions, Start, Wants};
 use xdist_proto::{Item, RunId};
 
 /// What may go wrong.
@@ -139,6 +139,7 @@ impl Scenario {
             mode: one_in(&mut rng, 2).then_some(mode),
             args: Vec::new(),
             python: vec!["python".to_owned()],
+            start: Start::Auto,
             wants: Wants::default(),
             worker_input: BTreeMap::new(),
             timeouts: Timeouts::default(),

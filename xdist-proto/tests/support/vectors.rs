@@ -173,6 +173,7 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
         input: values(),
         wants: Wants { started_after_ms: 2000, passed_output: true, width: 80, terminal: true },
         ramp_delay_ms: 250,
+        start: Start::Spawn,
     };
     vec![
         ("configure", CoordinatorMessage::Configure(configure)),
@@ -181,6 +182,15 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             CoordinatorMessage::Configure(Configure {
                 name: "gw0".into(),
                 run: "r".into(),
+                ..Configure::default()
+            }),
+        ),
+        (
+            "configure-fork",
+            CoordinatorMessage::Configure(Configure {
+                name: "gw1".into(),
+                run: "r".into(),
+                start: Start::Fork,
                 ..Configure::default()
             }),
         ),
@@ -235,7 +245,13 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
         ("collect_report", WorkerMessage::CollectReport(CollectReportEvent { worker: WORKER, report })),
         (
             "collected",
-            WorkerMessage::Collected(Collected { worker: WORKER, digest, count: 2, deselected: 5 }),
+            WorkerMessage::Collected(Collected {
+                worker: WORKER,
+                digest,
+                count: 2,
+                deselected: 5,
+                unforkable: Some("a socket is open".into()),
+            }),
         ),
         (
             "collection",
@@ -295,6 +311,7 @@ fn ready() -> Ready {
             max_fail: Some(1),
         },
         display: display(),
+        unforkable: Some("coverage is being measured".into()),
     }
 }
 

@@ -22,7 +22,7 @@ PYTHON = os.environ.get("XDIST_TEST_PYTHON", sys.executable)
 DEADLINE = 60.0
 
 BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; main(*map(int, sys.argv[2:6]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; main(*map(int, sys.argv[2:7]))"
 )
 ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing")
 
@@ -66,7 +66,7 @@ class Runner:
         configuration = _memory(msgpack.pack({"configure": fields}))
         descriptors = [theirs.fileno(), writer, self.status, configuration]
         self.process = subprocess.Popen(
-            [*(python or [PYTHON]), "-c", BOOT, HALF, *map(str, descriptors)],
+            [*(python or [PYTHON]), "-c", BOOT, HALF, *map(str, descriptors), "-1"],
             cwd=directory,
             env=_environment(environment or {}),
             pass_fds=descriptors,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
     import pytest
@@ -26,6 +27,16 @@ def set_basetemp(config: pytest.Config, worker_name: str, run_directory: Optiona
     else:
         parent = _agree(config, Path(run_directory))
     config.option.basetemp = str(parent / f"popen-{re.sub(r'[^A-Za-z0-9_.-]', '_', worker_name)}")
+
+
+def move_basetemp(config: pytest.Config, worker_name: str, run_directory: Optional[str]) -> None:
+    """Gives a session that is configured already, but has not used its directory, that of another worker."""
+    _leave_clean_up_to_its_maker()
+    set_basetemp(config, worker_name, run_directory)
+    factory: Any = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory._given_basetemp = Path(config.option.basetemp)
+        factory._basetemp = None
 
 
 def _agree(config: pytest.Config, run_directory: Path) -> Path:
@@ -57,8 +68,24 @@ def _make_parent(config: pytest.Config) -> Path:
     return parent.resolve()
 
 
+#: What has made a numbered directory, and removes old ones when this process ends.
+_maker: Any = None
+
+
 def _numbered_directory(config: pytest.Config) -> Path:
-    """As pytest makes it for itself. It removes old ones when this process ends."""
+    """As pytest makes it for itself."""
     from _pytest.tmpdir import TempPathFactory
 
-    return Path(TempPathFactory.from_config(config, _ispytest=True).getbasetemp())
+    global _maker
+    _maker = TempPathFactory.from_config(config, _ispytest=True)
+    return Path(_maker.getbasetemp())
+
+
+def _leave_clean_up_to_its_maker() -> None:
+    """To be called in a process that was forked from the one that has made the directory, or not."""
+    from _pytest.pathlib import cleanup_numbered_dir
+
+    atexit.unregister(cleanup_numbered_dir)
+    stack = getattr(_maker, "_exit_stack", None)
+    if stack is not None:
+        atexit.unregister(stack.close)

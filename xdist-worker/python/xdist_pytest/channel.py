@@ -58,6 +58,10 @@ class Commands:
     """The datagrams from the host."""
 
     def __init__(self, descriptor: int) -> None:
+        self.open(descriptor)
+
+    def open(self, descriptor: int) -> None:
+        """Takes commands from this descriptor, from the first one on."""
         os.set_inheritable(descriptor, False)
         self._socket: Optional[socket.socket] = socket.socket(fileno=descriptor)
         # Not what `socket.setdefaulttimeout` in a sitecustomize may say.
@@ -106,11 +110,15 @@ class Events:
     """The pipe to the host. Once the host is gone, events vanish; the commands then tell the session to end."""
 
     def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
-        os.set_inheritable(descriptor, False)
-        self._descriptor: Optional[int] = descriptor
         self._interrupts = interrupts
         self._write = os.write
         self.worker = 0
+        self.open(descriptor)
+
+    def open(self, descriptor: int) -> None:
+        """Sends to this descriptor."""
+        os.set_inheritable(descriptor, False)
+        self._descriptor: Optional[int] = descriptor
 
     def send(self, kind: str, /, **fields: object) -> None:
         """Sends a message about this worker; fields that are `None` are left out."""
@@ -154,10 +162,14 @@ class Status:
     _ITEM = struct.Struct("<IIB7xQ")
 
     def __init__(self, descriptor: int) -> None:
-        self._page = mmap.mmap(descriptor, STATUS_BYTES)
-        os.close(descriptor)
+        self.open(descriptor)
         # Kept here since time-travelling test tools replace the functions of modules.
         self._now = time.monotonic_ns
+
+    def open(self, descriptor: int) -> None:
+        """Writes to the page behind this descriptor."""
+        self._page = mmap.mmap(descriptor, STATUS_BYTES)
+        os.close(descriptor)
 
     def begin(self, item: Item) -> None:
         """An item's setup begins."""
@@ -181,6 +193,12 @@ class Channel:
         self.status = Status(status)
         # A forked child is not the worker, and must not keep the host from seeing the worker's end.
         os.register_at_fork(after_in_child=self.close)
+
+    def open(self, commands: int, events: int, status: int) -> None:
+        """Takes other descriptors, in a process that was forked to be a worker."""
+        self.commands.open(commands)
+        self.events.open(events)
+        self.status.open(status)
 
     def close(self) -> None:
         """Gives commands and events up; the status page stays, as a forked child may run a phase of the item."""

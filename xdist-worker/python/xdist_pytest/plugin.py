@@ -151,6 +151,15 @@ def add_options(parser: pytest.Parser) -> None:
         default=0,
         help="Spread the first tests of the workers over this time, for example 10, 10s, 5m or 1h.",
     )
+    group.addoption(
+        "--start",
+        dest="start",
+        metavar="HOW",
+        choices=["auto", "fork", "spawn"],
+        default="auto",
+        help="How workers come up: by forks from one that has collected (fork), each by itself (spawn), by forks where "
+        "nobody can tell the difference (auto, the default).",
+    )
     group._addoption(
         "-f",
         "--looponfail",

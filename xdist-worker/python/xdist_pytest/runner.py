@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Optional
 from .channel import Channel, read_configuration
 from .interrupts import Interrupts
 from .process import become_pytest, leave
+from .sharing import Sharing
 
 #: What pytest exits with for wrong arguments, and for an error that is not a test's.
 USAGE_ERROR = 4
@@ -19,10 +20,10 @@ INTERNAL_ERROR = 3
 _OLDEST_PYTEST = (7, 0)
 
 
-def main(commands: int, events: int, status: int, configuration: int) -> NoReturn:
+def main(commands: int, events: int, status: int, configuration: int, control: int) -> NoReturn:
     """Runs the session that the `configure` command in `configuration` describes, then ends the process.
 
-    The arguments are the four descriptors of `xdist-worker/src/runner.rs`.
+    The arguments are the five descriptors of `xdist-worker/src/runner.rs`.
     """
     interrupts = Interrupts()
     interrupts.start()
@@ -30,10 +31,10 @@ def main(commands: int, events: int, status: int, configuration: int) -> NoRetur
     configure = read_configuration(configuration)
     channel.events.worker = configure["worker"]
     become_pytest(list(configure.get("args", [])))
-    leave(_run(channel, interrupts, configure))
+    leave(_run(channel, interrupts, configure, Sharing(control)))
 
 
-def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> int:
+def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> int:
     """Runs the session; answers what pytest would exit with."""
     try:
         problem = pytest_problem()
@@ -43,7 +44,7 @@ def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) ->
 
         from .session import run
 
-        return run(channel, interrupts, configure)
+        return run(channel, interrupts, configure, sharing)
     except KeyboardInterrupt:
         channel.events.send("stop_requested", kind="interrupt", reason="KeyboardInterrupt")
         return 2

@@ -22,6 +22,7 @@ from .channel import (
     TEARDOWN,
     Channel,
     Item,
+    read_configuration,
 )
 from .itemqueue import ItemQueue
 from .nextitem import NextItem
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     import warnings
     from collections.abc import Generator
 
+    from .image import Birth
     from .interrupts import Interrupts
+    from .sharing import Sharing
 
 #: A chunk of the collection is sent when it is longer than this.
 _CHUNK_BYTES = 256 << 10
@@ -39,9 +42,9 @@ _RAMP_STEP = 0.05
 _INTERRUPTED = 2
 
 
-def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> int:
+def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> int:
     """Runs the session from parsing to the end; answers what pytest would exit with."""
-    session = WorkerSession(channel, interrupts, configure)
+    session = WorkerSession(channel, interrupts, configure, sharing)
     try:
         return session.run()
     except pytest.exit.Exception as error:
@@ -68,17 +71,20 @@ def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> 
 class WorkerSession:
     """The plugin that takes pytest's main loop over."""
 
-    def __init__(self, channel: Channel, interrupts: Interrupts, configure: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> None:
+        self._channel = channel
         self._events = channel.events
         self._queue = ItemQueue(channel.commands, self._tell_collection)
         self._status = channel.status
         self._interrupts = interrupts
         self._configure = configure
+        self._sharing = sharing
         # Our own business, and no test's.
         self._run_directory = os.environ.pop("XDIST_RUN_DIR", None)
         self._wants: dict[str, Any] = configure.get("wants", {})
         self._compact = reports.CompactFrame(channel.events.worker)
         self._ready: dict[str, Any] = {}
+        self._header: list[str] = []
         self._is_ready = False
         self._early_warnings: list[dict[str, Any]] = []
         self._items: list[pytest.Item] = []
@@ -116,9 +122,10 @@ class WorkerSession:
             self._tell_ready()
             self._queue.wait_for_end()
             return 0
+        self._ready["unforkable"] = self._sharing.problem_before_collection(config)
         passed_output = display.wants_passed_output(config, bool(self._wants.get("passed_output")))
         self._rendering = reports.Rendering(config, int(self._wants.get("width", 0)), shown["color"], passed_output)
-        startup.become_worker(config, self._configure, run_options, self._run_directory)
+        startup.become_worker(config, self._configure, run_options, self._run_directory, self._sharing.watch)
         config.pluginmanager.register(self, "xdist-worker")
         answer = config.hook.pytest_cmdline_main(config=config)
         exit_status = int(answer or 0)
@@ -128,8 +135,8 @@ class WorkerSession:
         self._tell_output(config, exit_status)
         return exit_status
 
-    def _tell_ready(self, header: Optional[list[str]] = None) -> None:
-        self._events.send("ready", header=header or [], **self._ready)
+    def _tell_ready(self) -> None:
+        self._events.send("ready", header=self._header, **self._ready)
         self._is_ready = True
         for warning in self._early_warnings:
             self._events.send("warning", warning=warning)
@@ -164,7 +171,8 @@ class WorkerSession:
     def pytest_collection(self, session: pytest.Session) -> Optional[bool]:
         """Waits for the command to collect."""
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        self._tell_ready(getattr(reporter, "header", None))
+        self._header = getattr(reporter, "header", None) or []
+        self._tell_ready()
         if not self._queue.wait_for_collect():
             session.items = []
             return True
@@ -183,11 +191,17 @@ class WorkerSession:
         """Counts what `-k` and its kin took out."""
         self._deselected += len(items)
 
-    def _tell_collected(self) -> None:
+    def _tell_collected(self, unforkable: Optional[str] = None) -> None:
         digest = hashlib.blake2b(digest_size=16)
         for item in self._items:
             digest.update(msgpack.plain_text(item.nodeid) + b"\0")
-        self._events.send("collected", digest=digest.digest(), count=len(self._items), deselected=self._deselected)
+        self._events.send(
+            "collected",
+            digest=digest.digest(),
+            count=len(self._items),
+            deselected=self._deselected,
+            unforkable=unforkable,
+        )
 
     def _tell_collection(self) -> None:
         total = len(self._items)
@@ -209,7 +223,10 @@ class WorkerSession:
             return True
         self._items = session.items
         self._rendering.ask_for_status()
-        self._tell_collected()
+        birth, unforkable = self._sharing.share(session.config)
+        if birth is not None and not self._begin_again(session.config, birth):
+            return True
+        self._tell_collected(unforkable)
         self._status.leave(IDLE)
         if self._wants_stop(session):
             return True
@@ -222,6 +239,17 @@ class WorkerSession:
             self._deliver_interrupt()
             item = self._queue.next()
         return True
+
+    def _begin_again(self, config: pytest.Config, birth: Birth) -> bool:
+        """Becomes another worker, in a process forked for it; answers whether its collection is wanted."""
+        self._channel.open(birth.commands, birth.events, birth.status)
+        self._configure = read_configuration(birth.configuration)
+        self._events.worker = self._configure["worker"]
+        self._compact = reports.CompactFrame(self._events.worker)
+        startup.become_other_worker(config, self._configure, self._run_directory)
+        self._ready.update(pid=os.getpid(), unforkable=None)
+        self._tell_ready()
+        return self._queue.wait_for_collect()
 
     def _find_successor(self, session: pytest.Session) -> Optional[pytest.Item]:
         if session.shouldfail or session.shouldstop:

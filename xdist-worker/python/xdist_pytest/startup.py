@@ -13,6 +13,7 @@ import pytest
 
 from . import basetemp, options, quiet
 from .plugin import XdistPlugin, auto_workers
+from .watch import Watch, WatchedInput
 
 
 def parse(args: list[str]) -> pytest.Config:
@@ -67,7 +68,7 @@ def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, 
 
 
 def become_worker(
-    config: pytest.Config, configure: dict[str, Any], run: dict[str, Any], run_directory: Optional[str]
+    config: pytest.Config, configure: dict[str, Any], run: dict[str, Any], run_directory: Optional[str], watch: Watch
 ) -> None:
     """Makes the session known as a worker's, to plugins and tests; to be called before pytest configures itself."""
     name = str(configure["name"])
@@ -76,14 +77,25 @@ def become_worker(
     os.environ["PYTEST_XDIST_WORKER"] = name
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(count)
     os.environ["PYTEST_XDIST_TESTRUNUID"] = run_id
-    config.workerinput = {  # type: ignore[attr-defined]
+    entries = {
         "workerid": name,
         "workercount": count,
         "testrunuid": run_id,
         "mainargv": list(sys.argv),
         **configure.get("input", {}),
     }
+    config.workerinput = WatchedInput(entries, watch)  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
     options.neutralise(config)
-    basetemp.set_basetemp(config, name, run_directory)
+    with watch.looking_away():
+        basetemp.set_basetemp(config, name, run_directory)
     quiet.install()
+
+
+def become_other_worker(config: pytest.Config, configure: dict[str, Any], run_directory: Optional[str]) -> None:
+    """Gives a session that was forked after collection the identity of another worker of the same run."""
+    name = str(configure["name"])
+    os.environ["PYTEST_XDIST_WORKER"] = name
+    # Plugins may hold the dictionary itself.
+    config.workerinput.update(workerid=name)  # type: ignore[attr-defined]
+    basetemp.move_basetemp(config, name, run_directory)

@@ -14,8 +14,8 @@ use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
 use xdist_proto::frame::{self, FrameDecoder, PREFIX_BYTES};
 use xdist_proto::handshake::{Hello, PREAMBLE_BYTES, Welcome, preamble};
 use xdist_proto::message::{
-    Cancel, Collect, Configure, CoordinatorMessage, Down, Drain, ItemFinished, Ready, Run, Steal, Stream,
-    Unscheduled, Wants, WorkerMessage,
+    Cancel, Collect, Configure, CoordinatorMessage, Down, Drain, ItemFinished, Ready, Run, Start, Steal,
+    Stream, Unscheduled, Wants, WorkerMessage,
 };
 use xdist_proto::version::ProtocolVersion;
 use xdist_proto::{ItemIndex, LeaseId, RunId, WorkerId};
@@ -220,6 +220,7 @@ pub(crate) fn fake(worker: WorkerId, plan: &str) -> Configure {
         python: vec!["python3".to_owned(), script.to_str().unwrap().to_owned()],
         env: BTreeMap::from([(PLAN.to_owned(), plan.to_owned())]),
         wants: Wants::default(),
+        start: Start::Spawn,
         ..Configure::default()
     }
 }

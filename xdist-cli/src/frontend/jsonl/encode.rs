@@ -29,6 +29,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             let fields = json!({ "worker_id": name(worker), "items": items, "deselected": deselected });
             ("WorkerCollected", fields)
         }
+        RunEvent::Unforkable { worker, reason } => {
+            ("Unforkable", json!({ "worker_id": name(worker), "reason": reason }))
+        }
         RunEvent::Collected { worker, collection } => {
             ("Collected", collected(worker.as_ref().map(name), collection))
         }

@@ -168,6 +168,14 @@ impl Terminal {
         self.step(worker, Step::Initialized);
     }
 
+    /// Tells with `-v` why every worker collects by itself, once.
+    pub(super) fn unforkable(&mut self, reason: &str) {
+        if self.stage == Stage::Starting && self.view.verbosity() > 0 && !self.told_unforkable {
+            self.told_unforkable = true;
+            self.line_above(&format!("every worker collects by itself: {reason}"));
+        }
+    }
+
     pub(super) fn worker_starting(&mut self, worker: WorkerId, replaces: Option<WorkerId>) {
         if let Some(crashed) = replaces {
             self.startup.remove(crashed);

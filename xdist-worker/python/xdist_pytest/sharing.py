@@ -1,0 +1,81 @@
+"""Lets the host fork further workers from what this one has collected."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Optional
+
+from . import descriptors, forkable
+from .watch import Watch
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .image import Birth
+
+
+class Sharing:
+    """What the first worker on a host does, so that the others need not collect."""
+
+    def __init__(self, control: int) -> None:
+        """`control` is the descriptor that the image gets its requests from; -1 if the host wants none."""
+        #: Whether this worker was itself forked from an image.
+        self.is_forked = False
+        self.watch = Watch()
+        self._open_at_start: frozenset[tuple[int, int]] = frozenset()
+        self._control: Optional[socket.socket] = None
+        self._forced = False
+        if control >= 0:
+            os.set_inheritable(control, False)
+            self._control = socket.socket(fileno=control)
+            self._control.settimeout(None)
+            # The runner's own, which are replaced in forked workers, and whatever the host has inherited, which workers
+            # share anyway.
+            self._open_at_start = descriptors.inventory() if sys.platform == "linux" else frozenset()
+            self.watch.start()
+
+    def problem_before_collection(self, config: pytest.Config) -> Optional[str]:
+        """Why nothing can be shared, if that is known so early."""
+        if self._control is None:
+            return None
+        start = config.getoption("start", "auto")
+        self._forced = start == "fork"
+        if start == "spawn":
+            return self._give_up("--start=spawn")
+        if self._forced:
+            return None
+        problem = forkable.early_problem(config, self.watch)
+        return None if problem is None else self._give_up(problem)
+
+    def share(self, config: pytest.Config) -> tuple[Optional[Birth], Optional[str]]:
+        """Forks the image after collection, if the host wants one and nothing stands against it.
+
+        Returns in this worker, with what stands against it, and in every worker that is forked from the image, with
+        its `Birth`.
+        """
+        control = self._control
+        if control is None:
+            return None, None
+        if not self._forced:
+            problem = forkable.late_problem(config, self.watch, self._open_at_start)
+            if problem is not None:
+                return None, self._give_up(problem)
+        self.watch.stop()
+        from .image import fork_image
+
+        try:
+            birth = fork_image(control, self.watch.seeded)
+        except OSError as error:
+            return None, self._give_up(f"the system refuses: {error}")
+        self._control = None
+        self.is_forked = birth is not None
+        return birth, None
+
+    def _give_up(self, reason: str) -> str:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+            self.watch.stop()
+        return reason

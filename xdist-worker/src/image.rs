@@ -1,0 +1,109 @@
+//! The image: a process that has collected and forks runners. It is forked itself from the first runner, by
+//! `image.py`, and serves the host over a socket of its own.
+//!
+//! Image and runners are not forked by this process, but orphaned into it: the host adopts orphans while it waits for one
+//! ([`adopt_orphans`]), so that it can wait for their ends as for those of its own children. Only Linux can do so.
+
+use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, Signal};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// How long a fork may take. Far more than it does, unless the machine is out of memory.
+const FORK_PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// How many descriptors a forked runner gets: commands, events, status, configuration, standard output and error.
+pub(crate) const RUNNER_DESCRIPTORS: usize = 6;
+
+/// The host's end of a socket over which an image may come to be served.
+#[derive(Debug)]
+pub(crate) struct ImageOffer(OwnedFd);
+
+/// A process that forks runners. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pid: Pid,
+    socket: OwnedFd,
+}
+
+impl ImageOffer {
+    /// The offer, and what the runner gets of it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// The image, if there is one by now.
+    pub(crate) fn accept(self) -> Option<Image> {
+        let pid = read_pid(&self.0, RecvFlags::DONTWAIT).ok()?;
+        Some(Image { pid, socket: self.0 })
+    }
+}
+
+impl Image {
+    /// Forks a runner with these descriptors and answers its process id. It is a child of this process, which has to
+    /// adopt orphans meanwhile.
+    ///
+    /// # Errors
+    /// When the image is gone, or has nothing to fork with.
+    pub(crate) fn fork(&self, descriptors: [BorrowedFd<'_>; RUNNER_DESCRIPTORS]) -> io::Result<Pid> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RUNNER_DESCRIPTORS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(b"F")], &mut ancillary, flags)?;
+        let mut answer = [PollFd::new(&self.socket, PollFlags::IN)];
+        loop {
+            match poll(&mut answer, Some(&FORK_PATIENCE)) {
+                Ok(0) => return Err(Errno::TIMEDOUT.into()),
+                Ok(_) => return read_pid(&self.socket, RecvFlags::DONTWAIT),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // It is our child, and reaped nowhere else, so the id cannot belong to anybody else.
+        if let Err(error) = rustix::process::kill_process(self.pid, Signal::KILL) {
+            tracing::debug!(pid = ?self.pid, %error, "cannot kill an image");
+        }
+        // If it takes longer to end, init reaps it when the host has ended.
+        let _ = sys::reap(self.pid);
+    }
+}
+
+/// Sets whether processes whose parents have ended become children of this one. It does so only while one is expected,
+/// since it would have to reap those that tests leave behind.
+pub(crate) fn adopt_orphans(adopt: bool) {
+    #[cfg(target_os = "linux")]
+    {
+        let reaper = adopt.then(rustix::process::getpid);
+        if let Err(error) = rustix::process::set_child_subreaper(reaper) {
+            tracing::warn!(%error, "orphans cannot be adopted");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = adopt;
+}
+
+fn read_pid(socket: &OwnedFd, flags: RecvFlags) -> io::Result<Pid> {
+    let mut answer = [0; 4];
+    let (length, _) = rustix::net::recv(socket, &mut answer, flags)?;
+    let pid = i32::from_le_bytes(answer);
+    match Pid::from_raw(pid) {
+        Some(pid) if length == answer.len() && pid.as_raw_pid() > 1 => Ok(pid),
+        Some(_) | None => Err(io::Error::other("the image has ended")),
+    }
+}
