@@ -77,6 +77,7 @@ fn config(
         wants: Wants {
             started_after_ms: STARTED_AFTER_MS,
             passed_output: false,
+            locations: invocation.report_log.is_some(),
             width: u16::try_from(columns()).unwrap_or(u16::MAX),
             terminal: interactive,
         },

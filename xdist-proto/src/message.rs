@@ -177,6 +177,9 @@ pub struct Wants {
     /// Send captured output of passed tests too.
     #[serde(rename = "passed_output", default)]
     pub passed_output: bool,
+    /// Tell where each item is defined (`file` and `line` of [`Item`]).
+    #[serde(rename = "locations", default)]
+    pub locations: bool,
     /// The width of the terminal in columns, for rules and wrapped text; 0 if unknown.
     #[serde(rename = "width", default)]
     pub width: u16,

@@ -1,6 +1,7 @@
 //! The link to the coordinator: its opening, and what the threads do that read and write it.
 
 use crate::event::{Event, LinkEnd};
+use crate::threads::pause;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -174,7 +175,10 @@ fn decode_commands(decoder: &mut FrameDecoder, events: &Sender<Event>) -> Result
 pub(crate) fn write_batches(mut link: UnixStream, batches: &Receiver<Vec<u8>>, events: &Sender<Event>) {
     for batch in batches {
         let event = match link.write_all(&batch) {
-            Ok(()) => Event::Written,
+            Ok(()) => {
+                pause();
+                Event::Written
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                     Event::LinkEnded(LinkEnd::Closed)

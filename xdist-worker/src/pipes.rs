@@ -1,6 +1,7 @@
 //! What the threads do that read a runner's pipes, and the one that waits for its exit.
 
 use crate::event::{Event, Pipe, RunnerEvent};
+use crate::threads::pause;
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -108,6 +109,7 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
                 break;
             }
         }
+        pause();
     }
     send(RunnerEvent::Closed(Pipe::Events));
 }

@@ -35,11 +35,13 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "__init__.py",
     "basetemp.py",
+    "capturing.py",
     "channel.py",
     "descriptors.py",
     "display.py",
     "fixtures.py",
     "forkable.py",
+    "freezing.py",
     "hookspecs.py",
     "image.py",
     "interrupts.py",

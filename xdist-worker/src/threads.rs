@@ -9,6 +9,17 @@ use std::time::Duration;
 use std::{io, thread};
 use xdist_proto::WorkerId;
 
+/// How long a thread pauses between two reads or writes of messages. Much less than a window of the shortest tests lasts
+/// (`slot.rs`).
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// To be called after reading or writing messages, so that those of very short tests go together: each by itself would
+/// cost as much as such a test. What comes later than that after the one before is not delayed.
+#[expect(clippy::disallowed_methods, reason = "it does not wait for anything")]
+pub(crate) fn pause() {
+    thread::sleep(PAUSE);
+}
+
 /// The threads that were started and not joined.
 #[derive(Debug)]
 pub(crate) struct Threads {

@@ -171,7 +171,13 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
         chdir: Some("/work".into()),
         env: BTreeMap::from([("COLOR".into(), "blue".into())]),
         input: values(),
-        wants: Wants { started_after_ms: 2000, passed_output: true, width: 80, terminal: true },
+        wants: Wants {
+            started_after_ms: 2000,
+            passed_output: true,
+            locations: true,
+            width: 80,
+            terminal: true,
+        },
         ramp_delay_ms: 250,
         start: Start::Spawn,
     };

@@ -162,7 +162,7 @@ def test_the_collection_is_named_by_its_digest_and_sent_when_asked_for(suite: Su
                 pass
         """,
     )
-    runner = start("-k", "not other")
+    runner = start("-k", "not other", wants={"locations": True})
     runner.collect()
     runner.send_collection()
     collected = runner.wait("collected")
@@ -175,6 +175,15 @@ def test_the_collection_is_named_by_its_digest_and_sent_when_asked_for(suite: Su
         {"id": node_ids[0], "line": 4, "groups": ["a", "b", "default"]},
         {"id": node_ids[1], "file": "base.py", "line": 2},
     ]
+
+
+def test_locations_are_found_only_for_those_who_want_them(suite: Suite, start: Start) -> None:
+    suite(test_a="def test(): pass")
+    for args, expected in (((), {}), (("-v",), {"line": 0}), (("--junitxml=out.xml",), {"line": 0})):
+        runner = start(*args)
+        runner.collect()
+        runner.send_collection()
+        assert runner.wait("collection")["items"] == [{"id": "test_a.py::test", **expected}]
     runner.drain()
     runner.finish()
 

@@ -160,6 +160,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="How workers come up: by forks from one that has collected (fork), each by itself (spawn), by forks where "
         "nobody can tell the difference (auto, the default).",
     )
+    group.addoption(
+        "--no-freeze",
+        dest="freeze",
+        action="store_false",
+        default=True,
+        help="Let Python's garbage collector go through all that was imported and collected during the tests too.",
+    )
     group._addoption(
         "-f",
         "--looponfail",

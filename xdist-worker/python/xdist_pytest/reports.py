@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PHASES = ("setup", "call", "teardown")
 _CLASSES = {"passed": "pass", "failed": "fail", "skipped": "skip"}
 _MAX_U32 = 0xFFFF_FFFF
+_NO_GROUPS: frozenset[str] = frozenset()
 
 #: Texts longer than this lose their middle, in characters.
 MAX_TEXT = 2 << 20
@@ -393,22 +394,50 @@ def collect_report(report: Any, rendering: Rendering) -> dict[str, Any]:
     return fields
 
 
-def item_fields(item: pytest.Item) -> dict[str, Any]:
-    """The `Item` of the wire."""
-    node_id = str(item.nodeid)
-    fields: dict[str, Any] = {"id": node_id}
+class ItemFields:
+    """Makes the `Item`s of the wire."""
+
+    def __init__(self, with_locations: bool) -> None:
+        self._with_locations = with_locations
+        self._groups_of_nodes: dict[Any, frozenset[str]] = {}
+
+    def of(self, item: pytest.Item) -> dict[str, Any]:
+        """The `Item`."""
+        node_id = str(item.nodeid)
+        fields: dict[str, Any] = {"id": node_id}
+        if self._with_locations:
+            fields.update(_item_location(item, node_id))
+        groups = self._groups(item.parent) | _own_groups(item)
+        if groups:
+            fields["groups"] = sorted(groups)
+        return fields
+
+    def _groups(self, node: Any) -> frozenset[str]:
+        """The groups that a node has by itself or inherits."""
+        if node is None:
+            return frozenset()
+        groups = self._groups_of_nodes.get(node)
+        if groups is None:
+            groups = self._groups_of_nodes[node] = self._groups(node.parent) | _own_groups(node)
+        return groups
+
+
+def _own_groups(node: Any) -> frozenset[str]:
+    marks = node.own_markers
+    return frozenset([_group_name(mark) for mark in marks if mark.name == "xdist_group"]) if marks else _NO_GROUPS
+
+
+def _item_location(item: pytest.Item, node_id: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     try:
         file, line, _ = item.location
     except Exception:
         # A plugin's item that cannot tell where it is defined.
-        file, line = None, None
+        return fields
     if file is not None and str(file) != node_id.split("::", 1)[0]:
         fields["file"] = str(file)
     if isinstance(line, int) and 0 <= line <= _MAX_U32:
         fields["line"] = line
-    groups = {_group_name(mark) for mark in item.iter_markers("xdist_group")}
-    if groups:
-        fields["groups"] = sorted(groups)
     return fields
 
 

@@ -10,6 +10,7 @@ import traceback
 from typing import Any, NoReturn, Optional
 
 from .channel import Channel, read_configuration
+from .freezing import Freezing
 from .interrupts import Interrupts
 from .process import become_pytest, leave
 from .sharing import Sharing
@@ -31,7 +32,9 @@ def main(commands: int, events: int, status: int, configuration: int, control: i
     configure = read_configuration(configuration)
     channel.events.worker = configure["worker"]
     become_pytest(list(configure.get("args", [])))
-    leave(_run(channel, interrupts, configure, Sharing(control)))
+    freezing = Freezing()
+    freezing.install()
+    leave(_run(channel, interrupts, configure, Sharing(control, freezing)))
 
 
 def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> int:

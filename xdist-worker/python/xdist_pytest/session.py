@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import pytest
 
 from . import display, msgpack, reports, startup
+from .capturing import LastingCapture
 from .channel import (
     CALL,
     COLLECTING,
@@ -124,6 +125,7 @@ class WorkerSession:
             return 0
         self._ready["unforkable"] = self._sharing.problem_before_collection(config)
         passed_output = display.wants_passed_output(config, bool(self._wants.get("passed_output")))
+        self._with_locations = display.wants_locations(config, bool(self._wants.get("locations")))
         self._rendering = reports.Rendering(config, int(self._wants.get("width", 0)), shown["color"], passed_output)
         startup.become_worker(config, self._configure, run_options, self._run_directory, self._sharing.watch)
         config.pluginmanager.register(self, "xdist-worker")
@@ -205,10 +207,11 @@ class WorkerSession:
 
     def _tell_collection(self) -> None:
         total = len(self._items)
+        fields_of = reports.ItemFields(self._with_locations).of
         chunk: list[Any] = []
         size = offset = 0
         for position, item in enumerate(self._items, 1):
-            fields = reports.item_fields(item)
+            fields = fields_of(item)
             chunk.append(fields)
             size += len(msgpack.pack(fields))
             if size > _CHUNK_BYTES and position < total:
@@ -232,12 +235,18 @@ class WorkerSession:
             return True
         self._wait_for_ramp()
         item = self._queue.next()
-        while item is not None:
-            self._run_item(session, item)
-            if self._wants_stop(session):
-                break
-            self._deliver_interrupt()
-            item = self._queue.next()
+        self._sharing.look_through_garbage()
+        capture = LastingCapture(session.config)
+        try:
+            while item is not None:
+                self._run_item(session, item)
+                capture.after_item()
+                if self._wants_stop(session):
+                    break
+                self._deliver_interrupt()
+                item = self._queue.next()
+        finally:
+            capture.end()
         return True
 
     def _begin_again(self, config: pytest.Config, birth: Birth) -> bool:

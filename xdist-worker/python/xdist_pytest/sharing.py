@@ -13,17 +13,19 @@ from .watch import Watch
 if TYPE_CHECKING:
     import pytest
 
+    from .freezing import Freezing
     from .image import Birth
 
 
 class Sharing:
     """What the first worker on a host does, so that the others need not collect."""
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, freezing: Freezing) -> None:
         """`control` is the descriptor that the image gets its requests from; -1 if the host wants none."""
         #: Whether this worker was itself forked from an image.
         self.is_forked = False
         self.watch = Watch()
+        self._freezing = freezing
         self._open_at_start: frozenset[tuple[int, int]] = frozenset()
         self._control: Optional[socket.socket] = None
         self._forced = False
@@ -52,9 +54,13 @@ class Sharing:
     def share(self, config: pytest.Config) -> tuple[Optional[Birth], Optional[str]]:
         """Forks the image after collection, if the host wants one and nothing stands against it.
 
+        What collection has left is hidden from the garbage collector, in this worker and in all that are forked.
+
         Returns in this worker, with what stands against it, and in every worker that is forked from the image, with
         its `Birth`.
         """
+        if config.getoption("freeze", True):
+            self._freezing.hide()
         control = self._control
         if control is None:
             return None, None
@@ -72,6 +78,11 @@ class Sharing:
         self._control = None
         self.is_forked = birth is not None
         return birth, None
+
+    def look_through_garbage(self) -> None:
+        """Collects what garbage collection has left, once for all workers that share it."""
+        if not self.is_forked:
+            self._freezing.look_through()
 
     def _give_up(self, reason: str) -> str:
         if self._control is not None:

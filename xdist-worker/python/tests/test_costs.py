@@ -1,0 +1,141 @@
+"""What is done to make tests cost less is not to be noticed by them: frozen objects, and capture that stays on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from harness import Runner
+
+Suite = Callable[..., Path]
+Start = Callable[..., Runner]
+
+GARBAGE = """
+    import gc, weakref
+
+    class Made:
+        pass
+
+    kept, cycle = Made(), Made()
+    cycle.self = cycle
+    ref = weakref.ref(cycle)
+
+    def test_objects_made_at_import_are_seen():
+        assert any(each is kept for each in gc.get_objects())
+        assert any(each is globals() for each in gc.get_referrers(kept))
+
+    def test_cycles_made_at_import_are_collected():
+        global cycle
+        del cycle
+        gc.collect()
+        assert ref() is None
+
+    def test_nobody_else_has_frozen_anything():
+        assert gc.get_freeze_count() == 0
+        gc.freeze()
+        assert gc.get_freeze_count() > 0
+        gc.unfreeze()
+        assert gc.get_freeze_count() == 0
+"""
+
+
+def outcomes(runner: Runner) -> list[str]:
+    """The classes of the items' reports."""
+    return [report.get("class", "pass") for report in runner.run_all()]
+
+
+@pytest.mark.parametrize("option", [(), ("--no-freeze",)])
+def test_frozen_objects_are_seen_by_those_who_look(suite: Suite, start: Start, option: tuple[str, ...]) -> None:
+    suite(test_a=GARBAGE)
+    assert outcomes(start(*option)) == ["pass"] * 3
+
+
+def test_what_collection_leaves_is_frozen_unless_it_is_not_to_be(suite: Suite, start: Start) -> None:
+    # The way around the functions of the module.
+    suite(test_a="import ctypes\ndef test(): assert ctypes.pythonapi.PyGC_IsEnabled() and FROZEN", conftest=PROBE)
+    assert outcomes(start()) == ["pass"]
+    assert outcomes(start("--no-freeze")) == ["fail"]
+
+
+PROBE = """
+    import builtins, gc, pytest
+    count = gc.get_freeze_count.__wrapped__
+
+    @pytest.fixture(autouse=True)
+    def probe():
+        builtins.FROZEN = count() > 0
+"""
+
+
+def sections(report: dict[str, Any]) -> dict[str, str]:
+    """Titles and texts of what was captured, of all phases."""
+    return {each["title"]: each["text"] for phase in report["phases"] for each in phase.get("sections", ())}
+
+
+def test_each_phase_has_its_own_output(suite: Suite, start: Start) -> None:
+    suite(
+        test_a="""
+        import os, sys, pytest
+
+        @pytest.fixture
+        def loud():
+            print("setting up")
+            yield
+            os.write(2, b"tearing down")
+
+        def test(loud):
+            print("calling")
+            print("complaining", file=sys.stderr)
+            assert 0
+        """
+    )
+    (report,) = start().run_all()
+    assert sections(report) == {
+        "Captured stdout setup": "setting up\n",
+        "Captured stdout call": "calling\n",
+        "Captured stderr call": "complaining\n",
+        "Captured stderr teardown": "tearing down",
+    }
+
+
+@pytest.mark.parametrize(
+    ("capture", "spoil"),
+    [
+        ("sys", "sys.stdout = io.StringIO()"),
+        ("fd", "sys.stdout = io.StringIO()"),
+        ("fd", "os.dup2(os.open(os.devnull, os.O_WRONLY), 1)"),
+        ("fd", "os.close(1)"),
+    ],
+)
+def test_a_test_that_spoils_standard_output_spoils_no_other(
+    suite: Suite, start: Start, capture: str, spoil: str
+) -> None:
+    suite(test_a=f"import io, os, sys\ndef test_it(): {spoil}\ndef test_next(): print('still there'); assert 0")
+    report = start(f"--capture={capture}").run_all()[1]
+    assert sections(report) == {"Captured stdout call": "still there\n"}
+
+
+def test_hooks_write_outside_what_is_captured(suite: Suite, start: Start) -> None:
+    suite(
+        test_a="def test(): print('captured'); assert 0",
+        conftest="def pytest_runtest_logreport(report): print('reported', report.when, flush=True)",
+    )
+    runner = start()
+    (report,) = runner.run_all()
+    assert sections(report) == {"Captured stdout call": "captured\n"}
+    assert runner.output.decode().split("\n")[:-1] == ["reported setup", "reported call", "reported teardown"]
+
+
+def test_capture_ends_with_the_last_test(suite: Suite, start: Start) -> None:
+    suite(test_a="def test(): pass", conftest="def pytest_sessionfinish(): print('finished', flush=True)")
+    runner = start()
+    runner.run_all()
+    assert runner.output.decode() == "finished\n"
+
+
+def test_capture_can_be_disabled_in_a_test(suite: Suite, start: Start) -> None:
+    suite(test_a="def test(capsys):\n  with capsys.disabled(): print('straight', flush=True)\n  print('held')")
+    runner = start()
+    runner.run_all()
+    assert runner.output.decode() == "straight\n"

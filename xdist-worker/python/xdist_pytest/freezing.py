@@ -1,0 +1,79 @@
+"""Keeps the garbage collector from going through everything that collection has left, again and again.
+
+`gc.freeze` hides objects from the collector, and so from functions of the module gc as well. So these are replaced here:
+they let the hidden objects be seen for the time of the call.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+from typing import Any, Callable
+
+#: Functions whose answer depends on the objects that the collector knows.
+_LOOK_AT_OBJECTS = ("collect", "get_objects", "get_referrers")
+#: Functions for those who do the same as we.
+_FREEZE = ("freeze", "unfreeze", "get_freeze_count")
+
+#: pytest collects garbage several times at the end of a session, for the sake of warnings. What is hidden was looked
+#: through by then (`Freezing.look_through`).
+_LOOKS_AT_THE_END = "_pytest.unraisableexception"
+
+
+class Freezing:
+    """Hides objects, and shows them to whoever asks. There is one in a process, since it changes the module gc."""
+
+    def __init__(self) -> None:
+        self._hidden = False
+        #: Whether more is hidden than was looked through.
+        self._unseen = False
+        self._originals: dict[str, Callable[..., Any]] = {}
+
+    def install(self) -> None:
+        """Takes the place of functions of gc. To be called before anybody imports them by name."""
+        for name in _LOOK_AT_OBJECTS:
+            self._replace(name, self._shown)
+        for name in _FREEZE:
+            if hasattr(gc, name):
+                self._replace(name, self._given_up)
+
+    def hide(self) -> None:
+        """Hides all objects that there are."""
+        freeze = self._originals.get("freeze")
+        if freeze is not None:
+            freeze()
+            self._hidden = True
+
+    def look_through(self) -> None:
+        """Collects the garbage that is hidden."""
+        if self._hidden:
+            self._see(self._originals["collect"])
+
+    def _replace(self, name: str, stand_in: Callable[..., Any]) -> None:
+        original = getattr(gc, name)
+        self._originals[name] = original
+        setattr(gc, name, functools.wraps(original)(functools.partial(stand_in, original)))
+
+    def _shown(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Calls a function that is to see everything."""
+        at_the_end = sys._getframe(1).f_globals.get("__name__") == _LOOKS_AT_THE_END
+        if not self._hidden or (at_the_end and not self._unseen):
+            return function(*args, **options)
+        return self._see(function, *args, **options)
+
+    def _see(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self._originals["unfreeze"]()
+        try:
+            return function(*args, **options)
+        finally:
+            self._originals["freeze"]()
+            # Garbage that was made meanwhile is hidden too, if it was not just collected.
+            self._unseen = function is not self._originals["collect"]
+
+    def _given_up(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Calls a function for somebody who freezes objects, and is not to find ours among theirs."""
+        if self._hidden:
+            self._hidden = False
+            self._originals["unfreeze"]()
+        return function(*args, **options)
