@@ -139,3 +139,17 @@ def test_capture_can_be_disabled_in_a_test(suite: Suite, start: Start) -> None:
     runner = start()
     runner.run_all()
     assert runner.output.decode() == "straight\n"
+
+
+def test_functions_of_modules_may_be_taken_away(suite: Suite, start: Start) -> None:
+    suite(
+        test_a="""
+        import gc, os, sys
+
+        def test(monkeypatch):
+            monkeypatch.delattr(sys, "_getframe")
+            monkeypatch.delattr(os, "fstat")
+            gc.collect()
+        """
+    )
+    assert outcomes(start()) == ["pass"]

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 if TYPE_CHECKING:
     import pytest
 
+# Tests replace and remove functions of modules.
+_getframe, _fstat = sys._getframe, os.fstat
+
 #: Hooks that are called while a test runs, and outside what is captured.
 _BETWEEN_PHASES = (
     "pytest_runtest_protocol",
@@ -52,7 +55,7 @@ class LastingCapture:
 
     def _suspend_if_it_matters(self, in_: bool = False) -> None:
         # Others, such as `capsys.disabled` and the debugger, mean it.
-        phase_has_ended = sys._getframe(1).f_code.co_name == "item_capture"
+        phase_has_ended = _getframe(1).f_code.co_name == "item_capture"
         if self._suspend is not None and not (phase_has_ended and self._streams == (sys.stdout, sys.stderr)):
             self._suspend(in_=in_)
 
@@ -71,7 +74,7 @@ class LastingCapture:
 
 def _standard_files() -> Optional[list[tuple[int, int]]]:
     try:
-        return [(status.st_dev, status.st_ino) for status in map(os.fstat, (1, 2))]
+        return [(status.st_dev, status.st_ino) for status in map(_fstat, (1, 2))]
     except OSError:
         return None
 

@@ -11,6 +11,9 @@ import gc
 import sys
 from typing import Any, Callable
 
+# Tests replace and remove functions of modules.
+_getframe = sys._getframe
+
 #: Functions whose answer depends on the objects that the collector knows.
 _LOOK_AT_OBJECTS = ("collect", "get_objects", "get_referrers")
 #: Functions for those who do the same as we.
@@ -57,7 +60,7 @@ class Freezing:
 
     def _shown(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Calls a function that is to see everything."""
-        at_the_end = sys._getframe(1).f_globals.get("__name__") == _LOOKS_AT_THE_END
+        at_the_end = _getframe(1).f_globals.get("__name__") == _LOOKS_AT_THE_END
         if not self._hidden or (at_the_end and not self._unseen):
             return function(*args, **options)
         return self._see(function, *args, **options)
