@@ -148,7 +148,6 @@ def test_functions_of_modules_may_be_taken_away(suite: Suite, start: Start) -> N
 
         def test(monkeypatch):
             monkeypatch.delattr(sys, "_getframe")
-            monkeypatch.delattr(os, "fstat")
             gc.collect()
         """
     )
