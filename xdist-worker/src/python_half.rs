@@ -45,6 +45,7 @@ const FILES: &[(&str, &str)] = files![
     "hookspecs.py",
     "image.py",
     "interrupts.py",
+    "isolation.py",
     "itemqueue.py",
     "msgpack.py",
     "nextitem.py",

@@ -179,6 +179,10 @@ class Status:
         """What is going on changes, for the same item."""
         self._page[8] = activity
 
+    def has_item(self) -> bool:
+        """Whether an item is running, in this process or in one that was forked from it."""
+        return bool(self._ITEM.unpack_from(self._page)[0] != NO_ITEM)
+
     def leave(self, activity: int = IDLE) -> None:
         """No item is running any more."""
         self._ITEM.pack_into(self._page, 0, NO_ITEM, 0, activity, 0)
@@ -191,8 +195,10 @@ class Channel:
         self.commands = Commands(commands)
         self.events = Events(events, interrupts)
         self.status = Status(status)
+        #: Whether a child that is forked now is to speak for the worker.
+        self.survives_fork = False
         # A forked child is not the worker, and must not keep the host from seeing the worker's end.
-        os.register_at_fork(after_in_child=self.close)
+        os.register_at_fork(after_in_child=self._close_in_child)
 
     def open(self, commands: int, events: int, status: int) -> None:
         """Takes other descriptors, in a process that was forked to be a worker."""
@@ -200,10 +206,13 @@ class Channel:
         self.events.open(events)
         self.status.open(status)
 
-    def close(self) -> None:
+    def _close_in_child(self) -> None:
         """Gives commands and events up; the status page stays, as a forked child may run a phase of the item."""
-        self.commands.close()
-        self.events.close()
+        if self.survives_fork:
+            self.survives_fork = False
+        else:
+            self.commands.close()
+            self.events.close()
 
 
 def read_configuration(descriptor: int) -> dict[str, Any]:

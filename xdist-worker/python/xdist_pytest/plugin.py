@@ -167,6 +167,13 @@ def add_options(parser: pytest.Parser) -> None:
         default=True,
         help="Let Python's garbage collector go through all that was imported and collected during the tests too.",
     )
+    group.addoption(
+        "--isolate",
+        dest="isolate",
+        action="store_true",
+        default=False,
+        help="Run every test in a process of its own, forked from a worker that has collected.",
+    )
     group._addoption(
         "-f",
         "--looponfail",

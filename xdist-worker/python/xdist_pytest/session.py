@@ -25,6 +25,7 @@ from .channel import (
     Item,
     read_configuration,
 )
+from .isolation import run_isolated
 from .itemqueue import ItemQueue
 from .nextitem import NextItem
 
@@ -87,6 +88,7 @@ class WorkerSession:
         self._ready: dict[str, Any] = {}
         self._header: list[str] = []
         self._is_ready = False
+        self._isolate = False
         self._early_warnings: list[dict[str, Any]] = []
         self._items: list[pytest.Item] = []
         self._deselected = 0
@@ -235,6 +237,7 @@ class WorkerSession:
             return True
         self._wait_for_ramp()
         item = self._queue.next()
+        self._isolate = bool(session.config.getoption("isolate", False))
         self._sharing.look_through_garbage()
         capture = LastingCapture(session.config)
         try:
@@ -267,10 +270,27 @@ class WorkerSession:
         return None if successor is None else self._items[successor.index]
 
     def _run_item(self, session: pytest.Session, command: Item) -> None:
+        if not self._isolate:
+            self._run_item_here(session, command, NextItem(lambda: self._find_successor(session)))
+        elif not run_isolated(self._channel, self._interrupts, lambda: self._run_item_alone(session, command)):
+            self._stop_told = True
+
+    def _run_item_alone(self, session: pytest.Session, command: Item) -> bool:
+        """In a process of the item's own; answers whether the session is to go on."""
+        try:
+            self._run_item_here(session, command, None)
+        except pytest.exit.Exception as error:
+            self.tell_exit(error)
+        except KeyboardInterrupt:
+            # As at the end of a session.
+            session._setupstate.teardown_exact(None)
+            raise
+        return not self._wants_stop(session)
+
+    def _run_item_here(self, session: pytest.Session, command: Item, successor: Optional[NextItem]) -> None:
         item = self._items[command.index]
         self._status.begin(command)
         current = self._current = reports.ItemReports(self._time(), self._rendering)
-        successor = NextItem(lambda: self._find_successor(session))
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
         self._interrupts.hold()
         self._current = None
