@@ -1,5 +1,5 @@
 //! Schedulers: which worker gets which items. They see the collection and what is pending, and answer with
-//! assignments; they never see links, bytes or time.
+//! assignments; they never see links, bytes or time. They may be told what items took in earlier runs.
 //!
 //! A [`Scheduler`] is one mode's rule for handing out pending units. [`Distribution`] is what the session talks to: it
 //! keeps the queues, applies the rule, and moves work that has not begun from long queues to workers that run out.
@@ -10,6 +10,10 @@ mod queues;
 
 mod units;
 
+mod history;
+
+mod layout;
+
 mod each;
 
 mod load;
@@ -19,6 +23,7 @@ mod scope;
 mod worksteal;
 
 pub use distribution::{Action, Distribution};
+pub use history::{History, Took};
 pub use queues::Queues;
 
 use std::fmt;
@@ -41,7 +46,7 @@ pub trait Scheduler: fmt::Debug {
 pub struct Options {
     /// `--maxschedchunk`: in mode `load`, at most so many items at a time.
     pub max_chunk: Option<u32>,
-    /// `--loadscope-reorder`: in the scope modes, the biggest units first.
+    /// `--loadscope-reorder`: in the scope modes, the biggest units first; the longest, where durations are known.
     pub reorder_scopes: bool,
 }
 

@@ -1,5 +1,6 @@
 //! One collection being handed out.
 
+use super::history::Took;
 use super::queues::Queues;
 use super::units::Units;
 use super::{Mode, Options, Scheduler};
@@ -64,7 +65,14 @@ impl Distribution {
     /// A collection of which nothing is handed out yet.
     #[must_use]
     pub fn new(mode: Mode, collection: &Collection, options: Options) -> Self {
-        let (units, order) = Units::new(mode, collection, options);
+        Self::expecting(mode, collection, options, &[])
+    }
+
+    /// A collection of which nothing is handed out yet, with what each of its items took in earlier runs, as far as that
+    /// is known. Nothing at all is known if `took` is empty or has another length.
+    #[must_use]
+    pub fn expecting(mode: Mode, collection: &Collection, options: Options, took: &[Option<Took>]) -> Self {
+        let (units, order) = Units::new(mode, collection, options, took);
         Self {
             scheduler: mode.scheduler(options),
             queues: Queues::new(units, order),

@@ -3,6 +3,7 @@
 //! Everything a result touches costs the logarithm of the number of workers at most, whatever the number of items.
 
 use super::distribution::Action;
+use super::layout;
 use super::units::{UnitId, Units};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +15,7 @@ pub struct Queues {
     units: Units,
     pending: VecDeque<UnitId>,
     pending_items: usize,
+    pending_cost: u64,
     workers: BTreeMap<WorkerId, Queue>,
     /// Workers with an empty queue.
     idle: BTreeSet<WorkerId>,
@@ -21,8 +23,8 @@ pub struct Queues {
     low: BTreeSet<WorkerId>,
     /// Those of `low` that wait to hear whether their item has a successor.
     unparked: BTreeSet<WorkerId>,
-    /// Workers that something can be taken from, by how many items they have; the lowest id last among equals.
-    victims: BTreeSet<(usize, Reverse<WorkerId>)>,
+    /// Workers that something can be taken from, by how much that is; the lowest id last among equals.
+    victims: BTreeSet<(u64, Reverse<WorkerId>)>,
     /// How many steals are unanswered.
     steals: usize,
     actions: VecDeque<Action>,
@@ -34,13 +36,15 @@ struct Queue {
     units: VecDeque<UnitId>,
     /// How many items that are.
     items: usize,
+    /// What they cost.
+    cost: u64,
     /// The units of the unanswered steal; they stand together in `units`.
     asked: Vec<UnitId>,
     reach: Reach,
     /// Whether the worker knows that its last item has no successor.
     parked: bool,
     /// The entry in `victims`.
-    victim_of: Option<usize>,
+    victim_of: Option<u64>,
 }
 
 /// How far a worker is taken to have got in its queue. A refused steal shows that it is further than thought; a finished
@@ -69,10 +73,12 @@ enum Thief {
 impl Queues {
     pub(super) fn new(units: Units, order: Vec<UnitId>) -> Self {
         let pending_items = order.iter().map(|&unit| units.len(unit)).sum();
+        let pending_cost = order.iter().map(|&unit| units.cost(unit)).sum();
         Self {
             units,
             pending: order.into(),
             pending_items,
+            pending_cost,
             workers: BTreeMap::new(),
             idle: BTreeSet::new(),
             low: BTreeSet::new(),
@@ -101,6 +107,24 @@ impl Queues {
         self.pending_items
     }
 
+    /// Whether it is known what items took in earlier runs. If so, costs are microseconds; otherwise every item costs 1.
+    #[must_use]
+    pub const fn are_timed(&self) -> bool {
+        self.units.are_timed()
+    }
+
+    /// What the pending items cost.
+    #[must_use]
+    pub const fn pending_cost(&self) -> u64 {
+        self.pending_cost
+    }
+
+    /// What the items that the worker has queued cost, the running one included.
+    #[must_use]
+    pub fn queued_cost(&self, worker: WorkerId) -> u64 {
+        self.workers.get(&worker).map_or(0, |queue| queue.cost)
+    }
+
     /// How many items the worker has queued, the running one included.
     #[must_use]
     pub fn queued_items(&self, worker: WorkerId) -> usize {
@@ -120,7 +144,61 @@ impl Queues {
         self.assign(worker, units);
     }
 
-    /// Deals the pending units out to the hungry workers, evenly by items. Those with something in hand get none while
+    /// Gives the worker pending units until what it has queued costs as much as this, and is two items: `count` units at
+    /// most.
+    pub fn assign_up_to(&mut self, worker: WorkerId, cost: u64, count: usize) {
+        let (mut items, mut queued) = (self.queued_items(worker), self.queued_cost(worker));
+        let mut units = 0;
+        for &unit in self.pending.iter().take(count) {
+            if queued >= cost && items >= 2 {
+                break;
+            }
+            items += self.units.len(unit);
+            queued += self.units.cost(unit);
+            units += 1;
+        }
+        self.assign_units(worker, units);
+    }
+
+    /// Puts the pending units that cost at least so much first, the most expensive one before all others; answers how many
+    /// there are.
+    pub fn put_expensive_first(&mut self, cost: u64) -> usize {
+        let pending = std::mem::take(&mut self.pending);
+        let (mut long, short): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|&unit| self.units.cost_apart(unit) >= cost);
+        long.sort_by_key(|&unit| Reverse(self.units.cost(unit)));
+        let count = long.len();
+        self.pending = long.into_iter().chain(short).collect();
+        count
+    }
+
+    /// Splits the pending units evenly by cost, in order, but for the last ones, `tail` at most: several workers being
+    /// there, the last one begins with them.
+    pub fn split(&mut self, tail: usize) {
+        let workers = self.workers();
+        for (at, &worker) in workers.iter().enumerate() {
+            let mut part = self.take_share(workers.len() - at);
+            if at > 0 && at + 1 == workers.len() {
+                let tail = tail.min(part.len());
+                part.rotate_right(tail);
+            }
+            self.assign(worker, part);
+        }
+    }
+
+    /// Gives every worker a part of the pending units, so that all parts cost about the same.
+    pub fn lay_out(&mut self) {
+        let workers = self.workers();
+        let parts = layout::lay_out(&self.units, self.pending.make_contiguous(), workers.len());
+        if !parts.is_empty() {
+            self.pending.clear();
+        }
+        for (worker, part) in workers.into_iter().zip(parts) {
+            self.assign(worker, part);
+        }
+    }
+
+    /// Deals the pending units out to the hungry workers, evenly by cost. Those with something in hand get none while
     /// there are not enough for those that have nothing.
     pub fn deal(&mut self) {
         let scarce = self.pending.len() <= self.idle.len();
@@ -132,21 +210,21 @@ impl Queues {
             hungry.sort_by_key(|worker| (self.idle.contains(worker), *worker));
         }
         for (served, &worker) in hungry.iter().enumerate() {
-            let share = self.pending_items / (hungry.len() - served);
-            let units = self.take_pending(share);
+            let units = self.take_share(hungry.len() - served);
             self.assign(worker, units);
         }
     }
 
-    /// Pending units of `share` items together, or one larger unit.
-    fn take_pending(&mut self, share: usize) -> Vec<UnitId> {
+    /// One of as many equal shares of the pending units: units that cost that much together, or one that costs more.
+    fn take_share(&mut self, shares: usize) -> Vec<UnitId> {
+        let share = self.pending_cost / shares as u64;
         let mut taken = Vec::new();
-        let mut items = 0;
-        while items < share
+        let mut cost = 0;
+        while cost < share
             && let Some(&unit) = self.pending.front()
-            && (taken.is_empty() || items + self.units.len(unit) <= share)
+            && (taken.is_empty() || cost + self.units.cost(unit) <= share)
         {
-            items += self.units.len(unit);
+            cost += self.units.cost(unit);
             taken.push(unit);
             self.pending.pop_front();
         }
@@ -162,8 +240,11 @@ impl Queues {
             return;
         }
         let items: Vec<ItemIndex> = units.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
+        let cost: u64 = units.iter().map(|&unit| self.units.cost(unit)).sum();
         self.pending_items -= items.len();
+        self.pending_cost -= cost;
         queue.items += items.len();
+        queue.cost += cost;
         queue.parked = false;
         queue.units.extend(units);
         self.actions.push_back(Action::Run { worker, items });
@@ -185,13 +266,14 @@ impl Queues {
         self.idle.remove(&worker);
         self.low.remove(&worker);
         self.unparked.remove(&worker);
-        if let Some(items) = queue.victim_of {
-            self.victims.remove(&(items, Reverse(worker)));
+        if let Some(free) = queue.victim_of {
+            self.victims.remove(&(free, Reverse(worker)));
         }
         if !queue.asked.is_empty() {
             self.steals -= 1;
         }
         self.pending_items += queue.items;
+        self.pending_cost += queue.cost;
         for unit in queue.units.into_iter().rev() {
             self.pending.push_front(unit);
         }
@@ -206,6 +288,7 @@ impl Queues {
             queue.units.remove(at);
         }
         queue.items -= 1;
+        queue.cost -= self.units.item_cost(item);
         queue.reach = Reach::Running;
         self.index(worker);
         true
@@ -226,8 +309,11 @@ impl Queues {
             let returned: Vec<UnitId> =
                 queue.units.drain(first..(first + asked.len()).min(queue.units.len())).collect();
             let items: usize = returned.iter().map(|&unit| self.units.len(unit)).sum();
+            let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
             queue.items -= items;
+            queue.cost -= cost;
             self.pending_items += items;
+            self.pending_cost += cost;
             self.pending.extend(returned);
         } else if self.workers.get(&worker).is_some_and(|queue| !self.explains(queue, asked[0])) {
             self.lengthen_reach(worker);
@@ -273,20 +359,21 @@ impl Queues {
         }
     }
 
-    /// How many units at the end of a queue a thief asks for: half of the items, as pytest-xdist's
-    /// `scheduler/worksteal.py` does, but all save the running item can go.
+    /// How many units at the end of a queue a thief asks for: half of the queue by cost, as pytest-xdist's
+    /// `scheduler/worksteal.py` takes half of the items, but all save the running item can go.
     fn loot(&self, queue: &Queue, thief: Thief) -> usize {
         let spared = match thief {
             Thief::Idle => 1,
             Thief::Low => 2,
         };
-        let most = (queue.items / 2).min(queue.items.saturating_sub(spared));
+        let most_items = queue.items.saturating_sub(spared);
+        let most_cost = queue.cost / 2;
         let free = queue.units.len() - self.begun_units(queue);
-        let mut items = 0;
-        let mut count = 0;
+        let (mut items, mut cost, mut count) = (0, 0, 0);
         for &unit in queue.units.iter().rev().take(free) {
             items += self.units.len(unit);
-            if items > most {
+            cost += self.units.cost(unit);
+            if items > most_items || cost > most_cost {
                 break;
             }
             count += 1;
@@ -318,21 +405,31 @@ impl Queues {
         }
     }
 
+    /// What a queue promises to a thief: what has not begun, as nobody can say how much is left of what has. Where
+    /// nothing is known of items but their number, that of all will do.
+    fn takeable(&self, queue: &Queue) -> u64 {
+        if !self.units.are_timed() {
+            return queue.cost;
+        }
+        let begun = queue.units.iter().take(self.begun_units(queue));
+        queue.cost - begun.map(|&unit| self.units.cost(unit)).sum::<u64>()
+    }
+
     /// Files the worker under what its queue now makes it.
     fn index(&mut self, worker: WorkerId) {
         let Some(queue) = self.workers.get(&worker) else { return };
         let can_give = queue.asked.is_empty() && self.begun_units(queue) < queue.units.len();
-        let victim_of = can_give.then_some(queue.items);
+        let victim_of = can_give.then(|| self.takeable(queue));
         let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
         set_membership(&mut self.idle, worker, items == 0);
         set_membership(&mut self.low, worker, items == 1);
         set_membership(&mut self.unparked, worker, items == 1 && !parked);
         if previous != victim_of {
-            if let Some(items) = previous {
-                self.victims.remove(&(items, Reverse(worker)));
+            if let Some(cost) = previous {
+                self.victims.remove(&(cost, Reverse(worker)));
             }
-            if let Some(items) = victim_of {
-                self.victims.insert((items, Reverse(worker)));
+            if let Some(cost) = victim_of {
+                self.victims.insert((cost, Reverse(worker)));
             }
         }
         if let Some(queue) = self.workers.get_mut(&worker) {

@@ -14,9 +14,13 @@ pub(super) struct Scope;
 
 impl Scheduler for Scope {
     fn begin(&self, queues: &mut Queues) {
-        let workers = queues.workers();
+        let mut workers = queues.workers();
         for &worker in &workers {
             queues.assign_units(worker, 1);
+        }
+        if queues.are_timed() {
+            // Whoever has the shortest unit is the first to get another one.
+            workers.sort_by_key(|&worker| queues.queued_cost(worker));
         }
         for worker in workers {
             self.refill(queues, worker, Duration::ZERO);

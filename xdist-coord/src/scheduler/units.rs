@@ -1,5 +1,6 @@
 //! Units: items that stay together on one worker.
 
+use super::history::{self, Took};
 use super::{Mode, Options};
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -18,28 +19,68 @@ pub(super) struct Units {
     items: Vec<ItemIndex>,
     /// What is left of each unit, as a part of `items`; it only shrinks, from the front.
     left: Vec<Range<u32>>,
+    /// What they are expected to take, if anything is known of that.
+    expected: Option<Expected>,
+}
+
+#[derive(Debug)]
+struct Expected {
+    /// By item.
+    items: Vec<Took>,
+    /// What is left of each unit, in microseconds.
+    left_us: Vec<u64>,
+    /// By item: the longest time that fixtures of any item of the same file took.
+    fixtures_us: Vec<u32>,
 }
 
 impl Units {
-    /// The units of a mode, and the order in which to hand them out.
-    pub(super) fn new(mode: Mode, collection: &Collection, options: Options) -> (Self, Vec<UnitId>) {
+    /// The units of a mode, and the order in which to hand them out. `took` is what each item took before, or empty.
+    pub(super) fn new(
+        mode: Mode,
+        collection: &Collection,
+        options: Options,
+        took: &[Option<Took>],
+    ) -> (Self, Vec<UnitId>) {
         let items = &collection.items;
-        let units = match mode {
+        let mut units = match mode {
             Mode::Each | Mode::Load => Self::singles(items.len()),
             Mode::LoadScope => Self::keyed(items.iter().map(|item| Some(scope(item).into()))),
             Mode::LoadFile => Self::keyed(items.iter().map(|item| Some(file(item).into()))),
             Mode::LoadGroup | Mode::WorkSteal => Self::keyed(items.iter().map(group)),
         };
+        if took.len() == items.len() && !took.is_empty() && mode != Mode::Each {
+            units.expect(history::expected(took), items);
+        }
         let mut order: Vec<UnitId> = (0..to_u32(units.left.len())).map(UnitId).collect();
         if matches!(mode, Mode::LoadScope | Mode::LoadFile | Mode::LoadGroup) && options.reorder_scopes {
-            order.sort_by_key(|&unit| Reverse(units.len(unit)));
+            order.sort_by_key(|&unit| Reverse(units.cost(unit)));
         }
         (units, order)
     }
 
     fn singles(count: usize) -> Self {
         let count = to_u32(count);
-        Self { items: (0..count).map(ItemIndex).collect(), left: (0..count).map(|at| at..at + 1).collect() }
+        Self {
+            items: (0..count).map(ItemIndex).collect(),
+            left: (0..count).map(|at| at..at + 1).collect(),
+            expected: None,
+        }
+    }
+
+    fn expect(&mut self, took: Vec<Took>, items: &[Item]) {
+        let sum = |range: &Range<u32>| {
+            let unit = &self.items[range.start as usize..range.end as usize];
+            unit.iter().map(|item| took[item.as_usize()].total_us()).sum()
+        };
+        let left_us = self.left.iter().map(sum).collect();
+        let mut fixtures_us = Vec::with_capacity(items.len());
+        for neighbors in items.chunk_by(|one, other| file(one) == file(other)) {
+            let begin = fixtures_us.len();
+            let end = begin + neighbors.len();
+            let longest = took[begin..end].iter().map(|took| took.fixtures_us).max().unwrap_or_default();
+            fixtures_us.resize(end, longest);
+        }
+        self.expected = Some(Expected { items: took, left_us, fixtures_us });
     }
 
     /// Items with the same key are one unit, placed where its first item is; an item without a key is its own.
@@ -70,12 +111,45 @@ impl Units {
             items[span.end as usize] = ItemIndex(to_u32(item));
             span.end += 1;
         }
-        Self { items, left }
+        Self { items, left, expected: None }
     }
 
     /// How many items of the unit are left.
     pub(super) fn len(&self, unit: UnitId) -> usize {
         self.left[unit.0 as usize].len()
+    }
+
+    /// Whether it is known what items took in earlier runs.
+    pub(super) const fn are_timed(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// What an item costs: the microseconds that it is expected to take, or one where nothing is known of any item.
+    pub(super) fn item_cost(&self, item: ItemIndex) -> u64 {
+        self.expected.as_ref().map_or(1, |expected| expected.items[item.as_usize()].total_us())
+    }
+
+    /// What the items that are left of the unit cost.
+    pub(super) fn cost(&self, unit: UnitId) -> u64 {
+        let timed = self.expected.as_ref().map(|expected| expected.left_us[unit.0 as usize]);
+        timed.unwrap_or(self.len(unit) as u64)
+    }
+
+    /// What the unit costs wherever it runs. Of a single item that is its call: what its fixtures took may have been on
+    /// behalf of its neighbors, so taking it away from them would not take that away.
+    pub(super) fn cost_apart(&self, unit: UnitId) -> u64 {
+        match (self.items(unit), &self.expected) {
+            (&[item], Some(expected)) => expected.items[item.as_usize()].call_us.into(),
+            _ => self.cost(unit),
+        }
+    }
+
+    /// What moving the unit away from its neighbors may cost besides: the fixtures that they share are set up once more.
+    pub(super) fn cost_of_moving(&self, unit: UnitId) -> u64 {
+        match (self.items(unit).first(), &self.expected) {
+            (Some(item), Some(expected)) => expected.fixtures_us[item.as_usize()].into(),
+            _ => 0,
+        }
     }
 
     /// The items of the unit that are left.
@@ -92,6 +166,10 @@ impl Units {
         let start = left.start as usize;
         left.start += 1;
         self.items[start..=start + at].rotate_right(1);
+        let cost = self.item_cost(item);
+        if let Some(expected) = &mut self.expected {
+            expected.left_us[unit.0 as usize] -= cost;
+        }
         true
     }
 }
