@@ -3,7 +3,7 @@
 //! Bytes become a sequence of inputs. Most of them answer what the session sent as a host would, so that runs get
 //! somewhere; the rest is false, garbled or out of place.
 
-use crate::scheduler::Mode;
+use crate::scheduler::{History, Mode, Took};
 use crate::session::input::{CloseCause, GarbledError};
 use crate::session::{Config, Input, Output, RunEvent, RunSummary, Session, Timeouts};
 use crate::workers::spec::{HostSpec, WorkerSpec};
@@ -122,6 +122,13 @@ impl Driver {
             tally: Tally::default(),
             summary: None,
         };
+        if shape == 7 {
+            let took = |at: u32| {
+                let key = History::key(&format!("f{}.py::t{}", at / 3, at % 5));
+                (key, Took { call_us: at * at, fixtures_us: 5 - at })
+            };
+            driver.input(Input::History(History::new((0..5).map(took).collect())));
+        }
         driver.drain();
         Some(driver)
     }

@@ -12,6 +12,7 @@ mod signals;
 mod token;
 
 use crate::launch::{HostProcess, Launcher};
+use crate::scheduler::History;
 use crate::session::Session;
 use crate::session::config::Config;
 use crate::session::event::{RunEvent, RunSummary};
@@ -44,6 +45,9 @@ const SCRATCH_BYTES: usize = 64 << 10;
 pub trait Observer {
     /// Something happened in the run.
     fn event(&mut self, event: &RunEvent, now: Instant);
+    /// What tests took in earlier runs, if that is known. Asked once, soon after [`RunEvent::Configured`], while the
+    /// workers collect.
+    fn history(&mut self) -> Option<History>;
     /// When [`tick`](Self::tick) is to be called next, if at all.
     fn next_tick(&self) -> Option<Instant>;
     /// The time that [`next_tick`](Self::next_tick) gave has come.
@@ -95,6 +99,7 @@ pub fn run(
         next_link: 0,
         inputs: Vec::new(),
         scratch: vec![0; SCRATCH_BYTES],
+        awaits_history: false,
         summary: None,
     };
     server.run()
@@ -126,6 +131,8 @@ struct Server<'a> {
     inputs: Vec<Input>,
     /// Kept for its memory.
     scratch: Vec<u8>,
+    /// Whether the observer is to be asked for the history.
+    awaits_history: bool,
     /// Set once the run is over.
     summary: Option<RunSummary>,
 }
@@ -136,6 +143,13 @@ impl Server<'_> {
         self.carry_out();
         loop {
             self.flush();
+            // Reading it takes a moment, so what makes the workers start and collect is sent first. No list of items can
+            // be here yet: it is asked for after this.
+            if std::mem::take(&mut self.awaits_history)
+                && let Some(history) = self.observer.history()
+            {
+                self.handle(Input::History(history));
+            }
             if let Some(summary) = self.summary.take() {
                 self.end_hosts();
                 return Ok(summary);
@@ -263,7 +277,10 @@ impl Server<'_> {
                     self.with_link(link, |connection| connection.send(&message))
                 }
                 Output::Close { link, reason } => self.close(link, &reason),
-                Output::Report(event) => self.observer.event(&event, Instant::now()),
+                Output::Report(event) => {
+                    self.awaits_history |= matches!(event, RunEvent::Configured(_));
+                    self.observer.event(&event, Instant::now());
+                }
                 Output::Finished(summary) => self.summary = Some(summary),
             }
         }

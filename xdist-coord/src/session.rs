@@ -36,6 +36,7 @@ pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
 
+use crate::scheduler::History;
 use crate::workers::{LinkId, Restarts, Workers};
 use collection::{Lists, Mapping};
 use ends::Shown;
@@ -58,13 +59,14 @@ use xdist_proto::{CollectionDigest, WorkerId};
 /// # #![allow(clippy::disallowed_methods)]
 /// use std::time::Instant;
 /// use xdist_coord::session::{Config, Output, RunEvent, Session, Timeouts};
-/// # use xdist_proto::{RunId, message::Wants};
+/// # use xdist_proto::{RunId, message::{Start, Wants}};
 /// let config = Config {
 ///     run: RunId("example".to_owned()),
 ///     workers: None,
 ///     mode: None,
 ///     args: vec!["tests".to_owned()],
 ///     python: vec!["python3".to_owned()],
+///     start: Start::Auto,
 ///     wants: Wants::default(),
 ///     worker_input: Default::default(),
 ///     timeouts: Timeouts::default(),
@@ -99,6 +101,8 @@ pub struct Session {
     restarts: Restarts,
     /// Whether any worker has come as far as having collected.
     ever_collected: bool,
+    /// What tests took in earlier runs, until it has been used.
+    history: History,
     lists: Lists,
     /// How the lists that differ from the agreed one correspond to it.
     mappings: BTreeMap<CollectionDigest, Rc<Mapping>>,
@@ -146,6 +150,7 @@ impl Session {
             initial: Vec::new(),
             restarts: Restarts::default(),
             ever_collected: false,
+            history: History::default(),
             lists: Lists::default(),
             mappings: BTreeMap::new(),
             collect_reports: BTreeSet::new(),
@@ -174,6 +179,7 @@ impl Session {
             Input::Received { link, message } => self.received(link, message),
             Input::Garbled { link, error } => self.garbled(link, &error),
             Input::Closed { link, cause } => self.closed(link, &cause),
+            Input::History(history) => self.history = history,
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),
         }

@@ -381,6 +381,9 @@ pub struct RunOptions {
     /// `--maxfail`; `-x` is 1.
     #[serde(rename = "max_fail", default, skip_serializing_if = "Option::is_none")]
     pub max_fail: Option<u32>,
+    /// `--durations-from`: an absolute path where the worker runs.
+    #[serde(rename = "durations_from", default, skip_serializing_if = "Option::is_none")]
+    pub durations_from: Option<String>,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.

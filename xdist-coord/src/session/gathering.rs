@@ -396,7 +396,9 @@ impl Session {
             Rc::new(Collection::default())
         });
         let (mode, options) = self.plan.as_ref().map(|plan| (plan.mode, plan.scheduling)).unwrap_or_default();
-        let distribution = Distribution::new(mode, &collection, options);
+        // In mode each, where there are more books, no order is better than another.
+        let took = std::mem::take(&mut self.history).of(&collection);
+        let distribution = Distribution::expecting(mode, &collection, options, &took);
         let book = Book::new(digest, collection, distribution, owner);
         if !book.is_closed() {
             self.open_books += 1;

@@ -1,5 +1,6 @@
 //! What happens to a session.
 
+use crate::scheduler::History;
 use crate::workers::{HostId, LinkId};
 use xdist_proto::codec::DecodeError;
 use xdist_proto::frame::FrameError;
@@ -51,6 +52,8 @@ pub enum Input {
         /// Why.
         cause: CloseCause,
     },
+    /// What tests took in earlier runs. Has an effect before the first list of items arrives; the last one counts.
+    History(History),
     /// The time that `next_deadline` gave has come.
     DeadlineReached,
     /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.

@@ -3,7 +3,7 @@
 use super::event::CrashCause;
 use super::input::{CloseCause, GarbledError};
 use super::*;
-use crate::scheduler::Mode;
+use crate::scheduler::{Mode, Took};
 use crate::workers::HostId;
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::collections::BTreeMap;
@@ -822,6 +822,23 @@ fn an_empty_collection_is_complete() {
     bench.collect(0, "");
     bench.end(0);
     bench.expect_among("* 0 items\ngw0 drain\nfinished Completed 0 = 0 + 0 + 0, 0 failed");
+}
+
+#[test]
+fn long_tests_are_known_from_earlier_runs_by_name() {
+    let history = |long: &str| {
+        let took = |id: &str| Took { call_us: if id == long { 9000 } else { 10 }, fixtures_us: 5 };
+        History::new(["a", "b", "c", "d", "e"].map(|id| (History::key(id), took(id))).to_vec())
+    };
+    let mut bench = Bench::ready(2, &options());
+    bench.input(Input::History(history("d")));
+    let items = "a b c d e f";
+    (0..2).for_each(|worker| bench.collect(worker, items));
+    bench.list(0, items);
+    bench.expect_among("gw0 run 0: 3\ngw1 run 1: 0 1");
+    // Too late for this run.
+    bench.input(Input::History(history("f")));
+    bench.expect("");
 }
 
 #[test]

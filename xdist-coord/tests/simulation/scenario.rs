@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use xdist_coord::scheduler::Mode;
+use xdist_coord::scheduler::{History, Mode, Took};
 use xdist_coord::session::{Config, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
@@ -97,6 +97,8 @@ pub(crate) struct Scenario {
     /// One worker in so many collects in another order.
     pub(crate) reorders: Option<u32>,
     pub(crate) collect_errors: bool,
+    /// What is known of earlier runs: of some tests, not always rightly.
+    pub(crate) history: History,
     pub(crate) rng: fastrand::Rng,
 }
 
@@ -146,7 +148,8 @@ impl Scenario {
         };
         let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));
         let collect_errors = one_in(&mut rng, 8);
-        Self { seed, faults, tests, options, config, interrupts, reorders, collect_errors, rng }
+        let history = history(seed, &tests);
+        Self { seed, faults, tests, options, config, interrupts, reorders, collect_errors, history, rng }
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -221,6 +224,21 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
         .collect();
     tests.sort_by(|a, b| a.item.node_id.split("::").next().cmp(&b.item.node_id.split("::").next()));
     tests
+}
+
+/// Has a generator of its own, so that what a seed stands for otherwise does not depend on it.
+fn history(seed: u64, tests: &[Test]) -> History {
+    let mut rng = fastrand::Rng::with_seed(!seed);
+    if one_in(&mut rng, 2) {
+        return History::default();
+    }
+    let entry = |test: &Test| {
+        let known = !one_in(&mut rng, 10);
+        let call_us = if one_in(&mut rng, 10) { rng.u32(..) } else { test.duration.subsec_micros() };
+        let took = Took { call_us, fixtures_us: rng.u32(0..100_000) };
+        known.then(|| (History::key(&test.item.node_id), took))
+    };
+    History::new(tests.iter().filter_map(entry).collect())
 }
 
 fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<WorkerSpec> {

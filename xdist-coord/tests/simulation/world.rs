@@ -87,7 +87,8 @@ impl World {
         tests.push(other);
         let suite =
             Suite { tests, options: scenario.options.clone(), collect_errors: scenario.collect_errors };
-        let session = Session::new(scenario.config.clone(), scenario.seed, epoch);
+        let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
+        session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
         let audit = Audit::new(scenario.mode() == Mode::Each);
         let interrupts = std::mem::take(&mut scenario.interrupts);
         let mut world = Self {

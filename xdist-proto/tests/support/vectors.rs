@@ -315,6 +315,7 @@ fn ready() -> Ready {
             run: Some("mine".into()),
             ramp_ms: 1000,
             max_fail: Some(1),
+            durations_from: Some("/work/durations.sqlite3".into()),
         },
         display: display(),
         unforkable: Some("coverage is being measured".into()),

@@ -74,6 +74,7 @@ def test_there_may_be_no_header(suite: Suite, start: Start, option: str) -> None
         (["--ramp=1h"], {"ramp_ms": 3_600_000}),
         (["-x"], {"max_fail": 1}),
         (["--maxfail=3"], {"max_fail": 3}),
+        (["--durations-from=/a/../b"], {"durations_from": "/b"}),
     ],
 )
 def test_the_options_of_the_run_are_told(suite: Suite, start: Start, args: list[str], expected: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "run": option.testrunuid,
         "ramp_ms": option.ramp,
         "max_fail": config.getoption("maxfail", 0) or None,
+        "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -144,6 +144,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="Largest number of tests that --dist=load hands out at once.",
     )
     group.addoption(
+        "--durations-from",
+        dest="durationsfrom",
+        metavar="FILE",
+        help="Take what tests took in earlier runs from this file, which is not written, instead of the cache.",
+    )
+    group.addoption(
         "--ramp",
         dest="ramp",
         metavar="DURATION",
