@@ -58,6 +58,8 @@ Distribution:
       --maxschedchunk N  With load: most tests handed out at once
       --loadscope-reorder, --no-loadscope-reorder
                          With loadscope, loadfile and loadgroup: biggest scope first (the default), or as collected
+      --durations-from FILE
+                         Take durations of earlier runs from this file, not from pytest's cache; it is only read
 
 Reports:
       --report-log FILE  Write every event as a line of JSON

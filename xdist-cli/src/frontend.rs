@@ -8,6 +8,8 @@ mod crash;
 
 mod file;
 
+mod history;
+
 mod jsonl;
 
 mod junit;
@@ -34,6 +36,7 @@ mod value;
 mod words;
 
 use cache::Cache;
+use history::History;
 use jsonl::JsonLines;
 use junit::Junit;
 use std::fmt;
@@ -41,6 +44,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use terminal::Terminal;
+use xdist_coord::scheduler;
 use xdist_coord::session::event::{RunEvent, RunSummary};
 
 /// Consumes the run's events.
@@ -124,6 +128,7 @@ pub(crate) struct Frontends {
     terminal: Terminal,
     junit: Junit,
     cache: Cache,
+    history: History,
     report_log: Option<JsonLines>,
     unwritten: Vec<Unwritten>,
 }
@@ -143,9 +148,15 @@ impl Frontends {
             terminal,
             junit: Junit::new(setup.hostname, setup.started, setup.started_at),
             cache: Cache::default(),
+            history: History::new(setup.started_at),
             report_log,
             unwritten: Vec::new(),
         }
+    }
+
+    /// What tests took in earlier runs, as far as that is kept. Reads it now.
+    pub(crate) fn history(&mut self) -> Option<scheduler::History> {
+        self.history.read()
     }
 
     /// What was asked for and could not be written; known after [`Frontend::finish`], which has told it too.
@@ -161,6 +172,7 @@ impl Frontend for Frontends {
         }
         self.junit.event(event, now);
         self.cache.event(event, now);
+        self.history.event(event, now);
         self.terminal.event(event, now);
     }
 
@@ -176,7 +188,9 @@ impl Frontend for Frontends {
             None => {}
         }
         self.cache.finish(summary, now);
-        for warning in self.cache.take_warnings() {
+        // Into the directory that the cache may just have made.
+        self.history.finish(summary, now);
+        for warning in self.cache.take_warnings().into_iter().chain(self.history.take_warnings()) {
             self.terminal.warn(&warning);
         }
         self.terminal.finish(summary, now);

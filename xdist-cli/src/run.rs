@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 use xdist_coord::launch::Launcher;
+use xdist_coord::scheduler::History;
 use xdist_coord::server::{self, Observer};
 use xdist_coord::session::event::{RunEnd, RunEvent};
 use xdist_coord::session::{Config, Timeouts};
@@ -166,6 +167,10 @@ fn same_file(one: rustix::fd::BorrowedFd<'_>, other: rustix::fd::BorrowedFd<'_>)
 impl Observer for Watcher {
     fn event(&mut self, event: &RunEvent, now: Instant) {
         self.frontends.event(event, now);
+    }
+
+    fn history(&mut self) -> Option<History> {
+        self.frontends.history()
     }
 
     fn next_tick(&self) -> Option<Instant> {
