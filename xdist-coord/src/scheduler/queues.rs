@@ -202,13 +202,9 @@ impl Queues {
     /// there are not enough for those that have nothing.
     pub fn deal(&mut self) {
         let scarce = self.pending.len() <= self.idle.len();
-        let mut hungry = self.hungry();
-        if scarce {
-            hungry.truncate(self.idle.len());
-        } else {
-            // What is left over by the division goes to those that have nothing.
-            hungry.sort_by_key(|worker| (self.idle.contains(worker), *worker));
-        }
+        let low = self.low.iter().filter(|_| !scarce);
+        // What is left over by the division goes to those that have nothing, so they come last.
+        let hungry: Vec<WorkerId> = low.chain(&self.idle).copied().collect();
         for (served, &worker) in hungry.iter().enumerate() {
             let units = self.take_share(hungry.len() - served);
             self.assign(worker, units);
