@@ -20,6 +20,9 @@ const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 /// After so many days without a run, a test is taken to be gone.
 const DAYS_KEPT: u32 = 90;
 
+/// That a test has run is noted once in so many days, lest every row be written every day.
+const DAYS_UNNOTED: u32 = 7;
+
 /// There may be so many tests besides twice those of this run. Where node ids change with every run, the file would grow
 /// for as long as tests are kept, and take longer to read each time.
 const OTHERS_KEPT: u32 = 50_000;
@@ -144,7 +147,8 @@ impl History {
             let Some(item) = self.roster.item(worker, item) else { continue };
             let known = self.known.get(&scheduler::History::key(&item.node_id));
             let took = known.map_or(took, |known| average(known.took, took));
-            if known.is_none_or(|known| known.seen_day != self.today || !is_close(known.took, took)) {
+            let is_noted = |known: &Row| self.today.saturating_sub(known.seen_day) < DAYS_UNNOTED;
+            if known.is_none_or(|known| !is_noted(known) || !is_close(known.took, took)) {
                 rows.push((item.node_id.clone(), Row { took, seen_day: self.today }));
             }
         }
