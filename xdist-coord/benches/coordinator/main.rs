@@ -1,0 +1,62 @@
+//! What the coordinator costs per test: the server with real sockets, the session alone, and the whole `xdist run`.
+//!
+//! ```sh
+//! cargo bench --bench coordinator -- [server] [session] [frontends=PATH/OF/xdist] [quick]
+//! ```
+//!
+//! Without a part's name, `server` and `session` are run. `quick` takes fewer tests. The tables are Markdown.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and its own arguments")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![allow(clippy::unwrap_used, reason = "what a benchmark cannot go on without ends it")]
+
+mod alone;
+
+mod fake;
+
+mod frontends;
+
+mod wire;
+
+use rustix::time::{ClockId, clock_gettime};
+use std::path::Path;
+use std::time::Duration;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.first().is_some_and(|argument| argument == fake::HOST) {
+        return fake::serve(&arguments[1..]);
+    }
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let quick = has("quick");
+    let program = arguments.iter().find_map(|argument| argument.strip_prefix("frontends="));
+    let all = program.is_none() && !has("server") && !has("session");
+    if all || has("server") {
+        wire::bench(quick);
+    }
+    if all || has("session") {
+        alone::bench(quick);
+    }
+    if let Some(program) = program {
+        frontends::bench(Path::new(program), quick);
+    }
+}
+
+/// The time that this thread has spent on a processor.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
+/// The middle one of several measurements.
+fn median<T: Copy + PartialOrd>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    values[values.len() / 2]
+}
+
+/// `1234567` as `1 234 567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+    groups.join(" ")
+}

@@ -1,0 +1,127 @@
+//! The real server: real processes and sockets, and an observer that counts.
+
+use crate::fake::{self, Manner, Suite};
+use crate::{grouped, median, thread_time};
+use std::time::{Duration, Instant};
+use xdist_coord::launch::Launcher;
+use xdist_coord::scheduler::Mode;
+use xdist_coord::server::{self, Observer};
+use xdist_coord::session::event::{RunEnd, RunEvent};
+use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
+use xdist_proto::RunId;
+use xdist_proto::message::{Start, Wants};
+
+const WORKERS: usize = 64;
+
+/// How often each case is measured.
+const ROUNDS: usize = 3;
+
+/// How many links the workers share, and how their results are written.
+#[derive(Clone, Copy)]
+struct Case {
+    mode: Mode,
+    one_link: bool,
+    together: bool,
+}
+
+/// From the first assignment to the last result.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Cost {
+    cpu: Duration,
+    wall: Duration,
+}
+
+pub(crate) fn bench(quick: bool) {
+    let suite = Suite::new(if quick { 100_000 } else { 1_000_000 });
+    let tests = grouped(suite.items.into());
+    println!("\nServer: {WORKERS} workers, {tests} tests, median of {ROUNDS}\n");
+    println!("| links | results written | mode | results/s of one core | us/result | results/s, wall |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let case = |mode, one_link, together| Case { mode, one_link, together };
+    for case in [
+        case(Mode::WorkSteal, false, false),
+        case(Mode::Load, false, false),
+        case(Mode::LoadFile, false, false),
+        case(Mode::WorkSteal, false, true),
+        case(Mode::WorkSteal, true, false),
+        case(Mode::WorkSteal, true, true),
+    ] {
+        let cost = median((0..ROUNDS).map(|_| run(suite, case)).collect());
+        let per_second = |time: Duration| grouped((f64::from(suite.items) / time.as_secs_f64()) as u64);
+        println!(
+            "| {} | {} | {} | {} | {:.2} | {} |",
+            if case.one_link { 1 } else { WORKERS },
+            if case.together { "together" } else { "one by one" },
+            case.mode.name(),
+            per_second(cost.cpu),
+            cost.cpu.as_secs_f64() * 1e6 / f64::from(suite.items),
+            per_second(cost.wall),
+        );
+    }
+}
+
+fn run(suite: Suite, case: Case) -> Cost {
+    let manner = Manner { together: case.together, display: "silent".to_owned() };
+    let command = fake::host_command(&suite, &manner);
+    let launcher = Launcher {
+        host_program: command[0].clone().into(),
+        host_args: command[1..].iter().map(Into::into).collect(),
+    };
+    let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
+    let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; WORKERS], case.mode);
+    let mut counter = Counter { left: suite.items, begun: None, cost: None };
+    let summary = server::run(config, 0, &launcher, &mut counter).unwrap();
+    assert_eq!(summary.end, RunEnd::Completed);
+    counter.cost.unwrap()
+}
+
+pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
+    Config {
+        run: RunId("bench".to_owned()),
+        workers: Some(workers),
+        mode: Some(mode),
+        args: Vec::new(),
+        python: Vec::new(),
+        start: Start::Spawn,
+        wants: Wants::default(),
+        worker_input: std::collections::BTreeMap::new(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// Counts results, and does nothing else with them.
+struct Counter {
+    left: u32,
+    begun: Option<(Duration, Instant)>,
+    cost: Option<Cost>,
+}
+
+impl Observer for Counter {
+    fn event(&mut self, event: &RunEvent, _now: Instant) {
+        match event {
+            RunEvent::Scheduling { .. } => self.begun = Some((thread_time(), Instant::now())),
+            RunEvent::ItemFinished { .. } => {
+                self.left -= 1;
+                if let (0, Some((cpu, wall))) = (self.left, self.begun) {
+                    self.cost = Some(Cost { cpu: thread_time() - cpu, wall: wall.elapsed() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        None
+    }
+
+    fn tick(&mut self, _now: Instant) {}
+
+    fn wants_keys(&self) -> bool {
+        false
+    }
+
+    fn key(&mut self, _key: u8, _now: Instant) {}
+
+    fn terminal_changed(&mut self, _now: Instant) {}
+}
