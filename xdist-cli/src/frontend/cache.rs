@@ -8,15 +8,16 @@ use super::file;
 use super::report::{self, Outcome, Report, When};
 use super::roster::Roster;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 use xdist_coord::session::event::{RunEvent, RunSummary};
-use xdist_proto::Collection;
-use xdist_proto::report::{CollectReport, OutcomeClass, Phase, WarningRecord};
+use xdist_proto::report::{CollectReport, ItemReport, OutcomeClass, Phase, WarningRecord};
+use xdist_proto::{Collection, ItemIndex, WorkerId};
 
 const LAST_FAILED: &str = "v/cache/lastfailed";
 
@@ -46,7 +47,9 @@ pub(crate) struct Cache {
     last_failed: BTreeSet<String>,
     /// What the file said before the run.
     saved: BTreeSet<String>,
-    node_ids: BTreeSet<String>,
+    /// What was there at the end of the run before.
+    known: BTreeSet<String>,
+    collections: Vec<Rc<Collection>>,
     /// Collectors that failed in this run.
     failed_collectors: BTreeSet<String>,
     warnings: Vec<WarningRecord>,
@@ -62,12 +65,12 @@ impl Cache {
         let last_failed: Option<Map<String, Value>> = read(&directory.join(LAST_FAILED));
         self.saved = last_failed.into_iter().flatten().map(|(node_id, _)| node_id).collect();
         self.last_failed = self.saved.clone();
-        self.node_ids = read(&directory.join(NODE_IDS)).unwrap_or_default();
+        self.known = read(&directory.join(NODE_IDS)).unwrap_or_default();
         self.directory = Some(directory);
     }
 
-    fn collected(&mut self, collection: &Collection) {
-        self.node_ids.extend(collection.items.iter().map(|item| item.node_id.clone()));
+    fn collected(&mut self, collection: &Rc<Collection>) {
+        self.collections.push(Rc::clone(collection));
         // A collector that failed last time and has items now hands its failure down to them: only their results can
         // tell whether all is well.
         for item in &collection.items {
@@ -80,6 +83,15 @@ impl Cache {
                 self.last_failed.insert(item.node_id.clone());
             }
         }
+    }
+
+    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport) {
+        let passed = report.phases.is_empty() && report.class.is_pass();
+        if passed && self.last_failed.is_empty() {
+            return;
+        }
+        let node_id = self.roster.node_id(worker, item);
+        report::item_reports(None, &node_id, report).iter().for_each(|report| self.reported(report));
     }
 
     fn reported(&mut self, report: &Report) {
@@ -102,19 +114,24 @@ impl Cache {
 
     fn write(&mut self, directory: &Path) {
         if self.last_failed != self.saved {
-            let entries = self.last_failed.iter().map(|node_id| (node_id.clone(), Value::Bool(true)));
-            self.write_value(directory, LAST_FAILED, &Value::Object(entries.collect()));
+            let entries: BTreeMap<_, _> = self.last_failed.iter().map(|node_id| (node_id, true)).collect();
+            let text = serde_json::to_vec_pretty(&entries);
+            self.write_file(directory, LAST_FAILED, text);
         }
-        self.write_value(directory, NODE_IDS, &self.node_ids.iter().cloned().collect());
+        let collected = self.collections.iter().flat_map(|collection| &collection.items);
+        let node_ids: BTreeSet<&String> =
+            self.known.iter().chain(collected.map(|item| &item.node_id)).collect();
+        let text = serde_json::to_vec_pretty(&node_ids);
+        self.write_file(directory, NODE_IDS, text);
     }
 
-    fn write_value(&mut self, directory: &Path, name: &str, value: &Value) {
+    fn write_file(&mut self, directory: &Path, name: &str, text: serde_json::Result<Vec<u8>>) {
         let path = directory.join(name);
-        let text = format!("{value:#}");
         let written = match ensure_directory(directory) {
-            Ok(()) => {
-                file::replace(&path, text.as_bytes()).map_err(|error| ("cache could not write path", error))
-            }
+            Ok(()) => text
+                .map_err(io::Error::from)
+                .and_then(|text| file::replace(&path, &text))
+                .map_err(|error| ("cache could not write path", error)),
             Err(error) => Err(("could not create cache path", error)),
         };
         if let Err((what, error)) = written {
@@ -138,8 +155,7 @@ impl Frontend for Cache {
             RunEvent::Collected { collection, .. } => self.collected(collection),
             RunEvent::CollectReport { report, .. } => self.collector(report),
             RunEvent::ItemFinished { worker, item, report } => {
-                let node_id = self.roster.node_id(*worker, *item);
-                report::item_reports(None, &node_id, report).iter().for_each(|report| self.reported(report));
+                self.item_finished(*worker, *item, report);
             }
             RunEvent::Crashed(crash) => {
                 if let Some(item) = &crash.item {

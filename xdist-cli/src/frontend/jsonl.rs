@@ -13,6 +13,7 @@ use super::{Frontend, Unwritten, crash, file};
 use crate::exit_code::ExitCode;
 use encode::joined;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,7 +26,7 @@ use xdist_proto::{ItemIndex, WorkerId};
 /// of lines do not count.
 const VERSION: u32 = 1;
 
-/// Writes the report log. Each line is written whole and at once, so that whatever ends this process leaves valid
+/// Writes the report log. The lines of an event are written at once, so that whatever ends this process leaves valid
 /// lines.
 #[derive(Debug)]
 pub(crate) struct JsonLines {
@@ -33,6 +34,8 @@ pub(crate) struct JsonLines {
     started: Instant,
     /// The file, or why it is written to no more.
     file: Result<File, Option<io::Error>>,
+    /// The lines of the event at hand.
+    lines: String,
     roster: Roster,
 }
 
@@ -40,14 +43,16 @@ impl JsonLines {
     /// Creates the file and writes the first line.
     pub(crate) fn create(path: &Path, started: Instant, started_at: SystemTime) -> Self {
         let file = file::create(path).map_err(Some);
-        let mut log = Self { path: path.display().to_string(), started, file, roster: Roster::default() };
+        let (path, lines) = (path.display().to_string(), String::new());
+        let mut log = Self { path, started, file, lines, roster: Roster::default() };
         let since_epoch = started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let fields = json!({
             "report_log": VERSION,
             "xdist_version": env!("CARGO_PKG_VERSION"),
             "start": since_epoch.as_secs_f64(),
         });
-        log.write("SessionStart", fields, started);
+        log.line("SessionStart", fields, started);
+        log.write();
         log
     }
 
@@ -57,14 +62,20 @@ impl JsonLines {
         Some(Unwritten { target: self.path.clone(), error })
     }
 
-    fn write(&mut self, kind: &str, fields: Value, now: Instant) {
-        let Ok(file) = &mut self.file else { return };
+    fn line(&mut self, kind: &str, fields: Value, now: Instant) {
         let time = now.saturating_duration_since(self.started).as_secs_f64();
         // Microseconds are as exact as anything here is.
         let line = joined(json!({ "$report_type": kind, "time": (time * 1e6).round() / 1e6 }), fields);
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
+        let _ = writeln!(self.lines, "{line}");
+    }
+
+    fn write(&mut self) {
+        if let Ok(file) = &mut self.file
+            && let Err(error) = file.write_all(self.lines.as_bytes())
+        {
             self.file = Err(Some(error));
         }
+        self.lines.clear();
     }
 
     fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
@@ -93,7 +104,7 @@ impl JsonLines {
         now: Instant,
     ) {
         let (kind, fields) = reports::report(report, start);
-        self.write(kind, joined(encode::item(worker, item, &self.roster), fields), now);
+        self.line(kind, joined(encode::item(worker, item, &self.roster), fields), now);
     }
 }
 
@@ -101,7 +112,7 @@ impl Frontend for JsonLines {
     fn event(&mut self, event: &RunEvent, now: Instant) {
         self.roster.observe(event);
         if let Some((kind, fields)) = encode::event(event, &self.roster) {
-            self.write(kind, fields, now);
+            self.line(kind, fields, now);
         }
         match event {
             RunEvent::ItemFinished { worker, item, report } => {
@@ -115,15 +126,17 @@ impl Frontend for JsonLines {
             RunEvent::CollectReport { worker, report } => {
                 let (kind, fields) = reports::report(&report::collect_report(report), None);
                 let worker = json!({ "worker_id": self.roster.name(*worker) });
-                self.write(kind, joined(fields, worker), now);
+                self.line(kind, joined(fields, worker), now);
             }
             _ => {}
         }
+        self.write();
     }
 
     fn finish(&mut self, summary: &RunSummary, now: Instant) {
         let exit_code = ExitCode::of(summary).code();
         let fields = encode::summary(summary, exit_code, &self.roster);
-        self.write("SessionFinish", fields, now);
+        self.line("SessionFinish", fields, now);
+        self.write();
     }
 }

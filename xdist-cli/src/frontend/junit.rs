@@ -13,7 +13,7 @@ use super::mismatch;
 use super::report::{self, Report};
 use super::roster::Roster;
 use super::{Frontend, Unwritten};
-use case::{Case, ItemCases, Settings};
+use case::{ItemCases, Settings};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xdist_coord::session::event::{RunEvent, RunSummary};
@@ -39,7 +39,8 @@ pub(crate) struct Junit {
     started_at: SystemTime,
     settings: Option<Settings>,
     roster: Roster,
-    cases: Vec<Case>,
+    /// The test cases, written.
+    cases: String,
     tally: Tally,
     outcome: Option<Result<String, Unwritten>>,
 }
@@ -53,7 +54,7 @@ impl Junit {
             started_at,
             settings: None,
             roster: Roster::default(),
-            cases: Vec::new(),
+            cases: String::new(),
             tally: Tally::default(),
             outcome: None,
         }
@@ -68,12 +69,13 @@ impl Junit {
         let Some(settings) = &self.settings else { return };
         let mut cases = ItemCases::new(settings, &mut self.tally);
         reports.iter().for_each(|report| cases.add(report));
-        self.cases.extend(cases.finish());
+        cases.finish().iter().for_each(|case| case.element().write(&mut self.cases));
     }
 
     fn collector(&mut self, report: &CollectReport) {
         let Some(settings) = &self.settings else { return };
-        self.cases.push(case::collector(&report::collect_report(report), settings, &mut self.tally));
+        let case = case::collector(&report::collect_report(report), settings, &mut self.tally);
+        case.element().write(&mut self.cases);
     }
 
     fn document(&self, now: Instant) -> String {
@@ -81,7 +83,7 @@ impl Junit {
         let tests = tally.passed + tally.failure + tally.skipped + tally.error - tally.doubled;
         let name = self.settings.as_ref().map_or("pytest", |settings| &settings.options.suite_name);
         let time = now.saturating_duration_since(self.started);
-        let mut suite = Element::new("testsuite")
+        let suite = Element::new("testsuite")
             .with("name", name)
             .with("errors", tally.error.to_string())
             .with("failures", tally.failure.to_string())
@@ -90,11 +92,11 @@ impl Junit {
             .with("time", format!("{:.3}", time.as_secs_f64()))
             .with("timestamp", timestamp(self.started_at))
             .with("hostname", self.hostname.clone());
-        self.cases.iter().for_each(|case| suite.push(case.element()));
-        let mut root = Element::new("testsuites").with("name", "pytest tests");
-        root.push(suite);
+        let root = Element::new("testsuites").with("name", "pytest tests");
         let mut document = "<?xml version=\"1.0\" encoding=\"utf-8\"?>".to_owned();
-        root.write(&mut document);
+        root.write_around(&mut document, |document| {
+            suite.write_around(document, |document| document.push_str(&self.cases));
+        });
         document
     }
 }
@@ -105,6 +107,9 @@ impl Frontend for Junit {
             self.settings = configured.display.junit.clone().map(Settings::new);
         }
         self.roster.observe(event);
+        if self.settings.is_none() {
+            return;
+        }
         match event {
             RunEvent::ItemFinished { worker, item, report } => {
                 let node_id = self.roster.node_id(*worker, *item);
@@ -130,7 +135,7 @@ impl Frontend for Junit {
                 }
             }
             RunEvent::InternalError { text, .. } => {
-                self.cases.push(case::internal_error(text, &mut self.tally));
+                case::internal_error(text, &mut self.tally).element().write(&mut self.cases);
             }
             _ => {}
         }

@@ -119,6 +119,7 @@ pub(crate) fn item_reports(item: Option<&Item>, node_id: &str, report: &ItemRepo
 /// Three passed phases, of which only the durations were sent.
 fn plain_reports(item: Option<&Item>, node_id: &str, report: &ItemReport) -> Vec<Report> {
     let phases = [Phase::Setup, Phase::Call, Phase::Teardown];
+    let location = location(item);
     let durations = phases.into_iter().zip(report.durations_us);
     durations
         .map(|(phase, us)| {
@@ -135,7 +136,7 @@ fn plain_reports(item: Option<&Item>, node_id: &str, report: &ItemReport) -> Vec
                 properties: Vec::new(),
                 status: None,
             };
-            Report { location: location(item), ..phase_report(node_id, &plain) }
+            Report { location: location.clone(), ..phase_report(node_id, &plain) }
         })
         .collect()
 }

@@ -92,7 +92,7 @@ pub(crate) struct Terminal {
     running: Running,
     /// When the first item was handed out.
     running_since: Option<Instant>,
-    /// When the live rows are to be drawn again.
+    /// When what was added is to be written, and the live rows are to be drawn again.
     redraw_at: Option<Instant>,
     /// Tests whose bare line was shown.
     announced: BTreeSet<(WorkerId, ItemIndex)>,
@@ -212,15 +212,12 @@ impl Terminal {
     fn show_reports(&mut self, worker: WorkerId, item: ItemIndex, reports: Vec<Report>) {
         let mut shown = false;
         for report in reports {
+            self.durations.add(&report, &self.view);
+            // The counts come first: they decide the colour of the progress.
+            self.stats.file(&report, Some(worker), &self.view);
             if !report.letter.is_empty() || !report.word.is_empty() {
                 self.progress.reported += u64::from(!shown);
                 shown = true;
-            }
-            self.durations.add(&report, &self.view);
-            // The counts come first: they decide the colour of the progress.
-            let line = (!report.letter.is_empty() || !report.word.is_empty()).then(|| report.clone());
-            self.stats.file(report, Some(worker), &self.view);
-            if let Some(report) = line {
                 self.show_result(worker, item, &report);
             }
         }
@@ -300,7 +297,7 @@ impl Terminal {
                 skip: None,
                 sections: Vec::new(),
             };
-            self.stats.file(report::collect_report(&report), None, &self.view);
+            self.stats.file(&report::collect_report(&report), None, &self.view);
         }
     }
 
@@ -345,11 +342,14 @@ impl Terminal {
         Page::new(self.view.palette, self.screen.width())
     }
 
-    /// Draws what has been added, and the live area anew.
+    /// Draws what has been added, and the live area anew where there is one.
     fn redraw(&mut self, now: Instant) {
-        self.screen.set_width((self.width)());
         self.redraw_at = None;
-        if let Some(since) = self.running_since.filter(|_| self.screen.drawing() == Drawing::Redraw) {
+        if self.screen.drawing() == Drawing::Append {
+            return self.screen.flush();
+        }
+        self.screen.set_width((self.width)());
+        if let Some(since) = self.running_since {
             let progress = live::Progress {
                 done: self.progress.reported,
                 total: self.progress.total,
@@ -436,11 +436,8 @@ impl Frontend for Terminal {
             return;
         }
         self.show(event, now);
-        match self.screen.drawing() {
-            Drawing::Append => self.screen.flush(),
-            // Many results at once are drawn once.
-            Drawing::Redraw => self.redraw_at = self.redraw_at.or(Some(now)),
-        }
+        // Many results at once are written once.
+        self.redraw_at = self.redraw_at.or(Some(now));
     }
 
     fn finish(&mut self, summary: &RunSummary, now: Instant) {
@@ -498,7 +495,7 @@ impl Terminal {
             }
             RunEvent::Unforkable { reason, .. } => self.unforkable(reason),
             RunEvent::CollectReport { report, .. } => {
-                self.stats.file(report::collect_report(report), None, &self.view);
+                self.stats.file(&report::collect_report(report), None, &self.view);
             }
             RunEvent::Collected { .. } => self.progress.total = self.roster.total(),
             RunEvent::CollectionMismatch(mismatch) => self.mismatch(mismatch),

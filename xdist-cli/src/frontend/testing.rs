@@ -33,6 +33,11 @@ impl<F: Frontend> Player<F> {
         self.frontend.event(&event, self.now);
     }
 
+    /// What the server does when it has handed over all that had arrived.
+    pub(crate) fn end_turn(&mut self) {
+        self.frontend.tick(self.now);
+    }
+
     /// Two workers that are configured like this, and have collected these items.
     pub(crate) fn start(&mut self, display: DisplayOptions, node_ids: &[&str]) {
         self.configure(display);

@@ -88,7 +88,7 @@ fn memory(suite: Suite, workers: u32) {
 
 /// What is handed to the session next.
 enum Next {
-    Message(WorkerMessage),
+    Message(Box<WorkerMessage>),
     /// The part of a worker's list that begins here, which is not built before its time.
     Chunk(WorkerId, u32),
 }
@@ -142,7 +142,7 @@ impl Driver {
     fn deliver(&mut self) {
         while let Some(next) = self.inbox.pop_front() {
             match next {
-                Next::Message(message) => self.receive(message),
+                Next::Message(message) => self.receive(*message),
                 Next::Chunk(worker, offset) => {
                     let chunk = self.suite.chunk(worker, offset);
                     self.begun = thread_time();
@@ -197,11 +197,15 @@ impl Driver {
                     queue.truncate(kept);
                 }
                 let items = if there { steal.items } else { Vec::new() };
-                self.inbox.push_back(Next::Message(fake::unscheduled(steal.worker, steal.request, items)));
+                self.inbox.push_back(Next::Message(Box::new(fake::unscheduled(
+                    steal.worker,
+                    steal.request,
+                    items,
+                ))));
             }
             command => {
                 let messages = fake::answer(&self.suite, self.digest, &command);
-                self.inbox.extend(messages.into_iter().map(Next::Message));
+                self.inbox.extend(messages.into_iter().map(|message| Next::Message(Box::new(message))));
             }
         }
     }

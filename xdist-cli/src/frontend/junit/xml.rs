@@ -39,18 +39,25 @@ impl Element {
 
     /// Appends the element to `out`.
     pub(super) fn write(&self, out: &mut String) {
+        self.write_around(out, |out| self.children.iter().for_each(|child| child.write(out)));
+    }
+
+    /// Appends the element to `out`, with what `children` appends in place of its own children.
+    pub(super) fn write_around(&self, out: &mut String, children: impl FnOnce(&mut String)) {
         let _ = write!(out, "<{}", self.tag);
         for (name, value) in &self.attributes {
             let _ = write!(out, " {name}=\"{}\"", escaped_attribute(value));
         }
-        if self.text.is_empty() && self.children.is_empty() {
-            out.push_str(" />");
-            return;
-        }
+        let head = out.len();
         out.push('>');
         out.push_str(&escaped(&self.text));
-        self.children.iter().for_each(|child| child.write(out));
-        let _ = write!(out, "</{}>", self.tag);
+        children(out);
+        if out.len() == head + 1 {
+            out.truncate(head);
+            out.push_str(" />");
+        } else {
+            let _ = write!(out, "</{}>", self.tag);
+        }
     }
 }
 

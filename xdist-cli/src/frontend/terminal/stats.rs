@@ -48,11 +48,11 @@ pub(super) struct Stats {
 
 impl Stats {
     /// Counts a report, and keeps it if a summary will need it.
-    pub(super) fn file(&mut self, report: Report, worker: Option<WorkerId>, view: &View) {
+    pub(super) fn file(&mut self, report: &Report, worker: Option<WorkerId>, view: &View) {
         if report.category.is_empty() {
             let at_teardown = report.when == When::Phase(Phase::Teardown);
             if at_teardown && report.sections.iter().any(|section| section.title.contains("teardown")) {
-                self.teardowns.push(report);
+                self.teardowns.push(report.clone());
             }
             return;
         }
@@ -64,7 +64,7 @@ impl Stats {
         let category = self.category(&report.category);
         category.count += 1;
         if keep {
-            category.reports.push(Filed { report, worker });
+            category.reports.push(Filed { report: report.clone(), worker });
         }
     }
 

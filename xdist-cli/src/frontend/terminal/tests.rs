@@ -21,8 +21,10 @@ fn player(target: Target) -> (Player<Terminal>, Tape, Tape) {
 fn shown(display: DisplayOptions, node_ids: &[&str], script: impl FnOnce(&mut Player<Terminal>)) -> String {
     let (mut player, stdout, _) = player(Target::Plain);
     player.start(display, node_ids);
+    player.end_turn();
     stdout.take();
     script(&mut player);
+    player.end_turn();
     stdout.take()
 }
 
@@ -305,6 +307,7 @@ fn a_crash_in_teardown_leaves_the_passed_call_counted() {
 fn a_crash_outside_of_tests_shows_its_last_words_once() {
     let (mut player, stdout, stderr) = player(Target::Plain);
     player.configure(display());
+    player.end_turn();
     stdout.take();
     player.play(RunEvent::Output {
         worker: WorkerId(1),
@@ -399,6 +402,7 @@ fn a_mismatch_is_an_error_of_each_worker_that_differs() {
     for (worker, items) in [(0, 2), (1, 3)] {
         player.play(RunEvent::WorkerCollected { worker: WorkerId(worker), items, deselected: 0 });
     }
+    player.end_turn();
     stdout.take();
     let difference = xdist_coord::session::event::Difference {
         worker: WorkerId(1),
@@ -460,6 +464,7 @@ fn raw_output_is_attributed_but_for_the_first_workers_while_it_comes_up() {
     player.play(output(1, Stream::Stderr, b"plugin is active\n"));
     assert_eq!(stderr.take(), "plugin is active\n[gw1] plugin is active\n");
     player.collect(&["a.py::test_1", "a.py::test_2"]);
+    player.end_turn();
     stdout.take();
     player.item(0, 0, vec![]);
     player.play(output(1, Stream::Stdout, b"out\xff\nmore"));
@@ -541,8 +546,7 @@ fn a_plugins_own_outcome_is_counted_under_its_own_name() {
 fn on_a_terminal_the_status_line_is_drawn_anew_and_a_live_area_follows() {
     let (mut player, stdout, _) = player(Target::Terminal);
     player.configure(display());
-    let now = player.now;
-    player.frontend.tick(now);
+    player.end_turn();
     assert!(stdout.take().ends_with("\ninitialized: 2/2 workers"));
     player.collect(&["a.py::test_1", "a.py::test_2"]);
     player.item(0, 0, vec![]);
