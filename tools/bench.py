@@ -1,124 +1,144 @@
-"""Measures `xdist run -n 2` beside plain pytest and pytest-xdist: wall and CPU time, medians of interleaved runs.
+"""Measures `xdist run` beside plain pytest, pytest-xdist, pytest-fast and pytest-rs; docs/benchmarks.md says how.
 
-    python tools/bench.py [--suites networkx,trivial,...] [--rounds 5] [-n 2] [--xdist target/release/xdist]
+    python tools/bench.py [--suites jinja2,trivial,...] [--rounds 5] [-n 2,8] [--no-memory] [--tables ...]
 
-Prints a Markdown table. CPU time is that of the whole process tree: every process of a run is waited for by its
-parent, so the times add up to those of the process started here. Before anything is timed, every contender runs once
-with its outcomes recorded; one that differs from plain pytest is reported and not timed. The rounds are interleaved
-(every contender once, then again), so that a slow minute of the machine hits all alike.
+Prints Markdown: a table of real suites, one of synthetic ones, one of the coordinator alone, one of many workers.
+Exit code 1 if pytest-xdist or `xdist run` gave other outcomes than plain pytest.
 """
 
 import argparse
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import contenders
 import gen_suites
 import outcomes
+import processes
 import suites
+from contenders import OURS, REFERENCE, Contender
+from processes import Cost
 
-REAL = ("networkx",)
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A command to measure, and how it is told to record its outcomes."""
-
-    name: str
-    command: tuple[str, ...]
-    record: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one run took, in seconds."""
-
-    wall: float
-    cpu: float
+REAL = ("networkx", "sympy", "numpy", "jinja2", "click", "attrs", "more-itertools")
+TABLES = ("real", "synthetic", "coordinator", "scale")
+# Open files that a coordinator of a thousand hosts needs, a few for each.
+OPEN_FILES = 8192
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suites", default=",".join((*REAL, *gen_suites.SUITES)), help="which, separated by commas")
+    parser.add_argument("--suites", help="only these, separated by commas; then no other table is made")
+    parser.add_argument("--tables", help=f"only these, separated by commas: {', '.join(TABLES)}")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("-n", "--workers", type=int, default=2)
+    parser.add_argument("-n", "--workers", default="2,8", help="how many, separated by commas")
+    parser.add_argument(
+        "--contenders", default="", help="only those whose name contains one of these, and plain pytest"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave out the runs that memory is measured in")
     parser.add_argument("--xdist", type=Path, default=suites.ROOT / "target" / "release" / "xdist")
     options = parser.parse_args()
 
-    print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.\n")
-    print("| suite | runner | wall, s | CPU, s | wall beside plain pytest |")
-    print("| --- | --- | --- | --- | --- |")
-    return max(bench(name, options) for name in options.suites.split(","))
-
-
-def machine() -> str:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.system()} {platform.machine()}, {cpus} CPUs, Python {platform.python_version()}, {suites.PYTEST}"
-
-
-def bench(name: str, options: argparse.Namespace) -> int:
-    suite = prepared(name)
-    plain, *others = contenders(suite.python, options.xdist.resolve(), options.workers)
+    chosen = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
+    tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
+    processes.adopt_orphans()
+    print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.")
     code = 0
-    with tempfile.TemporaryDirectory(prefix="xdist-bench-") as scratch:
-        runs = Runs(suite, Path(scratch))
-        expected = runs.outcomes(plain)
-        ignored = outcomes.unsettled(expected, runs.outcomes(plain))
-        timed = [plain]
-        for contender in others:
-            lines = outcomes.differences(expected, runs.outcomes(contender), ignored)
-            if lines:
-                code = 1
-                print(f"| {name} | {contender.name} | {len(lines)} outcomes differ: {lines[0]} | | |")
-            else:
-                timed.append(contender)
-        costs: dict[str, list[Cost]] = {contender.name: [] for contender in timed}
-        for _ in range(options.rounds):
-            for contender in timed:
-                costs[contender.name].append(runs.cost(contender))
-    base = statistics.median(cost.wall for cost in costs[plain.name])
-    for contender, measured in costs.items():
-        wall = [cost.wall for cost in measured]
-        cpu = [cost.cpu for cost in measured]
-        print(
-            f"| {name} | {contender} | {spread(wall)} | {spread(cpu)} | {statistics.median(wall) / base:.2f} |",
-            flush=True,
-        )
+    for table, title, known in (("real", "Real suites", suites.SUITES), ("synthetic", "Synthetic", gen_suites.SUITES)):
+        names = [name for name in chosen if name in known]
+        if table in tables and names:
+            head(title)
+            code |= max([bench(name, options) for name in names])
+    for table in ("coordinator", "scale"):
+        if table in tables:
+            coordinator(table, options)
     return code
 
 
-def prepared(name: str) -> suites.Prepared:
-    """The suite with an environment that has pytest and pytest-xdist."""
-    if name in suites.SUITES:
-        return suites.prepare(name, with_pytest_xdist=True)
-    source = gen_suites.write(suites.CACHE / "synthetic", name)
-    python = suites.environment(suites.CACHE / "venvs" / "synthetic", (suites.PYTEST, suites.PYTEST_XDIST))
-    return suites.Prepared(name, source, python, (".",))
+def machine() -> str:
+    return (
+        f"{platform.system()} {platform.machine()}, {cpus()} CPUs, Python {platform.python_version()}, {suites.PYTEST}"
+    )
 
 
-def contenders(python: Path, xdist: Path, workers: int) -> list[Contender]:
-    pytest = (str(python), "-m", "pytest", "-p", "no:cacheprovider", "-q")
-    recorder = ("-p", "recorder", "--record")
-    off = ("-p", "no:xdist")
-    spread_out = ("-n", str(workers), "--dist")
-    run = (str(xdist), "run", "--python", str(python), "-p", "no:cacheprovider", "-q", "-n", str(workers))
+def cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def head(title: str) -> None:
+    print(f"\n### {title}\n")
+    print("| suite | runner | wall, s | CPU, s | peak PSS, MiB | pytest-xdist / this | efficiency |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+
+
+def bench(name: str, options: argparse.Namespace) -> int:
+    """Measures everyone on one suite, prints a line for each, and says whether outcomes were as they should be."""
+    suite = prepared(name)
+    plain = contenders.plain(suite.python)
+    others = [
+        contender
+        for workers in map(int, options.workers.split(","))
+        for contender in contenders.all_of(suite, options.xdist.resolve(), workers)
+        if any(word in contender.name for word in options.contenders.split(","))
+    ]
+    with tempfile.TemporaryDirectory(prefix="xdist-bench-") as scratch:
+        runs = Runs(suite, Path(scratch))
+        refusals = runs.judge(plain, others)
+        timed = [plain, *(contender for contender in others if contender not in refusals)]
+        costs: dict[Contender, list[Cost]] = {contender: [] for contender in timed}
+        for _ in range(options.rounds):
+            for contender in timed:
+                costs[contender].append(runs.cost(contender))
+        memory = {} if options.no_memory else {contender: runs.memory(contender) for contender in timed}
+    for contender in (plain, *others):
+        runner = contender.name + (f" -n {contender.workers}" if contender.workers else "")
+        if contender in refusals:
+            cells = [refusals[contender], "", "", "", ""]
+        else:
+            cells = figures(contender, costs, memory.get(contender))
+        print(f"| {name} | {runner} | {' | '.join(cells)} |", flush=True)
+    return int(any(contender.name.startswith((REFERENCE, OURS)) for contender in refusals))
+
+
+def figures(contender: Contender, costs: dict[Contender, list[Cost]], memory: "float | None") -> list[str]:
+    """The cells of one contender."""
+    wall = {other: statistics.median(cost.wall for cost in measured) for other, measured in costs.items()}
+    mine = wall[contender]
+    plain = next(iter(wall.values()))
+    # As people start it: -n alone means mode load.
+    reference = [
+        time for other, time in wall.items() if (other.name, other.workers) == (f"{REFERENCE} load", contender.workers)
+    ]
+    useful = min(contender.workers, cpus())
     return [
-        Contender("plain pytest", (*pytest, *off), recorder),
-        Contender(f"pytest-xdist -n {workers} load", (*pytest, *spread_out, "load"), recorder),
-        Contender(f"pytest-xdist -n {workers} worksteal", (*pytest, *spread_out, "worksteal"), recorder),
-        Contender(f"xdist run -n {workers}", run, ("--report-log",)),
+        spread([cost.wall for cost in costs[contender]]),
+        spread([cost.cpu for cost in costs[contender]]),
+        f"{memory:.0f}" if memory is not None else "",
+        f"{reference[0] / mine:.2f}" if reference else "",
+        f"{plain / useful / mine:.2f}" if useful else "",
     ]
 
 
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def prepared(name: str) -> suites.Prepared:
+    """The suite, with an environment that has pytest and pytest-xdist."""
+    if name in suites.SUITES:
+        return suites.prepare(name, subset=True, extra=(suites.PYTEST_XDIST,), tail="-bench")
+    source = gen_suites.write(suites.CACHE / "synthetic", name)
+    requirements = gen_suites.REQUIREMENTS.get(name, ())
+    home = f"synthetic-{name}" if requirements else "synthetic"
+    python = suites.environment(suites.CACHE / "venvs" / home, (suites.PYTEST, suites.PYTEST_XDIST, *requirements))
+    return suites.Prepared(name, source, python, (".",), requirements)
 
 
 class Runs:
@@ -134,28 +154,55 @@ class Runs:
         }
         self._env["PYTHONPATH"] = str(Path(__file__).parent)
 
-    def outcomes(self, contender: Contender):
-        log = self._scratch / "outcomes.jsonl"
+    def judge(self, plain: Contender, others: list[Contender]) -> dict[Contender, str]:
+        """Why some are not measured: they cannot run, or give other outcomes than plain pytest."""
+        expected: dict[Callable, tuple[Counter, set[str]]] = {}
+        junit = contenders.plain_junit(self._suite.python)
+        for reference in (plain, junit):
+            first, second = self.outcomes(reference), self.outcomes(reference)
+            expected[reference.read] = first, outcomes.unsettled(first, second)
+        refusals = {}
+        for contender in others:
+            if contender.not_run:
+                refusals[contender] = f"not run: {contender.not_run}"
+                continue
+            wanted, ignored = expected.get(contender.read, expected[plain.read])
+            lines = outcomes.differences(wanted, self.outcomes(contender), ignored)
+            if lines:
+                refusals[contender] = f"not run: {len(lines)} outcomes differ, such as {lines[0]}".replace("|", r"\|")
+        return refusals
+
+    def outcomes(self, contender: Contender) -> Counter:
+        log = self._scratch / "outcomes"
         log.unlink(missing_ok=True)
-        self._run((*contender.command, *contender.record, str(log)))
-        return outcomes.read(log)
+        processes.run(*self._invocation(contender, contender.recording(log)))
+        return contender.read(log) if log.exists() else Counter()
 
     def cost(self, contender: Contender) -> Cost:
-        return self._run(contender.command)
+        return processes.run(*self._invocation(contender, contender.command))
 
-    def _run(self, command: tuple[str, ...]) -> Cost:
+    def memory(self, contender: Contender) -> float:
+        return processes.peak_memory(*self._invocation(contender, contender.command))
+
+    def _invocation(self, contender: Contender, command: tuple[str, ...]) -> tuple:
         basetemp = self._scratch / "tmp"
         shutil.rmtree(basetemp, ignore_errors=True)
-        command = (*command, f"--basetemp={basetemp}", *self._suite.args)
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=self._suite.source, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return Cost(wall, usage.ru_utime + usage.ru_stime)
+        arguments = (f"--basetemp={basetemp}", *self._suite.args)
+        if contender.in_environment:
+            return command, self._suite.source, {**self._env, "PYTEST_ADDOPTS": " ".join(arguments)}
+        return (*command, *arguments), self._suite.source, self._env
+
+
+def coordinator(table: str, options: argparse.Namespace) -> None:
+    """The tables that xdist-coord's own benchmark prints."""
+    print(f"\n### {'The coordinator alone' if table == 'coordinator' else 'Many workers'}", flush=True)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, most), most))
+    parts = ["scale"] if table == "scale" else ["server", "session", f"frontends={options.xdist.resolve()}"]
+    subprocess.run(
+        ["cargo", "bench", "--quiet", "--locked", "--package", "xdist-coord", "--bench", "coordinator", "--", *parts],
+        cwd=suites.ROOT, check=True,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ The same arguments write the same bytes. Names, and what each asks of a runner:
     trivial     10 000 tests in 100 files that do nothing: the cost per test
     sleepers    2 000 tests of uneven length, 5 ms in the mean: balance
     imports     500 tests behind a conftest that takes a second of CPU to import: start-up
+    libraries   the same behind one that imports numpy, pandas and sympy, which every tenth test uses
     tail        200 tests of 20 ms of sleep, the last one 3 s: the end of a run
     tail-cpu    the same with the time spent computing
     fixtures    2 000 tests with fixtures of every scope, parameters and captured output
@@ -46,6 +47,20 @@ def imports() -> dict[str, str]:
     }
     for file in range(5):
         files[f"test_{file}.py"] = "\n\n".join(f"def test_{n:03}():\n    assert True\n" for n in range(100))
+    return files
+
+
+def libraries() -> dict[str, str]:
+    names = ("numpy", "pandas", "sympy")
+    files = {
+        "conftest.py": "".join(f"import {name}\n" for name in names)
+        + "\nimport pytest\n\n\n@pytest.fixture(scope='session')\ndef libraries():\n"
+        + f"    return {', '.join(names)}\n"
+    }
+    for file in range(5):
+        files[f"test_{file}.py"] = "\n\n".join(
+            f"def test_{n:03}({'libraries' if n % 10 == 0 else ''}):\n    assert True\n" for n in range(100)
+        )
     return files
 
 
@@ -116,11 +131,16 @@ SUITES = {
     "trivial": trivial,
     "sleepers": sleepers,
     "imports": imports,
+    "libraries": libraries,
     "tail": tail,
     "tail-cpu": tail_cpu,
     "fixtures": fixtures,
     "failures": failures,
 }
+
+
+# What a suite needs beside pytest.
+REQUIREMENTS = {"libraries": ("numpy==2.3.5", "pandas==2.3.3", "sympy==1.14.0")}
 
 
 def write(directory: Path, name: str) -> Path:

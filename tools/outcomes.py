@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 # The worst phase decides; what is not here (a plugin's own outcome) ranks above all of these.
 _RANK = {"passed": 0, "xpassed": 1, "skipped": 2, "xfailed": 3, "failed": 4, "error": 5}
@@ -66,3 +67,13 @@ def differences(expected: Counter, actual: Counter, ignore: set[str]) -> list[st
             if node_id not in ignore:
                 lines.append(f"{sign}: {node_id} {outcome}" + (f" ({count} times)" if count > 1 else ""))
     return lines
+
+
+def read_junit(path: Path) -> Counter:
+    """Counts (class and name, outcome) pairs in a JUnit XML file."""
+    result: Counter = Counter()
+    for case in ElementTree.parse(path).iter("testcase"):
+        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        name = f"{case.get('classname')}::{case.get('name')}"
+        result.update((name, kind) for kind in kinds or ["passed"])
+    return result

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tarfile
 import venv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Suite:
     # What --subset gives it instead: a minute's worth on two cores for all modes together.
     subset: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    # Whether the tests are taken from the wheel, because the source would have to be compiled.
+    from_wheel: bool = False
     # Why tests of this suite may differ between two runs, for whoever reads a long list of them.
     note: str = ""
 
@@ -32,12 +35,19 @@ SUITES = {
     "click": Suite("8.5.1"),
     "jinja2": Suite("3.1.6", requirements=("trio==0.35.0",)),
     "more-itertools": Suite("11.2.1", subset=("tests/test_recipes.py",)),
+    "numpy": Suite(
+        "2.3.5",
+        args=("numpy/ma/tests",),
+        requirements=("hypothesis==6.170.15",),
+        from_wheel=True,
+    ),
     "networkx": Suite("3.6.1", args=("networkx",), subset=("networkx/algorithms/centrality", "networkx/classes")),
     "packaging": Suite(
         "26.3",
         requirements=("hypothesis==6.170.15", "pretend==1.0.9", "tomli-w==1.2.0"),
         subset=("tests/test_markers.py", "tests/test_tags.py", "tests/test_metadata.py"),
     ),
+    "sympy": Suite("1.14.0", args=("sympy/core/tests",)),
 }
 
 
@@ -49,6 +59,13 @@ class Prepared:
     source: Path
     python: Path
     args: tuple[str, ...]
+    # What its environment has beside the runner: requirements, and the suite's own package.
+    requirements: tuple[str, ...] = ()
+
+    def environment(self, tail: str, *runner: str) -> Path:
+        """Another environment for this suite, with another runner; gives its interpreter."""
+        home = self.python.parent.parent
+        return environment(home.with_name(home.name + tail), (*runner, *self.requirements))
 
 
 def environment(path: Path, requirements: tuple[str, ...]) -> Path:
@@ -63,16 +80,29 @@ def environment(path: Path, requirements: tuple[str, ...]) -> Path:
     return python
 
 
-def prepare(name: str, *, subset: bool = False, with_pytest_xdist: bool = False) -> Prepared:
-    """Fetches, unpacks and installs a suite under `.cache/`, as far as that has not been done."""
+def prepare(name: str, *, subset: bool = False, extra: tuple[str, ...] = (), tail: str = "") -> Prepared:
+    """Fetches, unpacks and installs a suite under `.cache/`, as far as that has not been done.
+
+    `extra` is installed beside pytest, and `tail` then tells the environment from others of that suite.
+    """
     suite = SUITES[name]
-    source = _source(name, suite.version)
-    tail = "-xdist" if with_pytest_xdist else ""
-    extra = (PYTEST_XDIST,) if with_pytest_xdist else ()
-    python = environment(
-        CACHE / "venvs" / f"{name}-{suite.version}{tail}", (PYTEST, *extra, *suite.requirements, str(source))
-    )
-    return Prepared(name, source, python, suite.subset if subset and suite.subset else suite.args)
+    source = _wheel(name, suite.version) if suite.from_wheel else _source(name, suite.version)
+    requirements = (*suite.requirements, f"{name}=={suite.version}" if suite.from_wheel else str(source))
+    python = environment(CACHE / "venvs" / f"{name}-{suite.version}{tail}", (PYTEST, *extra, *requirements))
+    return Prepared(name, source, python, suite.subset if subset and suite.subset else suite.args, requirements)
+
+
+def _wheel(name: str, version: str) -> Path:
+    """The unpacked wheel for this interpreter."""
+    home = CACHE / "sources" / f"{name}-{version}-{sys.implementation.cache_tag}"
+    ready = home / ".unpacked"
+    if not ready.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        _download(name, version, home, "--only-binary")
+        with zipfile.ZipFile(next(home.glob("*.whl"))) as archive:
+            archive.extractall(home)
+        ready.touch()
+    return home
 
 
 def _source(name: str, version: str) -> Path:
@@ -81,16 +111,20 @@ def _source(name: str, version: str) -> Path:
     ready = home / ".unpacked"
     if not ready.exists():
         home.mkdir(parents=True, exist_ok=True)
-        _run([
-            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--no-binary", ":all:", "--dest", home, f"{name}=={version}",
-        ])  # fmt: skip
+        _download(name, version, home, "--no-binary")
         archive = next(home.glob("*.tar.gz"))
         with tarfile.open(archive) as tar:
             # Python 3.11.2, which Debian 12 has, knows no filters.
             tar.extractall(home, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         ready.touch()
     return next(path for path in home.iterdir() if path.is_dir())
+
+
+def _download(name: str, version: str, home: Path, kind: str) -> None:
+    _run([
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+        kind, ":all:", "--dest", home, f"{name}=={version}",
+    ])  # fmt: skip
 
 
 def _run(command: list) -> None:
