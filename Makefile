@@ -13,7 +13,7 @@ help:
 	@echo "make demo                    run the example suite in demo/ on all cores"
 	@echo "make test                    all tests: Rust, the Python half, and end to end"
 	@echo "make compare SUITE=networkx  show that a real suite gives plain pytest's outcomes (MODES=, N=, SUBSET=1)"
-	@echo "make bench                   measure beside plain pytest and pytest-xdist (SUITES=, ROUNDS=)"
+	@echo "make bench                   measure beside plain pytest and its peers (SUITES=, ROUNDS=, N=, CONTENDERS=, TABLES=)"
 	@echo "make lint                    formatting, clippy, licences, documentation"
 	@echo "make fuzz-smoke              every fuzz target for 15 seconds"
 	@echo "make clean                   remove everything that was made"
@@ -41,7 +41,8 @@ compare: release
 	$(PYTHON) tools/compare.py $(SUITE) $(if $(MODES),--modes $(MODES)) $(if $(N),--workers $(N)) $(if $(SUBSET),--subset)
 
 bench: release
-	$(PYTHON) tools/bench.py $(if $(SUITES),--suites $(SUITES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(PYTHON) tools/bench.py $(if $(SUITES),--suites $(SUITES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(N),--workers $(N)) $(if $(CONTENDERS),--contenders "$(CONTENDERS)") $(if $(TABLES),--tables $(TABLES))
 
 lint: $(VENV)
 	$(VENV) -m ruff format --quiet --check $(PYTHON_SOURCES)

@@ -167,8 +167,11 @@ class Runs:
                 refusals[contender] = f"not run: {contender.not_run}"
                 continue
             wanted, ignored = expected.get(contender.read, expected[plain.read])
-            lines = outcomes.differences(wanted, self.outcomes(contender), ignored)
-            if lines:
+            given = self.outcomes(contender)
+            lines = outcomes.differences(wanted, given, ignored)
+            if wanted and not given:
+                refusals[contender] = "not run: it gave no outcomes"
+            elif lines:
                 refusals[contender] = f"not run: {len(lines)} outcomes differ, such as {lines[0]}".replace("|", r"\|")
         return refusals
 

@@ -3,6 +3,7 @@
 Linux only, for memory and for processes that outlive their parents.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -47,13 +48,18 @@ def run(command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> Cost:
 def peak_memory(command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> float:
     """The highest sum of proportional set sizes (PSS) over the processes of a run, in MiB, looked at every 50 ms."""
     process = _start(command, cwd, env)
-    peak = 0
+    peak = 0.0
     done = threading.Event()
     threading.Thread(target=lambda: (process.wait(), done.set()), daemon=True).start()
     while not done.wait(SAMPLE_SECONDS):
-        peak = max(peak, sum(map(_pss_kib, descendants(os.getpid()))))
+        peak = max(peak, memory(os.getpid()))
     _end_orphans()
-    return peak / 1024
+    return peak
+
+
+def memory(root: int) -> float:
+    """The sum of the proportional set sizes of the processes below this one at the moment, in MiB."""
+    return sum(map(_pss_kib, descendants(root))) / 1024
 
 
 def descendants(root: int) -> list[int]:
@@ -105,5 +111,6 @@ def _end_orphans() -> None:
         if pid == 0:
             if time.monotonic() > deadline:
                 for left in descendants(os.getpid()):
-                    os.kill(left, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(left, signal.SIGKILL)
             time.sleep(0.01)

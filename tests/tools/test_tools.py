@@ -1,16 +1,22 @@
 """The tools that judge outcomes must see a difference when there is one."""
 
 import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-import gen_suites  # noqa: E402  (from tools/)
+import contenders  # noqa: E402  (from tools/)
+import gen_suites  # noqa: E402
 import outcomes  # noqa: E402
 import picture  # noqa: E402
+import processes  # noqa: E402
 
 
 def log(tmp_path, *reports):
@@ -45,6 +51,56 @@ def test_differences_are_seen_on_both_sides():
     ]
     assert outcomes.unsettled(expected, actual) == {"a", "b", "c"}
     assert outcomes.differences(expected, expected, ignore=set()) == []
+
+
+def test_outcomes_are_read_from_junit_files(tmp_path):
+    path = tmp_path / "junit.xml"
+    path.write_text(
+        "<testsuites><testsuite><testcase classname='a.TestA' name='test_1'><properties /></testcase>"
+        "<testcase classname='a' name='test_2'><failure /><error /></testcase>"
+        "<testcase classname='a' name='test_3'><skipped /></testcase></testsuite></testsuites>"
+    )
+    assert outcomes.read_junit(path) == Counter(
+        {
+            ("a.TestA::test_1", "passed"): 1,
+            ("a::test_2", "failure"): 1,
+            ("a::test_2", "error"): 1,
+            ("a::test_3", "skipped"): 1,
+        }
+    )
+
+
+def test_a_contender_is_told_where_to_record():
+    plain = contenders.plain(Path("python"))
+    assert plain.recording(Path("log"))[-4:] == ("-p", "recorder", "--record", "log")
+    assert contenders.plain_junit(Path("python")).recording(Path("log"))[-1] == "--junitxml=log"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are only adopted on Linux")
+def test_the_cost_of_a_process_whose_parent_has_ended_is_counted():
+    # In a process of its own, since this one is not to adopt orphans. The run's first process ends at once.
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    leave = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {burn!r}])"
+    measure = (
+        "import os, sys, pathlib, processes\nprocesses.adopt_orphans()\n"
+        f"print(processes.run((sys.executable, '-c', {leave!r}), pathlib.Path('.'), dict(os.environ)).cpu)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", measure], cwd=ROOT / "tools", capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) >= 0.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_every_process_counts():
+    hold = "import os; os.fork(); block = os.urandom(64 << 20); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert (process.stdout.readline(), process.stdout.readline()) == ("\n", "\n")
+        held = processes.memory(os.getpid())
+        process.communicate("\n\n")
+    assert held >= 128
 
 
 def test_suites_are_the_same_every_time():

@@ -15,7 +15,7 @@ use xdist_proto::message::{CoordinatorMessage, WorkerMessage};
 use xdist_proto::{CollectionDigest, ItemIndex, LeaseId, WorkerId};
 
 /// The only link.
-const LINK: LinkId = LinkId(0);
+pub(crate) const LINK: LinkId = LinkId(0);
 
 /// A case is repeated until it has given this many results, so that small ones are measured as well as large ones.
 const RESULTS: u32 = 100_000;
@@ -106,14 +106,29 @@ struct Driver {
     begun: Duration,
 }
 
+/// A session that has not begun.
+pub(crate) fn session(workers: usize, mode: Mode, now: Instant) -> Session {
+    Session::new(config(vec![WorkerSpec::default(); workers], mode), 0, now)
+}
+
+/// Takes what a steal asks for out of a worker's queue: all of it or nothing.
+pub(crate) fn give_back(queue: &mut VecDeque<(LeaseId, ItemIndex)>, asked: &[ItemIndex]) -> Vec<ItemIndex> {
+    let kept = queue.len().saturating_sub(asked.len());
+    // What can be asked for stands at the end.
+    if !queue.range(kept..).map(|(_, item)| item).eq(asked) {
+        return Vec::new();
+    }
+    queue.truncate(kept);
+    asked.to_vec()
+}
+
 impl Driver {
     fn new(suite: Suite, digest: CollectionDigest, workers: u32, mode: Mode) -> Self {
         let now = Instant::now();
-        let specs = vec![WorkerSpec::default(); workers as usize];
         Self {
             suite,
             digest,
-            session: Session::new(config(specs, mode), 0, now),
+            session: session(workers as usize, mode, now),
             now,
             inbox: VecDeque::new(),
             queues: vec![VecDeque::new(); workers as usize],
@@ -188,15 +203,7 @@ impl Driver {
                 queue.extend(run.items.into_iter().map(|item| (run.lease, item)));
             }
             CoordinatorMessage::Steal(steal) => {
-                let queue = &mut self.queues[steal.worker.0 as usize];
-                // What is asked for stands at the end; the first item is running.
-                let kept = queue.len().saturating_sub(steal.items.len());
-                let there =
-                    kept > 0 && queue.range(kept..).map(|&(_, item)| item).eq(steal.items.iter().copied());
-                if there {
-                    queue.truncate(kept);
-                }
-                let items = if there { steal.items } else { Vec::new() };
+                let items = give_back(&mut self.queues[steal.worker.0 as usize], &steal.items);
                 self.inbox.push_back(Next::Message(Box::new(fake::unscheduled(
                     steal.worker,
                     steal.request,

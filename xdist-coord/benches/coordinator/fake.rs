@@ -68,7 +68,7 @@ impl Suite {
     }
 
     /// Where the parts of the list begin.
-    pub(crate) fn offsets(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn offsets(self) -> impl Iterator<Item = u32> {
         (0..self.items).step_by(ITEMS_PER_CHUNK as usize)
     }
 }
@@ -256,9 +256,8 @@ impl Host {
     fn obey(&mut self, command: &CoordinatorMessage) -> io::Result<()> {
         match command {
             CoordinatorMessage::SendCollection(command) => {
-                let suite = self.suite;
-                for offset in suite.offsets() {
-                    self.queue(&WorkerMessage::Collection(suite.chunk(command.worker, offset)));
+                for offset in self.suite.offsets() {
+                    self.queue(&WorkerMessage::Collection(self.suite.chunk(command.worker, offset)));
                 }
             }
             CoordinatorMessage::Run(run) => {

@@ -1,7 +1,7 @@
 //! What the coordinator costs per test: the server with real sockets, the session alone, and the whole `xdist run`.
 //!
 //! ```sh
-//! cargo bench --bench coordinator -- [server] [session] [frontends=PATH/OF/xdist] [quick]
+//! cargo bench --bench coordinator -- [server] [session] [scale] [frontends=PATH/OF/xdist] [quick]
 //! ```
 //!
 //! Without a part's name, `server` and `session` are run. `quick` takes fewer tests. The tables are Markdown.
@@ -14,6 +14,8 @@ mod alone;
 mod fake;
 
 mod frontends;
+
+mod scale;
 
 mod wire;
 
@@ -29,12 +31,15 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let quick = has("quick");
     let program = arguments.iter().find_map(|argument| argument.strip_prefix("frontends="));
-    let all = program.is_none() && !has("server") && !has("session");
+    let all = program.is_none() && !has("server") && !has("session") && !has("scale");
     if all || has("server") {
         wire::bench(quick);
     }
     if all || has("session") {
         alone::bench(quick);
+    }
+    if has("scale") {
+        scale::bench(quick);
     }
     if let Some(program) = program {
         frontends::bench(Path::new(program), quick);

@@ -17,19 +17,27 @@ const WORKERS: usize = 64;
 /// How often each case is measured.
 const ROUNDS: usize = 3;
 
-/// How many links the workers share, and how their results are written.
+/// How many workers there are, whether they share one link, and whether their results are written together.
 #[derive(Clone, Copy)]
-struct Case {
-    mode: Mode,
-    one_link: bool,
-    together: bool,
+pub(crate) struct Case {
+    pub(crate) workers: usize,
+    pub(crate) mode: Mode,
+    pub(crate) one_link: bool,
+    pub(crate) together: bool,
 }
 
 /// From the first assignment to the last result.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
-struct Cost {
-    cpu: Duration,
-    wall: Duration,
+pub(crate) struct Cost {
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+}
+
+impl Cost {
+    /// How many results there are in a second of `time`.
+    pub(crate) fn per_second(suite: Suite, time: Duration) -> String {
+        grouped((f64::from(suite.items) / time.as_secs_f64()) as u64)
+    }
 }
 
 pub(crate) fn bench(quick: bool) {
@@ -38,7 +46,7 @@ pub(crate) fn bench(quick: bool) {
     println!("\nServer: {WORKERS} workers, {tests} tests, median of {ROUNDS}\n");
     println!("| links | results written | mode | results/s of one core | us/result | results/s, wall |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    let case = |mode, one_link, together| Case { mode, one_link, together };
+    let case = |mode, one_link, together| Case { workers: WORKERS, mode, one_link, together };
     for case in [
         case(Mode::WorkSteal, false, false),
         case(Mode::Load, false, false),
@@ -48,20 +56,19 @@ pub(crate) fn bench(quick: bool) {
         case(Mode::WorkSteal, true, true),
     ] {
         let cost = median((0..ROUNDS).map(|_| run(suite, case)).collect());
-        let per_second = |time: Duration| grouped((f64::from(suite.items) / time.as_secs_f64()) as u64);
         println!(
             "| {} | {} | {} | {} | {:.2} | {} |",
             if case.one_link { 1 } else { WORKERS },
             if case.together { "together" } else { "one by one" },
             case.mode.name(),
-            per_second(cost.cpu),
+            Cost::per_second(suite, cost.cpu),
             cost.cpu.as_secs_f64() * 1e6 / f64::from(suite.items),
-            per_second(cost.wall),
+            Cost::per_second(suite, cost.wall),
         );
     }
 }
 
-fn run(suite: Suite, case: Case) -> Cost {
+pub(crate) fn run(suite: Suite, case: Case) -> Cost {
     let manner = Manner { together: case.together, display: "silent".to_owned() };
     let command = fake::host_command(&suite, &manner);
     let launcher = Launcher {
@@ -69,7 +76,7 @@ fn run(suite: Suite, case: Case) -> Cost {
         host_args: command[1..].iter().map(Into::into).collect(),
     };
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
-    let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; WORKERS], case.mode);
+    let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);
     let mut counter = Counter { left: suite.items, begun: None, cost: None };
     let summary = server::run(config, 0, &launcher, &mut counter).unwrap();
     assert_eq!(summary.end, RunEnd::Completed);
