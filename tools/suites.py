@@ -47,7 +47,7 @@ SUITES = {
         requirements=("hypothesis==6.170.15", "pretend==1.0.9", "tomli-w==1.2.0"),
         subset=("tests/test_markers.py", "tests/test_tags.py", "tests/test_metadata.py"),
     ),
-    "sympy": Suite("1.14.0", args=("sympy/core/tests",)),
+    "sympy": Suite("1.14.0", args=("sympy/core/tests",), requirements=("hypothesis==6.170.15",)),
 }
 
 

@@ -12,6 +12,7 @@ use super::roster::Roster;
 use super::{Frontend, Unwritten, crash, file};
 use crate::exit_code::ExitCode;
 use encode::joined;
+use reports::{Line, Origin};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -63,10 +64,20 @@ impl JsonLines {
     }
 
     fn line(&mut self, kind: &str, fields: Value, now: Instant) {
-        let time = now.saturating_duration_since(self.started).as_secs_f64();
-        // Microseconds are as exact as anything here is.
-        let line = joined(json!({ "$report_type": kind, "time": (time * 1e6).round() / 1e6 }), fields);
+        let line = joined(json!({ "$report_type": kind, "time": self.time(now) }), fields);
         let _ = writeln!(self.lines, "{line}");
+    }
+
+    fn report(&mut self, report: &Report, origin: Origin<'_>, now: Instant) {
+        // Nothing in a line can fail to be written: keys are text, and a number that is none is null.
+        let line = serde_json::to_string(&Line::new(report, origin, self.time(now))).unwrap_or_default();
+        self.lines.push_str(&line);
+        self.lines.push('\n');
+    }
+
+    /// Seconds since the run began. Microseconds are as exact as anything here is.
+    fn time(&self, now: Instant) -> f64 {
+        (now.saturating_duration_since(self.started).as_secs_f64() * 1e6).round() / 1e6
     }
 
     fn write(&mut self) {
@@ -81,9 +92,11 @@ impl JsonLines {
     fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
         let node_id = self.roster.node_id(worker, item);
         let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
+        let worker = self.roster.name(worker);
         let mut start_us = report.start_us;
         for report in reports {
-            self.item_report(worker, item, &report, Some(start_us as f64 / 1e6), now);
+            let start = Some(start_us as f64 / 1e6);
+            self.report(&report, Origin { worker: &worker, item: Some(item), start }, now);
             // A subtest runs within the call.
             start_us += if report.subtest { 0 } else { report.duration_us };
         }
@@ -91,20 +104,9 @@ impl JsonLines {
 
     fn crashed(&mut self, crash: &Crash, crashed: &CrashedItem, now: Instant) {
         let node_id = self.roster.node_id(crash.worker, crashed.item);
-        let text = crash::body(&self.roster.name(crash.worker), &node_id, crashed, crash);
-        self.item_report(crash.worker, crashed.item, &report::crash_report(&node_id, text), None, now);
-    }
-
-    fn item_report(
-        &mut self,
-        worker: WorkerId,
-        item: ItemIndex,
-        report: &Report,
-        start: Option<f64>,
-        now: Instant,
-    ) {
-        let (kind, fields) = reports::report(report, start);
-        self.line(kind, joined(encode::item(worker, item, &self.roster), fields), now);
+        let worker = self.roster.name(crash.worker);
+        let report = report::crash_report(&node_id, crash::body(&worker, &node_id, crashed, crash));
+        self.report(&report, Origin { worker: &worker, item: Some(crashed.item), start: None }, now);
     }
 }
 
@@ -124,9 +126,9 @@ impl Frontend for JsonLines {
                 }
             }
             RunEvent::CollectReport { worker, report } => {
-                let (kind, fields) = reports::report(&report::collect_report(report), None);
-                let worker = json!({ "worker_id": self.roster.name(*worker) });
-                self.line(kind, joined(fields, worker), now);
+                let worker = self.roster.name(*worker);
+                let origin = Origin { worker: &worker, item: None, start: None };
+                self.report(&report::collect_report(report), origin, now);
             }
             _ => {}
         }
