@@ -118,6 +118,10 @@ impl Observer for Counter {
         }
     }
 
+    fn history(&mut self) -> Option<xdist_coord::scheduler::History> {
+        None
+    }
+
     fn next_tick(&self) -> Option<Instant> {
         None
     }
