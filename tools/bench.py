@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import contenders
+import costs
 import gen_suites
 import outcomes
-import processes
 import suites
 from contenders import OURS, REFERENCE, Contender
-from processes import Cost
+from costs import Cost
 
 REAL = ("networkx", "sympy", "numpy", "jinja2", "click", "attrs", "more-itertools")
 TABLES = ("real", "synthetic", "coordinator", "scale")
@@ -48,7 +48,7 @@ def main() -> int:
 
     chosen = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
     tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
-    processes.adopt_orphans()
+    costs.adopt_orphans()
     print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.")
     code = 0
     for table, title, known in (("real", "Real suites", suites.SUITES), ("synthetic", "Synthetic", gen_suites.SUITES)):
@@ -180,14 +180,14 @@ class Runs:
     def outcomes(self, contender: Contender) -> Counter:
         log = self._scratch / "outcomes"
         log.unlink(missing_ok=True)
-        processes.run(*self._invocation(contender, contender.recording(log)))
+        costs.run(*self._invocation(contender, contender.recording(log)))
         return contender.read(log) if log.exists() else Counter()
 
     def cost(self, contender: Contender) -> Cost:
-        return processes.run(*self._invocation(contender, contender.command))
+        return costs.run(*self._invocation(contender, contender.command))
 
     def memory(self, contender: Contender) -> float:
-        return processes.peak_memory(*self._invocation(contender, contender.command))
+        return costs.peak_memory(*self._invocation(contender, contender.command))
 
     def _invocation(self, contender: Contender, command: tuple[str, ...]) -> tuple:
         basetemp = self._scratch / "tmp"

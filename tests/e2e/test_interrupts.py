@@ -74,12 +74,13 @@ def test_a_test_that_ignores_interrupts_does_not_outlive_the_second(xdist):
         import os, time
 
         def test_stubborn():
-            signal(f"running {os.getpid()}")
+            word = f"running {os.getpid()}"
             while True:
                 try:
+                    signal(word)
                     time.sleep(600)
                 except KeyboardInterrupt:
-                    signal("ignored")
+                    word = "ignored"
         """
     )
     run = xdist.start("-n1")

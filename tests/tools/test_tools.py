@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import contenders  # noqa: E402  (from tools/)
+import costs  # noqa: E402
 import gen_suites  # noqa: E402
 import outcomes  # noqa: E402
 import picture  # noqa: E402
-import processes  # noqa: E402
 
 
 def log(tmp_path, *reports):
@@ -82,8 +82,8 @@ def test_the_cost_of_a_process_whose_parent_has_ended_is_counted():
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     leave = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {burn!r}])"
     measure = (
-        "import os, sys, pathlib, processes\nprocesses.adopt_orphans()\n"
-        f"print(processes.run((sys.executable, '-c', {leave!r}), pathlib.Path('.'), dict(os.environ)).cpu)"
+        "import os, sys, pathlib, costs\ncosts.adopt_orphans()\n"
+        f"print(costs.run((sys.executable, '-c', {leave!r}), pathlib.Path('.'), dict(os.environ)).cpu)"
     )
     done = subprocess.run(
         [sys.executable, "-c", measure], cwd=ROOT / "tools", capture_output=True, text=True, check=True
@@ -98,7 +98,7 @@ def test_the_memory_of_every_process_counts():
         [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert (process.stdout.readline(), process.stdout.readline()) == ("\n", "\n")
-        held = processes.memory(os.getpid())
+        held = costs.memory(os.getpid())
         process.communicate("\n\n")
     assert held >= 128
 
