@@ -153,7 +153,15 @@ impl<O, I> Images<O, I> {
 
 /// What is common to workers that can share a collection.
 fn model_of(configure: &Configure) -> Configure {
-    Configure { worker: WorkerId(0), name: String::new(), ramp_delay_ms: 0, ..configure.clone() }
+    Configure {
+        worker: WorkerId(0),
+        name: String::new(),
+        ramp_delay_ms: 0,
+        // The same for all workers, but the first may have been told to find out by itself.
+        worker_count: 0,
+        run: String::new(),
+        ..configure.clone()
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +224,13 @@ mod tests {
         assert!(images.command(WorkerId(1), CoordinatorMessage::Shutdown(shutdown)));
         assert!(!images.is_waiting(WorkerId(1)));
         assert_eq!(names(&images.refuse(WorkerId(0))), ["gw2"]);
+    }
+
+    #[test]
+    fn what_the_first_worker_finds_out_by_itself_makes_no_difference() {
+        let images = awaited();
+        let told = Configure { worker_count: 3, run: "from the options".to_owned(), ..configure(1) };
+        assert_eq!(images.way(&told), Way::Wait);
     }
 
     #[test]
