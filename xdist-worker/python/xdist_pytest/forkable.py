@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -12,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Optional
 from . import descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pytest
 
+    from .descriptors import Identity
     from .watch import Watch
 
 #: Plugins that do something to the process they are in, by the name that they are registered under.
 _NEED_THEIR_OWN_START = {"_cov": "pytest-cov", "xvfb": "pytest-xvfb"}
 #: What ends something that was begun once per worker.
 _ENDS = ("pytest_sessionfinish", "pytest_unconfigure")
+#: What is going on when workers are forked: a wrapper's first part was run once, and its second is run in each of them.
+_ROUND_ABOUT = ("pytest_cmdline_main", "pytest_runtestloop")
 
 
 def early_problem(config: pytest.Config, watch: Watch) -> Optional[str]:
@@ -37,11 +40,13 @@ def early_problem(config: pytest.Config, watch: Watch) -> Optional[str]:
             return f"{title} has to be started in every worker"
     if _is_measured():
         return "coverage is being measured"
-    return _problem_of_hooks(config) or _noted(watch)
+    return _problem_of_hooks(config) or _noted(config, watch)
 
 
-def late_problem(config: pytest.Config, watch: Watch, known: frozenset[tuple[int, int]]) -> Optional[str]:
-    """What is to be said after collection. Descriptors in the inventory `known` do not count."""
+def late_problem(
+    config: pytest.Config, watch: Watch, known: frozenset[Identity], known_memory: frozenset[str]
+) -> Optional[str]:
+    """What is to be said after collection. What was there when the process started does not count: `known`, `known_memory`."""
     factory = getattr(config, "_tmp_path_factory", None)
     if getattr(factory, "_basetemp", None) is not None:
         return "the temporary directory is in use already"
@@ -50,9 +55,11 @@ def late_problem(config: pytest.Config, watch: Watch, known: frozenset[tuple[int
             return "something is to be cleaned up at exit (weakref.finalize, tempfile.TemporaryDirectory)"
     return (
         _problem_of_hooks(config)
-        or _noted(watch)
+        or _noted(config, watch)
         or _problem_of_children()
         or descriptors.problem(known)
+        or _problem_of_memory(known_memory)
+        or _problem_of_timers()
         or _problem_of_threads()
     )
 
@@ -67,18 +74,27 @@ def _is_measured() -> bool:
 
 def _problem_of_hooks(config: pytest.Config) -> Optional[str]:
     """A conftest that undoes something in every worker which was then done once."""
-    installed = {"_pytest", "xdist_pytest"}
-    installed.update(_package(plugin) for plugin, _ in config.pluginmanager.list_plugin_distinfo())
+    installed = _installed_packages(config)
     for hook in _ENDS:
-        for plugin in _implementers(config, hook):
-            if _package(plugin) not in installed:
-                return f"{_name_of(plugin)} implements {hook}"
+        for implementation in getattr(config.hook, hook).get_hookimpls():
+            if _package(implementation.plugin) not in installed:
+                return f"{_name_of(implementation.plugin)} implements {hook}"
+    for hook in _ROUND_ABOUT:
+        for implementation in getattr(config.hook, hook).get_hookimpls():
+            if _is_wrapper(implementation) and _package(implementation.plugin) not in installed:
+                return f"{_name_of(implementation.plugin)} wraps {hook}"
     return None
 
 
-def _implementers(config: pytest.Config, hook: str) -> Iterator[object]:
-    for implementation in getattr(config.hook, hook).get_hookimpls():
-        yield implementation.plugin
+def _installed_packages(config: pytest.Config) -> set[str]:
+    packages = {"_pytest", "xdist_pytest"}
+    packages.update(_package(plugin) for plugin, _ in config.pluginmanager.list_plugin_distinfo())
+    return packages
+
+
+def _is_wrapper(implementation: Any) -> bool:
+    # Those of the new style are known since pluggy 1.2.
+    return bool(implementation.hookwrapper or getattr(implementation, "wrapper", False))
 
 
 def _name_of(plugin: object) -> str:
@@ -90,11 +106,15 @@ def _package(plugin: object) -> str:
     return str(name).partition(".")[0]
 
 
-def _noted(watch: Watch) -> Optional[str]:
+def _noted(config: pytest.Config, watch: Watch) -> Optional[str]:
     if watch.identity_reader is not None:
         return f"{watch.identity_reader} asks which worker it is in"
     if watch.at_exit:
         return f"{watch.at_exit[0]} is to be called at exit"
+    installed = _installed_packages(config)
+    for module, place in watch.cleanups:
+        if module.partition(".")[0] not in installed:
+            return f"{place} asks for something to be done when pytest ends"
     return None
 
 
@@ -104,6 +124,19 @@ def _problem_of_children() -> Optional[str]:
     except ChildProcessError:
         return None
     return "a child process is there"
+
+
+def _problem_of_memory(known: frozenset[str]) -> Optional[str]:
+    """Locks and values of multiprocessing, for example, which are not one for each worker any more after a fork."""
+    shared = sorted(descriptors.shared_memory() - known)
+    return f"memory is shared with forked processes: {shared[0].split(maxsplit=2)[-1]}" if shared else None
+
+
+def _problem_of_timers() -> Optional[str]:
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        if any(signal.getitimer(timer)):
+            return "a timer is running (signal.alarm, signal.setitimer)"
+    return None
 
 
 def _problem_of_threads() -> Optional[str]:
@@ -129,4 +162,6 @@ def _try_to_fork() -> None:
         child = os.fork()
     if child == 0:
         os._exit(0)
-    os.waitpid(child, 0)
+    with contextlib.suppress(ChildProcessError):
+        # The user's handling of SIGCHLD may have been faster.
+        os.waitpid(child, 0)

@@ -6,6 +6,7 @@ workers (names, descriptors, directories) is set anew in every worker that is fo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
@@ -14,9 +15,12 @@ import socket
 import struct
 import sys
 import warnings
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from . import descriptors
+
+if TYPE_CHECKING:
+    from .descriptors import Identity
 
 _PID = struct.Struct("<I")
 _PR_SET_PDEATHSIG = 1
@@ -31,11 +35,17 @@ class Birth(NamedTuple):
     configuration: int
 
 
-def fork_image(control: socket.socket, keep_random: bool) -> Optional[Birth]:
+def fork_image(
+    control: socket.socket,
+    streams: tuple[Optional[Identity], Optional[Identity]],
+    keep_random: bool,
+    unseeded: list[random.Random],
+) -> Optional[Birth]:
     """Forks the image, which takes requests from `control` until that ends.
 
-    Returns `None` in the process that called it, once the image is up, and a `Birth` in every worker that is forked
-    from the image. With `keep_random` the state of the random module is kept in them.
+    `streams` are the pipes that are the first worker's standard output and error. Returns `None` in the process that called it, once the image is up, and a `Birth` in every worker that is forked
+    from the image. With `keep_random` the state of the random module is kept in them, and the generators that are `unseeded` are
+    seeded anew.
 
     Raises `OSError` if the image did not come up.
     """
@@ -55,7 +65,11 @@ def fork_image(control: socket.socket, keep_random: bool) -> Optional[Birth]:
         return None
     try:
         os.close(ready)
-        birth = _Image(libc, control, state).serve(image_is_ready)
+        birth = _Image(libc, control, streams).serve(image_is_ready)
+        if state is not None:
+            random.setstate(state)
+        for generator in unseeded:
+            generator.seed()
     except BaseException:
         # What goes wrong here is of no interest to the tests. The host sees the end, and starts workers otherwise.
         os._exit(1)
@@ -65,13 +79,13 @@ def fork_image(control: socket.socket, keep_random: bool) -> Optional[Birth]:
 class _Image:
     """What the image knows."""
 
-    def __init__(self, libc: ctypes.CDLL, control: socket.socket, random_state: object) -> None:
+    def __init__(
+        self, libc: ctypes.CDLL, control: socket.socket, streams: tuple[Optional[Identity], Optional[Identity]]
+    ) -> None:
         self._libc = libc
         self._control = control
-        self._random_state = random_state
         self._die_with(os.getppid())
-        self._stdout = descriptors.same_as(1)
-        self._stderr = descriptors.same_as(2)
+        self._stdout, self._stderr = map(descriptors.all_of, streams)
         # The pipes are the first worker's, and have to end with it.
         for descriptor in (*self._stdout, *self._stderr):
             _replace(descriptor, 0)
@@ -103,8 +117,6 @@ class _Image:
                 _replace(descriptor, own)
             os.close(own)
         descriptors.make_files_private()
-        if self._random_state is not None:
-            random.setstate(self._random_state)  # type: ignore[arg-type]
         return Birth(commands, events, status, configuration)
 
     def _die_with(self, parent: int) -> None:
@@ -136,7 +148,9 @@ def _fork_orphan() -> Optional[int]:
         return None
     os.close(send_tell)
     told = os.read(tell, _PID.size)
-    os.waitpid(middle, 0)
+    with contextlib.suppress(ChildProcessError):
+        # The user's handling of SIGCHLD may have been faster.
+        os.waitpid(middle, 0)
     # The end of the one in the middle has been dealt with by now, and with it the adoption.
     for descriptor in (send_go, go, tell):
         os.close(descriptor)

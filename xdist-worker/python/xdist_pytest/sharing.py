@@ -13,6 +13,7 @@ from .watch import Watch
 if TYPE_CHECKING:
     import pytest
 
+    from .descriptors import Identity
     from .freezing import Freezing
     from .image import Birth
 
@@ -26,7 +27,9 @@ class Sharing:
         self.is_forked = False
         self.watch = Watch()
         self._freezing = freezing
-        self._open_at_start: frozenset[tuple[int, int]] = frozenset()
+        self._open_at_start: frozenset[Identity] = frozenset()
+        self._mapped_at_start: frozenset[str] = frozenset()
+        self._streams: tuple[Optional[Identity], Optional[Identity]] = None, None
         self._control: Optional[socket.socket] = None
         self._forced = False
         if control >= 0:
@@ -35,7 +38,10 @@ class Sharing:
             self._control.settimeout(None)
             # The runner's own, which are replaced in forked workers, and whatever the host has inherited, which workers
             # share anyway.
-            self._open_at_start = descriptors.inventory() if sys.platform == "linux" else frozenset()
+            if sys.platform == "linux":
+                self._open_at_start = descriptors.inventory()
+                self._mapped_at_start = descriptors.shared_memory()
+                self._streams = descriptors.identity(1), descriptors.identity(2)
             self.watch.start()
 
     def problem_before_collection(self, config: pytest.Config) -> Optional[str]:
@@ -48,6 +54,7 @@ class Sharing:
             return self._give_up("--start=spawn")
         if self._forced:
             return None
+        self.watch.start_on(config)
         problem = forkable.early_problem(config, self.watch)
         return None if problem is None else self._give_up(problem)
 
@@ -65,17 +72,18 @@ class Sharing:
         if control is None:
             return None, None
         if not self._forced:
-            problem = forkable.late_problem(config, self.watch, self._open_at_start)
+            problem = forkable.late_problem(config, self.watch, self._open_at_start, self._mapped_at_start)
             if problem is not None:
                 return None, self._give_up(problem)
-        self.watch.stop()
         from .image import fork_image
 
-        try:
-            birth = fork_image(control, self.watch.seeded)
-        except OSError as error:
-            return None, self._give_up(f"the system refuses: {error}")
         self._control = None
+        self.watch.stop()
+        try:
+            birth = fork_image(control, self._streams, self.watch.seeded, list(self.watch.unseeded))
+        except OSError as error:
+            control.close()
+            return None, f"the system refuses: {error}"
         self.is_forked = birth is not None
         return birth, None
 

@@ -7,10 +7,13 @@ import contextlib
 import os
 import random
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 #: The variable that differs between workers; the others do not.
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
@@ -24,6 +27,7 @@ _HARMLESS_AT_EXIT = frozenset({
     "concurrent.futures.thread",
     "logging",
     "multiprocessing.util",
+    "rlcompleter",
     "weakref",
 })  # fmt: skip
 
@@ -36,10 +40,17 @@ class Watch:
         self.identity_reader: Optional[str] = None
         #: The functions that were registered with `atexit`, as far as they are not harmless in a forked process.
         self.at_exit: list[str] = []
+        #: Who gave the configuration something to call at its end: the name of the module, and the place in it.
+        self.cleanups: list[tuple[str, str]] = []
         #: Whether somebody gave the random module a seed.
         self.seeded = False
+        #: Generators of random numbers that nobody gave a seed, so that they are to differ between workers.
+        self.unseeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
         self._register = atexit.register
         self._seed = random.seed
+        self._setstate = random.setstate
+        self._methods = random.Random.seed, random.Random.setstate
+        self._config: Optional[pytest.Config] = None
 
     def start(self) -> None:
         """Begins to watch."""
@@ -64,12 +75,47 @@ class Watch:
         os.environ.__class__ = WatchedEnviron
         atexit.register = self._watched_register  # type: ignore[assignment]
         random.seed = self._watched_seed
+        random.setstate = self._watched_setstate
+        self._start_on_generators()
+
+    def _start_on_generators(self) -> None:
+        unseeded = self.unseeded
+        plain_seed, plain_setstate = self._methods
+
+        def seed(self: random.Random, a: Any = None, *args: Any, **options: Any) -> None:
+            (unseeded.add if a is None else unseeded.discard)(self)
+            plain_seed(self, a, *args, **options)
+
+        def setstate(self: random.Random, state: Any) -> None:
+            unseeded.discard(self)
+            plain_setstate(self, state)
+
+        random.Random.seed = seed  # type: ignore[method-assign]
+        random.Random.setstate = setstate  # type: ignore[method-assign]
+
+    def start_on(self, config: pytest.Config) -> None:
+        """Begins to watch the session's configuration too."""
+        add_cleanup = config.add_cleanup
+
+        def watched_add_cleanup(func: Callable[[], None]) -> None:
+            caller = sys._getframe(1)
+            module = str(caller.f_globals.get("__name__"))
+            self.cleanups.append((module, f"{caller.f_code.co_filename}:{caller.f_lineno}"))
+            add_cleanup(func)
+
+        config.add_cleanup = watched_add_cleanup  # type: ignore[method-assign]
+        self._config = config
 
     def stop(self) -> None:
-        """Leaves everything as it was found."""
+        """Leaves everything as it was found. To be called once."""
+        if self._config is not None:
+            del self._config.add_cleanup  # type: ignore[method-assign]
+            self._config = None
         os.environ.__class__ = type(os.environ).__mro__[1]
         atexit.register = self._register
         random.seed = self._seed
+        random.setstate = self._setstate
+        random.Random.seed, random.Random.setstate = self._methods  # type: ignore[method-assign]
 
     @contextlib.contextmanager
     def looking_away(self) -> Iterator[None]:
@@ -90,9 +136,14 @@ class Watch:
         self._register(function, *args, **options)
         return function
 
-    def _watched_seed(self, *args: Any, **options: Any) -> None:
+    def _watched_seed(self, a: Any = None, *args: Any, **options: Any) -> None:
+        # Without a value the system's randomness is the seed, and no two workers have the same.
+        self.seeded = a is not None
+        self._seed(a, *args, **options)
+
+    def _watched_setstate(self, state: Any) -> None:
         self.seeded = True
-        self._seed(*args, **options)
+        self._setstate(state)
 
 
 class WatchedInput(dict[str, Any]):

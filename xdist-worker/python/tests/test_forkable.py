@@ -1,0 +1,105 @@
+"""Reasons not to fork that need no run to be seen; the others are in `tests/e2e/test_fork.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from xdist_pytest import forkable
+from xdist_pytest.watch import Watch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="for Linux only")
+
+
+@pytest.fixture
+def register(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """Registers plugins for the length of a test."""
+    registered = []
+
+    def register(plugin: object, name: str) -> None:
+        pytestconfig.pluginmanager.register(plugin, name)
+        registered.append(plugin)
+
+    yield register
+    for plugin in registered:
+        pytestconfig.pluginmanager.unregister(plugin)
+
+
+def problem(config: pytest.Config, watch: Any = None) -> Any:
+    return forkable.early_problem(config, watch or Watch())
+
+
+def test_nothing_stands_against_it(pytestconfig: pytest.Config) -> None:
+    assert problem(pytestconfig) is None
+
+
+@pytest.mark.parametrize(("name", "title"), [("_cov", "pytest-cov"), ("xvfb", "pytest-xvfb")])
+def test_plugins_that_change_the_process(pytestconfig: pytest.Config, register: Any, name: str, title: str) -> None:
+    register(object(), name)
+    assert problem(pytestconfig) == f"{title} has to be started in every worker"
+
+
+class Ends:
+    """A plugin that nobody has installed."""
+
+    def pytest_sessionfinish(self) -> None:
+        """Does nothing."""
+
+
+class Wraps:
+    """Another."""
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtestloop(self) -> Iterator[None]:
+        """Does nothing."""
+        yield
+
+
+class Runs:
+    """A plugin that would run the tests itself."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtestloop(self) -> None:
+        """Does nothing."""
+
+
+def test_hooks_of_the_suite(pytestconfig: pytest.Config, register: Any) -> None:
+    register(Runs(), "runs")
+    assert problem(pytestconfig) is None
+    register(Wraps(), "wraps")
+    assert problem(pytestconfig) == "Wraps wraps pytest_runtestloop"
+    register(Ends(), "ends")
+    assert problem(pytestconfig) == "Ends implements pytest_sessionfinish"
+
+
+def test_hooks_of_installed_plugins_are_trusted(
+    pytestconfig: pytest.Config, register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(Ends(), "ends")
+    listed = [(sys.modules[__name__], None)]
+    monkeypatch.setattr(pytestconfig.pluginmanager, "list_plugin_distinfo", lambda: listed)
+    assert problem(pytestconfig) is None
+
+
+def test_what_was_noted(pytestconfig: pytest.Config) -> None:
+    watch = Watch()
+    watch.cleanups.append(("_pytest.capture", "capture.py:1"))
+    assert problem(pytestconfig, watch) is None
+    watch.cleanups.append(("conftest", "conftest.py:2"))
+    assert problem(pytestconfig, watch) == "conftest.py:2 asks for something to be done when pytest ends"
+    watch.at_exit.append("module.function")
+    assert problem(pytestconfig, watch) == "module.function is to be called at exit"
+    watch.identity_reader = "conftest.py:1"
+    assert problem(pytestconfig, watch) == "conftest.py:1 asks which worker it is in"
+
+
+def test_python_without_ctypes(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert problem(pytestconfig) == "this Python has no ctypes"
+
+
+def test_systems_without_a_safe_fork(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert problem(pytestconfig) == "darwin has no safe fork"
