@@ -23,6 +23,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import outcomes  # noqa: E402  (from tools/)
 
+# The interpreter whose pytest is driven; another one than that of these tests if need be.
+PYTHON = os.environ.get("XDIST_TEST_PYTHON", sys.executable)
+
 # For anything that should take a moment; generous, since it is only reached when something is wrong.
 DEADLINE = 60.0
 
@@ -113,6 +116,7 @@ class Xdist:
         # Keeps pytest from looking for its root further up.
         (self.directory / "pytest.ini").write_text("[pytest]\n")
         self.binary = os.environ.get("XDIST", str(ROOT / "target" / "debug" / "xdist"))
+        self.python = PYTHON
         self.signals = Signals(directory / "signals")
         self.scratch = directory
         self.env = {
@@ -139,7 +143,7 @@ class Xdist:
     def ini(self, text: str) -> None:
         (self.directory / "pytest.ini").write_text("[pytest]\n" + textwrap.dedent(text))
 
-    def start(self, *args, python: str = sys.executable, **env: str) -> Process:
+    def start(self, *args, python: str = PYTHON, **env: str) -> Process:
         """Starts `xdist run`; an empty `python` leaves the choice of interpreter to it."""
         self._runs += 1
         log = self.scratch / f"report-{self._runs}.jsonl"
@@ -162,7 +166,7 @@ class Xdist:
         self._runs += 1
         log = self.scratch / f"report-{self._runs}.jsonl"
         done = subprocess.run(
-            [Path(sys.executable).with_name("pytest"), "-p", "recorder", "--record", log, "-p", "no:cacheprovider", *args],
+            [Path(PYTHON).with_name("pytest"), "-p", "recorder", "--record", log, "-p", "no:cacheprovider", *args],
             cwd=self.directory, env={**self.env, "PYTHONPATH": str(ROOT / "tools")}, text=True, capture_output=True,
             timeout=DEADLINE,
         )  # fmt: skip

@@ -24,3 +24,14 @@ class Watched:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of all processes below this one, for Linux."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            children = [int(child) for child in file.read().split()]
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
