@@ -95,6 +95,26 @@ def test_death_between_tests_blames_no_test_that_did_not_run(xdist):
     assert result.outcome_of["test_second"] == result.outcome_of["test_third"] == "passed"
 
 
+def test_a_test_that_closes_every_descriptor_is_blamed_and_not_run_again(xdist):
+    xdist.files(
+        test_a="""
+        import os
+
+        def test_closes():
+            signal("closes")
+            os.closerange(3, 1000)
+            signal("closed")
+
+        def test_other():
+            signal("other")
+        """
+    )
+    result = xdist.run("-n1")
+    assert (result.code, result.totals) == (1, {"failed": 1, "passed": 2}), result.text
+    assert "crashed while running 'test_a.py::test_closes'" in result.out
+    assert [xdist.signals.next() for _ in range(3)] == ["closes", "closed", "other"]
+
+
 @pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_finished_tests_are_not_run_again(xdist, mode, workers):

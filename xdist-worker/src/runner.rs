@@ -29,7 +29,8 @@
 //!    teardown, mostly): an `Item`, or `Park` or `Drain`, both of which mean that there is none. So the runner holds at
 //!    most one item besides the running one, and only from the end of a test to the beginning of the next.
 //! 5. `Park` outside an item is skipped. `Drain`, or the end of the stream, ends the session: `worker_output`, exit.
-//! 6. An item that runs is in the status page before its setup begins, and is out of it before `item_finished` is written.
+//! 6. An item that runs is in the status page from before its setup begins until after `item_finished` is written, so that
+//!    an item whose result did not arrive is blamed. The host ignores the page for items whose results it has.
 //!    A runner that wants to stop (`shouldstop`, `shouldfail`, `pytest.exit`, `KeyboardInterrupt`) writes
 //!    `stop_requested`, ends its session (`worker_output`) and exits without reading further items.
 //! 7. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.

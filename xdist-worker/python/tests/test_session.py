@@ -401,18 +401,28 @@ def test_the_status_page_tells_what_ran_when_the_process_died(
     assert len(runner.of_kind("item_finished")) == 1
 
 
-def test_the_status_page_is_clear_before_the_result_is_told(suite: Suite, start: Start) -> None:
+def test_the_status_page_is_clear_after_the_result_is_told(suite: Suite, start: Start) -> None:
     suite(test_a="def test_a(): pass")
     runner = start()
     runner.collect()
     runner.wait("collected")
     runner.item(0)
-    runner.park()
-    runner.wait("item_finished")
-    assert runner.activity() == (None, "idle")
     runner.drain()
     runner.finish()
     assert runner.activity() == (None, "finishing")
+    assert len(runner.of_kind("item_finished")) == 1
+
+
+def test_the_status_page_names_an_item_whose_result_cannot_be_told(suite: Suite, start: Start) -> None:
+    suite(test_a="import os\n\ndef test_a():\n    os.closerange(3, 1000)\n")
+    runner = start()
+    runner.collect()
+    runner.wait("collected")
+    runner.item(0, lease=9)
+    runner.park()
+    runner.finish()
+    assert runner.process.returncode != 0
+    assert runner.activity() == ((0, 9), "teardown")
 
 
 WAITING = """

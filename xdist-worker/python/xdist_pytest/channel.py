@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
 import struct
 import time
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, NoReturn, Optional, Union
 
 from . import msgpack
 from .interrupts import Interrupts
@@ -16,6 +17,8 @@ from .interrupts import Interrupts
 MAX_PAYLOAD_BYTES = 15 << 20
 #: Up to this length a write to a pipe is not divided.
 _ATOMIC_BYTES = 512
+#: What pytest exits with for an error that is not a test's.
+_INTERNAL_ERROR = 3
 
 STATUS_BYTES = 32
 NO_ITEM = 0xFFFF_FFFF
@@ -52,6 +55,13 @@ def _decode(datagram: bytes) -> Command:
         return _KINDS[datagram]
     except KeyError:
         raise RuntimeError(f"the host sent an unknown command: {datagram!r}") from None
+
+
+def _die(text: str) -> NoReturn:
+    """Ends the process at once: nothing can be told any more, and the status page must stay as it is."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+    os._exit(_INTERNAL_ERROR)
 
 
 class Commands:
@@ -146,6 +156,8 @@ class Events:
                 written += self._write(self._descriptor, memoryview(frame)[written:])
         except BrokenPipeError:
             self.close()
+        except OSError as error:
+            _die(f"xdist: a test closed a descriptor that was not its own: {error}")
         if holding:
             self._interrupts.deliver()
 

@@ -294,11 +294,12 @@ class WorkerSession:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
         self._interrupts.hold()
         self._current = None
-        self._status.leave()
         if current.is_compact():
             self._events.send_frame(self._compact.encode(command, current.start, current.durations_us()))
         else:
             self._tell_result(command, current.fields())
+        # Not before the result is told: an item is blamed for it that closed all descriptors, and not begun again.
+        self._status.leave()
 
     def _tell_result(self, command: Item, fields: dict[str, Any]) -> None:
         payload = self._result(command, fields)
