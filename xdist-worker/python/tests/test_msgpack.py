@@ -209,3 +209,26 @@ def test_the_decoder_does_not_follow_without_end() -> None:
 
 def test_keys_that_python_cannot_have_become_text() -> None:
     assert unpack(bytes.fromhex("819101" + "02")) == {"[1]": 2}
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (pathlib.PurePosixPath("/a b"), "/a b"),
+        (Color.RED, str(Color.RED)),
+        (Broken(), repr),
+        (math, repr),
+    ],
+)
+def test_a_property_that_cannot_be_sent_is_told_by_its_str(value: Any, text: Any) -> None:
+    sent = unpack(pack(msgpack.property_value(value)))
+    assert sent.text == (repr(value) if text is repr else text)
+
+
+def test_a_property_that_can_be_sent_keeps_its_type() -> None:
+    assert unpack(pack(msgpack.property_value({"a": (1, 2.5)}))) == {"a": (1, 2.5)}

@@ -8,6 +8,7 @@ name and its repr. Encoding never raises.
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -61,6 +62,9 @@ class _TooMuch(Exception):
     """A value is nested too deeply, contains itself, or is too long."""
 
 
+_SENDABLE = (type(None), str, int, float, complex, bytes, bytearray, memoryview, dict, list, tuple, set, frozenset)
+
+
 def pack(message: object) -> bytes:
     """Encodes a message."""
     out = bytearray()
@@ -73,6 +77,17 @@ def pack_value(value: object) -> bytes:
     out = bytearray()
     _pack_any(value, out)
     return bytes(out)
+
+
+def property_value(value: object) -> Value:
+    """The value of a recorded property. One that cannot be sent is told by its `str`, as pytest's JUnit XML has it."""
+    if isinstance(value, _SENDABLE) and not isinstance(value, enum.Enum):
+        return Value(value)
+    try:
+        text = _limited(str.__str__(str(value)))
+    except Exception:
+        text = _safe_repr(value)
+    return Value(Unsendable(_type_name(value), text))
 
 
 def plain_text(text: str) -> bytes:
@@ -322,6 +337,10 @@ def _safe_repr(data: object) -> str:
         text = str.__str__(repr(data))
     except Exception as error:
         text = f"<{_type_name(data)} whose repr raises {type(error).__name__}>"
+    return _limited(text)
+
+
+def _limited(text: str) -> str:
     return text if len(text) <= MAX_REPR else text[: MAX_REPR - 3] + "..."
 
 

@@ -6,7 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING, Any, Optional
 
-from .msgpack import Value
+from .msgpack import property_value
 
 if TYPE_CHECKING:
     import warnings
@@ -298,7 +298,7 @@ def _property(pair: Any) -> list[Any]:
         name, value = pair
     except (TypeError, ValueError):
         name, value = "property", pair
-    return [str(name), Value(value)]
+    return [str(name), property_value(value)]
 
 
 def _microseconds(report: Any) -> int:
