@@ -52,6 +52,41 @@ def test_the_right_test_and_phase_are_blamed(xdist, death, phase):
     assert phase in crash_report(result.out), result.out
 
 
+@pytest.mark.parametrize(
+    ("setup", "call", "counts"),
+    [
+        ("", "assert 0, 'why'", {"failed": 2}),
+        ("", "pytest.skip('why')", {"failed": 1, "skipped": 1}),
+        ("", "pytest.xfail('why')", {"failed": 1, "xfailed": 1}),
+        ("raise ValueError('why')", "pass", {"failed": 1, "error": 1}),
+    ],
+)
+def test_what_was_reported_before_a_death_in_teardown_is_shown_and_counted(xdist, setup, call, counts):
+    xdist.files(
+        test_a=f"""
+        import os, pytest
+
+        @pytest.fixture
+        def deadly():
+            yield
+            os._exit(7)
+
+        @pytest.fixture
+        def fixture(deadly):
+            {setup or "pass"}
+
+        def test_dies(fixture):
+            {call}
+        """
+    )
+    result = xdist.run("-n1", "-rA", "--junitxml=junit.xml")
+    assert (result.code, result.totals) == (1, counts), result.text
+    assert "why" in result.out
+    assert "crashed while running 'test_a.py::test_dies'" in result.out
+    junit = (xdist.directory / "junit.xml").read_text()
+    assert "why" in junit and "crashed while running" in junit
+
+
 def test_the_report_shows_the_stack_and_the_last_words(xdist):
     xdist.files(
         test_a="""
@@ -110,7 +145,7 @@ def test_a_test_that_closes_every_descriptor_is_blamed_and_not_run_again(xdist):
         """
     )
     result = xdist.run("-n1")
-    assert (result.code, result.totals) == (1, {"failed": 1, "passed": 2}), result.text
+    assert (result.code, result.totals) == (1, {"failed": 1, "passed": 1}), result.text
     assert "crashed while running 'test_a.py::test_closes'" in result.out
     assert [xdist.signals.next() for _ in range(3)] == ["closes", "closed", "other"]
 

@@ -397,6 +397,7 @@ fn down(worker: WorkerId, cause: EndCause, item: Option<CrashItem>) -> WorkerMes
         cause,
         out_of_memory: false,
         item,
+        report: None,
         stderr_tail: String::new(),
         stack: None,
         peak_rss_kib: 0,

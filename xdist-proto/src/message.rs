@@ -769,7 +769,7 @@ pub struct CrashItem {
 }
 
 /// The test process is gone. Nothing follows for this worker. Items in its queue other than `item` have not begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Down {
     /// The worker.
@@ -784,6 +784,9 @@ pub struct Down {
     /// The item it was in the middle of.
     #[serde(rename = "item", default, skip_serializing_if = "Option::is_none")]
     pub item: Option<CrashItem>,
+    /// What that item had reported of earlier phases, if it was more than that they passed.
+    #[serde(rename = "report", default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<ItemReport>>,
     /// The last lines it wrote to standard error, stack dumps left out; at most 16 KiB.
     #[serde(rename = "stderr_tail", default)]
     pub stderr_tail: String,

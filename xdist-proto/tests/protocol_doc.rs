@@ -174,6 +174,7 @@ fn example() -> String {
         cause: EndCause::Exited(1),
         out_of_memory: false,
         item: None,
+        report: None,
         stderr_tail: String::new(),
         stack: None,
         peak_rss_kib: 0,

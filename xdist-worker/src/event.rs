@@ -1,7 +1,7 @@
 //! Everything that the owner of the host's state can be told, by whichever thread.
 
 use std::io;
-use xdist_proto::message::Stream;
+use xdist_proto::message::{ItemFinished, Stream};
 use xdist_proto::{CoordinatorMessage, WorkerId, WorkerMessage};
 
 /// Something that happened.
@@ -37,6 +37,8 @@ pub(crate) enum LinkEnd {
 pub(crate) enum RunnerEvent {
     /// It sent a message; the payload is what it was read from.
     Message(Box<WorkerMessage>, Vec<u8>),
+    /// It told what its running item has reported so far.
+    SoFar(Box<ItemFinished>),
     /// What it sent is not our protocol.
     Garbled(String),
     /// It wrote to a standard stream.

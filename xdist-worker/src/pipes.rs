@@ -1,6 +1,7 @@
 //! What the threads do that read a runner's pipes, and the one that waits for its exit.
 
 use crate::event::{Event, Pipe, RunnerEvent};
+use crate::runner::SO_FAR;
 use crate::threads::pause;
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -116,7 +117,15 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
 
 fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, String> {
     while let Some(payload) = decoder.next_frame().map_err(|error| error.to_string())? {
+        let (payload, so_far) = match payload.split_first() {
+            Some((&SO_FAR, rest)) => (rest, true),
+            Some(_) | None => (payload, false),
+        };
         match codec::decode::<WorkerMessage>(payload) {
+            Ok(Decoded::Message(WorkerMessage::ItemFinished(report))) if so_far => {
+                return Ok(Some(RunnerEvent::SoFar(Box::new(report))));
+            }
+            Ok(_) if so_far => return Err("it reported something else than an item ahead of time".to_owned()),
             Ok(Decoded::Message(message)) => {
                 return Ok(Some(RunnerEvent::Message(Box::new(message), payload.to_vec())));
             }

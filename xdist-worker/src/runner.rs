@@ -33,11 +33,16 @@
 //!    an item whose result did not arrive is blamed. The host ignores the page for items whose results it has.
 //!    A runner that wants to stop (`shouldstop`, `shouldfail`, `pytest.exit`, `KeyboardInterrupt`) writes
 //!    `stop_requested`, ends its session (`worker_output`) and exits without reading further items.
-//! 7. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
+//! 7. Where not every phase passed, a frame of [`SO_FAR`] and an `item_finished` with the phases so far is written before
+//!    the teardown. Nobody sees it, unless the runner dies before the item is finished.
+//! 8. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
 //!    The first one after a `Drain` that the host sent because of an `interrupt` is not reported as `stop_requested`.
 
 use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};
+
+/// The first byte of an event that tells what the running item has reported so far. No message begins with it.
+pub const SO_FAR: u8 = 0xc1;
 
 /// Length of the status page.
 pub const STATUS_BYTES: usize = 32;

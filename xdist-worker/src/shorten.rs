@@ -1,7 +1,7 @@
 //! Makes messages fit that are longer than the link allows. A result is never lost: its texts are cut, with a note.
 
 use xdist_proto::codec;
-use xdist_proto::message::{CollectionChunk, ItemFinished};
+use xdist_proto::message::{CollectionChunk, Down, ItemFinished};
 use xdist_proto::report::{FailureText, ItemReport, Phase, PhaseReport};
 use xdist_proto::{Value, WorkerMessage};
 
@@ -21,6 +21,10 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
                 cut(payload, limit).or_else(|| within(codec::encode(&without_report(finished)), limit));
             short.map(|payload| vec![payload])
         }
+        WorkerMessage::Down(down) => {
+            let bare = || codec::encode(&WorkerMessage::Down(Down { report: None, ..down.clone() }));
+            cut(payload, limit).or_else(|| within(bare(), limit)).map(|payload| vec![payload])
+        }
         WorkerMessage::Ready(_)
         | WorkerMessage::Collecting(_)
         | WorkerMessage::CollectReport(_)
@@ -33,7 +37,6 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
         | WorkerMessage::InternalError(_)
         | WorkerMessage::UsageError(_)
         | WorkerMessage::WorkerOutput(_)
-        | WorkerMessage::Down(_)
         | WorkerMessage::Pong(_) => cut(payload, limit).map(|payload| vec![payload]),
     }
 }
@@ -147,6 +150,7 @@ fn without_report(finished: &ItemFinished) -> WorkerMessage {
 mod tests {
     use super::*;
     use xdist_proto::codec::Decoded;
+    use xdist_proto::message::EndCause;
     use xdist_proto::report::{OutcomeClass, Section};
     use xdist_proto::{Item, ItemIndex, LeaseId, WorkerId};
 
@@ -210,6 +214,27 @@ mod tests {
         );
         assert_eq!(short.report.durations_us, [5, 6, 7]);
         assert_eq!(short.report.phases[0].failure.as_ref().unwrap().text, NOTE);
+    }
+
+    #[test]
+    fn an_end_is_told_whatever_its_item_had_reported() {
+        let phases = vec![phase("short".to_owned(), Vec::new()); 1000];
+        let report = ItemReport { phases, ..ItemReport::default() };
+        let mut down = Down {
+            worker: WorkerId(1),
+            cause: EndCause::Exited(2),
+            out_of_memory: false,
+            item: None,
+            report: Some(Box::new(report)),
+            stderr_tail: String::new(),
+            stack: None,
+            peak_rss_kib: 0,
+            finished: 3,
+        };
+        let message = WorkerMessage::Down(down.clone());
+        let payloads = shorten(&message, &codec::encode(&message), LIMIT).unwrap();
+        down.report = None;
+        assert_eq!(codec::decode(&payloads[0]), Ok(Decoded::Message(WorkerMessage::Down(down))));
     }
 
     #[test]

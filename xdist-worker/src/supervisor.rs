@@ -15,8 +15,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use xdist_proto::message::{
-    Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemStarted, OutputEvent, Stream, Unscheduled,
-    WorkerMessage,
+    Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished, ItemStarted, OutputEvent, Stream,
+    Unscheduled, WorkerMessage,
 };
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
 
@@ -47,6 +47,8 @@ pub(crate) struct Supervisor {
     ended_for: Option<&'static str>,
     /// What the runner, or we, did wrong; it was killed for that.
     fault: Option<String>,
+    /// What the running item has reported so far, where that is more than that its phases passed.
+    so_far: Option<Box<ItemFinished>>,
     stderr: StderrTail,
     finished: u32,
     started_after: Option<Duration>,
@@ -69,6 +71,7 @@ impl Supervisor {
             kill_at: None,
             ended_for: None,
             fault: None,
+            so_far: None,
             stderr: StderrTail::default(),
             finished: 0,
             started_after,
@@ -111,6 +114,10 @@ impl Supervisor {
         let step = match event {
             RunnerEvent::Message(message, payload) => {
                 self.message(&message, &payload, now, outbox);
+                Step::Wait
+            }
+            RunnerEvent::SoFar(report) => {
+                self.so_far = Some(report);
                 Step::Wait
             }
             RunnerEvent::Garbled(text) => {
@@ -186,7 +193,11 @@ impl Supervisor {
             return;
         }
         match outbox.forward(message, payload) {
-            Ok(()) => self.finished += u32::from(matches!(message, WorkerMessage::ItemFinished(_))),
+            Ok(()) if matches!(message, WorkerMessage::ItemFinished(_)) => {
+                self.finished += 1;
+                self.so_far = None;
+            }
+            Ok(()) => {}
             Err(TooLong) => {
                 self.fail(format!("its message of {} bytes is too long for the link", payload.len()));
             }
@@ -343,6 +354,10 @@ impl Supervisor {
             phase,
             running_ms: whole_ms(running),
         });
+        let so_far = self
+            .so_far
+            .take()
+            .filter(|so_far| item.is_some_and(|item| (item.item, item.lease) == (so_far.item, so_far.lease)));
         let reaped = self.child.reap().unwrap_or_else(|error| {
             tracing::error!(worker = %self.worker, %error, "cannot collect a runner that has exited");
             None
@@ -355,6 +370,7 @@ impl Supervisor {
             cause,
             out_of_memory,
             item,
+            report: so_far.map(|so_far| Box::new(so_far.report)),
             stderr_tail: words.tail,
             stack: words.stack,
             peak_rss_kib: reaped.map_or(0, |reaped| reaped.peak_rss_kib),
@@ -397,6 +413,7 @@ fn never_there(worker: WorkerId, cause: EndCause) -> WorkerMessage {
         cause,
         out_of_memory: false,
         item: None,
+        report: None,
         stderr_tail: String::new(),
         stack: None,
         peak_rss_kib: 0,

@@ -110,6 +110,7 @@ class Runner:
 
     def item(self, item, lease):
         self.text = ""
+        self.running = {"lease": lease, "item": item}
         self.show(item, lease, SETUP)
         self.do(f"{item}:setup")
         self.page[8] = CALL
@@ -119,8 +120,8 @@ class Runner:
             self.page[8] = TEARDOWN
             self.do(f"{item}:teardown")
             self.waiting = self.receive()
-            self.show(0xFFFFFFFF, 0, IDLE)
             self.send("item_finished", lease=lease, item=item, report=self.report())
+            self.show(0xFFFFFFFF, 0, IDLE)
             self.do(f"{item}:after")
 
     def report(self):
@@ -187,6 +188,11 @@ class Runner:
 
     def do_long(self):
         self.text = "begin" + "x" * (1 << 20) + "end"
+
+    def do_so_far(self):
+        self.text = "it failed"
+        payload = b"\xc1" + pack({"item_finished": {"worker": WORKER, **self.running, "report": self.report()}})
+        self.write(struct.pack(">I", len(payload)) + payload)
 
     def do_flood(self):
         line = b"y" * 1023 + b"\n"

@@ -138,6 +138,23 @@ fn a_crash_is_blamed_on_the_item_and_phase_that_ran() {
 }
 
 #[test]
+fn what_an_item_had_reported_before_its_crash_is_told() {
+    let (messages, down) =
+        end_of(r#"{"at": {"0:call": "so_far", "1:call": "so_far", "1:teardown": "exit"}}"#);
+    assert_eq!(finished_items(&messages), [0]);
+    assert_eq!(down.item.unwrap().item, ItemIndex(1));
+    let report = down.report.unwrap();
+    assert_eq!(report.class, OutcomeClass::Fail);
+    assert_eq!(report.phases[0].failure.as_ref().unwrap().text, "it failed");
+}
+
+#[test]
+fn what_a_finished_item_had_reported_is_not_told_again() {
+    let (_, down) = end_of(r#"{"at": {"0:call": "so_far", "1:call": "exit"}}"#);
+    assert_eq!((down.item.unwrap().item, down.report), (ItemIndex(1), None));
+}
+
+#[test]
 fn an_exit_in_a_test_is_its_crash() {
     let (messages, down) = end_of(r#"{"at": {"1:call": "partial exit"}}"#);
     assert_eq!(finished_items(&messages), [0]);

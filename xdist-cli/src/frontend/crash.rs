@@ -114,6 +114,7 @@ mod tests {
         Crash {
             worker: WorkerId(0),
             item: None,
+            report: None,
             cause,
             out_of_memory: false,
             pid: Some(123),

@@ -89,7 +89,7 @@ impl JsonLines {
         self.lines.clear();
     }
 
-    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
+    fn item_reports(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
         let node_id = self.roster.node_id(worker, item);
         let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
         let worker = self.roster.name(worker);
@@ -105,6 +105,9 @@ impl JsonLines {
     fn crashed(&mut self, crash: &Crash, crashed: &CrashedItem, now: Instant) {
         let node_id = self.roster.node_id(crash.worker, crashed.item);
         let worker = self.roster.name(crash.worker);
+        if let Some(report) = &crash.report {
+            self.item_reports(crash.worker, crashed.item, report, now);
+        }
         let report = report::crash_report(&node_id, crash::body(&worker, &node_id, crashed, crash));
         self.report(&report, Origin { worker: &worker, item: Some(crashed.item), start: None }, now);
     }
@@ -118,7 +121,7 @@ impl Frontend for JsonLines {
         }
         match event {
             RunEvent::ItemFinished { worker, item, report } => {
-                self.item_finished(*worker, *item, report, now);
+                self.item_reports(*worker, *item, report, now);
             }
             RunEvent::Crashed(crash) => {
                 if let Some(crashed) = &crash.item {

@@ -120,7 +120,10 @@ impl Frontend for Junit {
                 let Some(item) = &crash.item else { return };
                 let node_id = self.roster.node_id(crash.worker, item.item);
                 let text = crash::body(&self.roster.name(crash.worker), &node_id, item, crash);
-                self.item(&[report::crash_report(&node_id, text)]);
+                let roster_item = self.roster.item(crash.worker, item.item);
+                let mut reports = report::reports_before(crash, roster_item, &node_id);
+                reports.push(report::crash_report(&node_id, text));
+                self.item(&reports);
             }
             RunEvent::CollectReport { report, .. } => self.collector(report),
             RunEvent::CollectionMismatch(differing) => {

@@ -2,6 +2,7 @@
 
 use super::words;
 use std::borrow::Cow;
+use xdist_coord::session::event::Crash;
 use xdist_proto::Value;
 use xdist_proto::item::Item;
 use xdist_proto::report::{
@@ -228,6 +229,11 @@ pub(crate) fn collect_report(report: &CollectReport) -> Report {
         sections: report.sections.clone(),
         properties: Vec::new(),
     }
+}
+
+/// What a crashed item had reported of earlier phases; empty if those only passed.
+pub(crate) fn reports_before(crash: &Crash, item: Option<&Item>, node_id: &str) -> Vec<Report> {
+    crash.report.as_ref().map_or_else(Vec::new, |report| item_reports(item, node_id, report))
 }
 
 /// The failed report of an item that the test process did not survive.

@@ -250,11 +250,14 @@ impl Terminal {
         };
         let node_id = self.roster.node_id(crash.worker, crashed.item);
         let text = crash::body(&name, &node_id, crashed, crash);
-        if crashed.phase == Some(Phase::Teardown) {
-            // The result of the call was not sent. pytest counts a test twice whose teardown fails, so it is here.
+        let mut reports =
+            report::reports_before(crash, self.roster.item(crash.worker, crashed.item), &node_id);
+        if reports.is_empty() && crashed.phase == Some(Phase::Teardown) {
+            // pytest counts a test twice whose teardown fails, so it is here.
             self.stats.count("passed", 1);
         }
-        self.show_reports(crash.worker, crashed.item, vec![report::crash_report(&node_id, text)]);
+        reports.push(report::crash_report(&node_id, text));
+        self.show_reports(crash.worker, crashed.item, reports);
     }
 
     /// What is known of a crash that no test is blamed for. What was shown as it was written is not repeated.

@@ -230,6 +230,7 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
     RunEvent::Crashed(Box::new(Crash {
         worker: WorkerId(worker),
         item,
+        report: None,
         cause: CrashCause::Process(EndCause::Signaled(11)),
         out_of_memory: false,
         pid: Some(100 + worker),

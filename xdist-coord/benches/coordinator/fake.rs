@@ -131,6 +131,7 @@ fn down(worker: WorkerId) -> WorkerMessage {
         stack: None,
         peak_rss_kib: 0,
         finished: 0,
+        report: None,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::workers::{Ending, Farewell, HostId, HostLife, Life, Restart, Worker};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_proto::message::{Cancel, CoordinatorMessage, Down, Drain, Interrupt, Shutdown};
+use xdist_proto::report::OutcomeClass;
 use xdist_proto::{ItemIndex, WorkerId};
 
 /// Why an item that was cut off did not run.
@@ -80,6 +81,7 @@ impl Session {
                     phase: down.item.map(|crash| crash.phase),
                     running: down.item.map(|crash| Duration::from_millis(crash.running_ms)),
                 }),
+                report: item.and(down.report),
                 cause,
                 out_of_memory: down.out_of_memory,
                 pid: worker.pid,
@@ -105,6 +107,7 @@ impl Session {
             (Some(Ending::Drain) | None, Farewell::None) => Manner::Crashed(Box::new(Crash {
                 worker: id,
                 item: item.map(|item| CrashedItem { item, phase: None, running: None }),
+                report: None,
                 cause: CrashCause::HostLost(error.to_owned()),
                 out_of_memory: false,
                 pid: worker.pid,
@@ -192,10 +195,12 @@ impl Session {
                 let error = crash.cause.to_string();
                 tracing::warn!(worker = %id, error, "worker crashed");
                 self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
+                let failed_before =
+                    crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
                 self.tell_crash(crash);
                 self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
                 if self.ever_collected {
-                    self.counts.failures += 1;
+                    self.counts.failures += 1 + u32::from(failed_before);
                     self.check_failures();
                 }
                 self.replace(id, legacy);

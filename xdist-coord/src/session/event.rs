@@ -215,6 +215,8 @@ pub struct Crash {
     pub worker: WorkerId,
     /// The item that was running, if one was. It counts as failed.
     pub item: Option<CrashedItem>,
+    /// What that item had reported of earlier phases; without it, they passed.
+    pub report: Option<Box<ItemReport>>,
     /// How the process ended.
     pub cause: CrashCause,
     /// Whether the machine ran out of memory at that time, as far as the host can tell.

@@ -168,6 +168,7 @@ impl Bench {
             cause,
             out_of_memory: false,
             item,
+            report: None,
             stderr_tail: String::new(),
             stack: None,
             peak_rss_kib: 0,

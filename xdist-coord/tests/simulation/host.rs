@@ -431,6 +431,7 @@ impl FakeWorker {
             cause,
             out_of_memory: false,
             item,
+            report: None,
             stderr_tail: String::new(),
             stack: None,
             peak_rss_kib: 0,

@@ -452,6 +452,7 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         cause,
         out_of_memory: false,
         item: None,
+        report: None,
         stderr_tail: String::new(),
         stack: None,
         peak_rss_kib: 0,
@@ -464,6 +465,25 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         stack: Some("Current thread".into()),
         peak_rss_kib: 65536,
         ..down(EndCause::Signaled(11))
+    };
+    let failed_call = PhaseReport {
+        phase: Phase::Call,
+        class: OutcomeClass::Fail,
+        detail: None,
+        duration_us: 20,
+        location: Some(location()),
+        failure: Some(failure()),
+        skip: None,
+        xfail: None,
+        sections: Vec::new(),
+        properties: Vec::new(),
+        status: None,
+    };
+    let failed_before = ItemReport {
+        class: OutcomeClass::Fail,
+        start_us: 1_700_000_000_000_000,
+        durations_us: [10, 20, 0],
+        phases: vec![failed_call],
     };
     vec![
         (
@@ -478,7 +498,8 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
             "worker_output",
             WorkerMessage::WorkerOutput(WorkerOutput { worker: WORKER, exit_status: 1, values: values() }),
         ),
-        ("down", WorkerMessage::Down(crashed)),
+        ("down", WorkerMessage::Down(crashed.clone())),
+        ("down-report", WorkerMessage::Down(Down { report: Some(Box::new(failed_before)), ..crashed })),
         ("down-exited", WorkerMessage::Down(down(EndCause::Exited(0)))),
         ("down-not-started", WorkerMessage::Down(down(EndCause::NotStarted("no such file".into())))),
         ("down-killed", WorkerMessage::Down(down(EndCause::Killed("shutdown".into())))),

@@ -20,6 +20,9 @@ _ATOMIC_BYTES = 512
 #: What pytest exits with for an error that is not a test's.
 _INTERNAL_ERROR = 3
 
+#: In front of a result that is told ahead of time (`xdist-worker/src/runner.rs`).
+SO_FAR = b"\xc1"
+
 STATUS_BYTES = 32
 NO_ITEM = 0xFFFF_FFFF
 

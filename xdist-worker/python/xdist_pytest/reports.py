@@ -140,6 +140,10 @@ class ItemReports:
         self._statuses.append(status)
         self._counts.append((len(report.sections), len(report.user_properties)))
 
+    def passed_so_far(self) -> bool:
+        """Whether there is nothing to tell but that phases passed."""
+        return all(report.outcome == "passed" and not hasattr(report, "wasxfail") for report in self.reports)
+
     def durations_us(self) -> list[int]:
         """How long setup, call and teardown took; the last time if there were several."""
         durations = [0, 0, 0]
@@ -163,8 +167,7 @@ class ItemReports:
     def fields(self) -> dict[str, Any]:
         """The `ItemReport`. Never raises: a report that cannot be converted is sent in part."""
         rendering = self._rendering
-        passed = all(report.outcome == "passed" and not hasattr(report, "wasxfail") for report in self.reports)
-        with_output = rendering.passed_output or not passed
+        with_output = rendering.passed_output or not self.passed_so_far()
         phases = []
         sections: list[Any] = []
         properties: list[Any] = []

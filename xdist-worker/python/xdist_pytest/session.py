@@ -20,6 +20,7 @@ from .channel import (
     IDLE,
     MAX_PAYLOAD_BYTES,
     SETUP,
+    SO_FAR,
     TEARDOWN,
     Channel,
     Item,
@@ -93,6 +94,8 @@ class WorkerSession:
         self._items: list[pytest.Item] = []
         self._deselected = 0
         self._current: Optional[reports.ItemReports] = None
+        #: The item that `_current` is about.
+        self._command = Item(0, 0)
         self._stop_told = False
         # Kept here since time-travelling test tools replace the functions of modules.
         self._time = time.time
@@ -290,6 +293,7 @@ class WorkerSession:
     def _run_item_here(self, session: pytest.Session, command: Item, successor: Optional[NextItem]) -> None:
         item = self._items[command.index]
         self._status.begin(command)
+        self._command = command
         current = self._current = reports.ItemReports(self._time(), self._rendering)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
         self._interrupts.hold()
@@ -297,18 +301,24 @@ class WorkerSession:
         if current.is_compact():
             self._events.send_frame(self._compact.encode(command, current.start, current.durations_us()))
         else:
-            self._tell_result(command, current.fields())
+            self._events.send_payload(self._short_result(command, current.fields()))
         # Not before the result is told: an item is blamed for it that closed all descriptors, and not begun again.
         self._status.leave()
 
-    def _tell_result(self, command: Item, fields: dict[str, Any]) -> None:
+    def _tell_so_far(self) -> None:
+        """Tells the host what the item has reported: its teardown may end the process."""
+        current = self._current
+        if current is not None and not current.passed_so_far():
+            self._events.send_payload(SO_FAR + self._short_result(self._command, current.fields()))
+
+    def _short_result(self, command: Item, fields: dict[str, Any]) -> bytes:
         payload = self._result(command, fields)
         if len(payload) > MAX_PAYLOAD_BYTES:
             for shorter in reports.shorter_versions(fields):
                 payload = self._result(command, shorter)
                 if len(payload) <= MAX_PAYLOAD_BYTES:
                     break
-        self._events.send_payload(payload)
+        return payload
 
     def _result(self, command: Item, fields: dict[str, Any]) -> bytes:
         return self._events.payload("item_finished", lease=command.lease, item=command.index, report=fields)
@@ -350,6 +360,7 @@ class WorkerSession:
     def pytest_runtest_teardown(self) -> None:
         """Notes the phase, and keeps Ctrl-C from it."""
         self._interrupts.hold()
+        self._tell_so_far()
         self._status.enter(TEARDOWN)
 
     @pytest.hookimpl(trylast=True)
