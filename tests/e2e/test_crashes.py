@@ -113,6 +113,13 @@ def test_death_at_import_of_a_test_module(xdist):
     assert "exit code 5" in result.text
 
 
+def test_a_conftest_that_crashes_at_import_is_shown_by_its_stack(xdist):
+    xdist.files(conftest="import os\n\ndef fall():\n    os.abort()\n\nfall()\n", test_a="def test(): pass")
+    result = xdist.run("-n2")
+    assert result.code == 3, result.text
+    assert "in fall" in result.text
+
+
 def test_death_between_tests_blames_no_test_that_did_not_run(xdist):
     xdist.files(
         conftest="""

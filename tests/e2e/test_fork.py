@@ -334,6 +334,30 @@ def test_generators_of_random_numbers(suite):
     assert (unseeded, seeded, anew, late) == (3, 1, 3, 1)
 
 
+@pytest.mark.parametrize(("seed_left_at_import", "anew"), [("object()", True), ("None", False)])
+def test_numpys_generator_is_seeded_unless_the_suite_has_done_so(suite, seed_left_at_import, anew):
+    suite.files(
+        conftest=f"""
+        import os, sys, types
+
+        # As much of numpy as matters here.
+        NUMPY = types.ModuleType("numpy.random.mtrand")
+        NUMPY._rand = types.SimpleNamespace(_bit_generator=types.SimpleNamespace(_seed_seq={seed_left_at_import}))
+        NUMPY.seed = lambda: setattr(NUMPY, "seeded_in", os.getpid())
+        sys.modules["numpy.random.mtrand"] = NUMPY
+        """,
+        test_a="""
+        import os
+        from conftest import NUMPY
+
+        def test_seeded(worker_id):
+            signal(f"{worker_id} {getattr(NUMPY, 'seeded_in', 0) == os.getpid()}")
+        """,
+    )
+    # The first worker goes on from where it was.
+    assert in_each(suite) == {"gw0": "False", "gw1": str(anew), "gw2": str(anew)}
+
+
 def test_positions_in_files_and_files_without_a_name(suite):
     (suite.directory / "lines").write_text("first\nsecond\nthird\n")
     suite.files(

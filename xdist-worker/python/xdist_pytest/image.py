@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 import warnings
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from . import descriptors
 
@@ -43,9 +43,9 @@ def fork_image(
 ) -> Optional[Birth]:
     """Forks the image, which takes requests from `control` until that ends.
 
-    `streams` are the pipes that are the first worker's standard output and error. Returns `None` in the process that called it, once the image is up, and a `Birth` in every worker that is forked
-    from the image. With `keep_random` the state of the random module is kept in them, and the generators that are `unseeded` are
-    seeded anew.
+    `streams` are the pipes that are the first worker's standard output and error. Returns `None` in the process that
+    called it, once the image is up, and a `Birth` in every worker that is forked from the image. With `keep_random` the
+    state of the random module is kept in them, and the generators that are `unseeded` are seeded anew.
 
     Raises `OSError` if the image did not come up.
     """
@@ -70,6 +70,7 @@ def fork_image(
             random.setstate(state)
         for generator in unseeded:
             generator.seed()
+        _seed_numpy()
     except BaseException:
         # What goes wrong here is of no interest to the tests. The host sees the end, and starts workers otherwise.
         os._exit(1)
@@ -124,6 +125,18 @@ class _Image:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _seed_numpy() -> None:
+    """Gives numpy's global generator a new seed if nobody gave it one."""
+    mtrand: Any = sys.modules.get("numpy.random.mtrand")
+    try:
+        # What it was seeded from at import; a seed given later leaves nothing here.
+        is_unseeded = mtrand is not None and mtrand._rand._bit_generator._seed_seq is not None
+    except AttributeError:
+        return
+    if is_unseeded:
+        mtrand.seed()
 
 
 def _replace(descriptor: int, by: int) -> None:

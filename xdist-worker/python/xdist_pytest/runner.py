@@ -5,6 +5,8 @@ Nothing here needs pytest, so that its absence can be told.
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import sys
 import traceback
 from typing import Any, NoReturn, Optional
@@ -26,6 +28,8 @@ def main(commands: int, events: int, status: int, configuration: int, control: i
 
     The arguments are the five descriptors of `xdist-worker/src/runner.rs`.
     """
+    # pytest does so too, but later than a conftest can crash. It captures standard error before that.
+    faulthandler.enable(file=os.dup(2))
     interrupts = Interrupts()
     interrupts.start()
     channel = Channel(commands, events, status, interrupts)
