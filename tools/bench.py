@@ -21,6 +21,7 @@ from pathlib import Path
 
 import contenders
 import costs
+import edges
 import gen_suites
 import outcomes
 import suites
@@ -28,7 +29,7 @@ from contenders import OURS, REFERENCE, Contender
 from costs import Cost
 
 REAL = ("networkx", "sympy", "numpy", "jinja2", "click", "attrs", "more-itertools")
-TABLES = ("real", "synthetic", "coordinator", "scale")
+TABLES = ("real", "synthetic", "edges", "coordinator", "scale")
 # Open files that a coordinator of a thousand hosts needs, a few for each.
 OPEN_FILES = 8192
 
@@ -46,16 +47,27 @@ def main() -> int:
     parser.add_argument("--xdist", type=Path, default=suites.ROOT / "target" / "release" / "xdist")
     options = parser.parse_args()
 
-    chosen = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
+    wanted_suites = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
     tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
     costs.adopt_orphans()
     print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.")
     code = 0
     for table, title, known in (("real", "Real suites", suites.SUITES), ("synthetic", "Synthetic", gen_suites.SUITES)):
-        names = [name for name in chosen if name in known]
+        names = [name for name in wanted_suites if name in known]
         if table in tables and names:
             head(title)
             code |= max([bench(name, options) for name in names])
+    if "edges" in tables:
+        print("\n### The edges of a run\n")
+        edges.bench(
+            prepared,
+            # The other two do not take `-p stamps`.
+            lambda suite, workers: [
+                contenders.plain(suite.python),
+                *(each for each in chosen(suite, workers, options) if each.name.startswith((REFERENCE, OURS))),
+            ],
+            options.rounds,
+        )
     for table in ("coordinator", "scale"):
         if table in tables:
             coordinator(table, options)
@@ -82,12 +94,7 @@ def bench(name: str, options: argparse.Namespace) -> int:
     """Measures everyone on one suite, prints a line for each, and says whether outcomes were as they should be."""
     suite = prepared(name)
     plain = contenders.plain(suite.python)
-    others = [
-        contender
-        for workers in map(int, options.workers.split(","))
-        for contender in contenders.all_of(suite, options.xdist.resolve(), workers)
-        if any(word in contender.name for word in options.contenders.split(","))
-    ]
+    others = [each for workers in map(int, options.workers.split(",")) for each in chosen(suite, workers, options)]
     with tempfile.TemporaryDirectory(prefix="xdist-bench-") as scratch:
         runs = Runs(suite, Path(scratch))
         refusals = runs.judge(plain, others)
@@ -105,6 +112,12 @@ def bench(name: str, options: argparse.Namespace) -> int:
             cells = figures(contender, costs, memory.get(contender))
         print(f"| {name} | {runner} | {' | '.join(cells)} |", flush=True)
     return int(any(contender.name.startswith((REFERENCE, OURS)) for contender in refusals))
+
+
+def chosen(suite: suites.Prepared, workers: int, options: argparse.Namespace) -> list[Contender]:
+    """Everyone but plain pytest, with this many workers, as far as --contenders lets them."""
+    everyone = contenders.all_of(suite, options.xdist.resolve(), workers)
+    return [each for each in everyone if any(word in each.name for word in options.contenders.split(","))]
 
 
 def figures(contender: Contender, costs: dict[Contender, list[Cost]], memory: "float | None") -> list[str]:

@@ -66,8 +66,8 @@ def all_of(suite: suites.Prepared, xdist: Path, workers: int) -> list[Contender]
             for mode in ("load", "worksteal")
         ),
         *(
-            Contender(f"{OURS} --start {start}", workers, (*ours, "--start", start), ("--report-log",))
-            for start in ("auto", "spawn")
+            Contender(f"{OURS} {' '.join(how)}", workers, (*ours, *how), ("--report-log",))
+            for how in (("--start", "auto"), ("--start", "auto", "--no-freeze"), ("--start", "spawn"))
         ),
         _pytest_fast(suite, workers),
         _pytest_rs(suite, workers),

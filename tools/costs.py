@@ -41,7 +41,7 @@ def run(command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> Cost:
     started = time.perf_counter()
     _start(command, cwd, env).wait()
     wall = time.perf_counter() - started
-    _end_orphans()
+    end_orphans()
     return Cost(wall, _cpu() - before)
 
 
@@ -53,7 +53,7 @@ def peak_memory(command: tuple[str, ...], cwd: Path, env: dict[str, str]) -> flo
     threading.Thread(target=lambda: (process.wait(), done.set()), daemon=True).start()
     while not done.wait(SAMPLE_SECONDS):
         peak = max(peak, memory(os.getpid()))
-    _end_orphans()
+    end_orphans()
     return peak
 
 
@@ -100,7 +100,7 @@ def _pss_kib(pid: int) -> int:
     return 0
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
     """Waits for what a run left behind, and kills what does not end: a daemon, say."""
     deadline = time.monotonic() + LEFT_BEHIND_SECONDS
     while True:

@@ -127,6 +127,22 @@ def failures() -> dict[str, str]:
     return files
 
 
+def crash() -> dict[str, str]:
+    return _among_short_ones(
+        "import os\nimport signal\n\n\ndef test_crash():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+
+def failure() -> dict[str, str]:
+    return _among_short_ones("def test_failure():\n    assert False\n")
+
+
+def _among_short_ones(test: str) -> dict[str, str]:
+    """A test in the middle of 600 of 10 ms, behind the slow import of `imports`."""
+    short = "from time import sleep\n\n\n" + "\n\n".join(f"def test_{n:03}():\n    sleep(0.01)\n" for n in range(300))
+    return {"conftest.py": imports()["conftest.py"], "test_0.py": short, "test_1.py": test, "test_2.py": short}
+
+
 SUITES = {
     "trivial": trivial,
     "sleepers": sleepers,
@@ -143,13 +159,17 @@ SUITES = {
 REQUIREMENTS = {"libraries": ("numpy==2.3.5", "pandas==2.3.3", "sympy==1.14.0")}
 
 
+# What edges.py needs beside those: suites of which not every runner gives the same outcomes.
+EDGES = {"crash": crash, "failure": failure}
+
+
 def write(directory: Path, name: str) -> Path:
     """Writes one suite to `directory/name`, in place of what is there, and gives that path."""
     home = directory / name
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     (home / "pytest.ini").write_text("[pytest]\n")
-    for path, text in SUITES[name]().items():
+    for path, text in {**SUITES, **EDGES}[name]().items():
         (home / path).write_text(text)
     return home
 

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import contenders  # noqa: E402  (from tools/)
 import costs  # noqa: E402
+import edges  # noqa: E402
 import gen_suites  # noqa: E402
 import outcomes  # noqa: E402
 import picture  # noqa: E402
@@ -115,3 +116,21 @@ def test_picture_keeps_text_and_color():
     assert "&lt;red&gt;" in svg
     assert picture.COLORS[31] in svg
     assert "\x1b" not in svg
+
+
+def test_stamps_tell_when_tests_start_and_end(tmp_path, monkeypatch):
+    (tmp_path / "test_it.py").write_text("def test_a():\n    pass\n\n\ndef test_b():\n    assert False\n")
+    monkeypatch.setenv("BENCH_STAMPS", str(tmp_path / "stamps"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tools"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "stamps", "-p", "no:cacheprovider", str(tmp_path)]
+    assert subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == 1
+
+    stamps = edges.read(tmp_path / "stamps")
+    assert [(stamp.event, stamp.test) for stamp in stamps] == [
+        ("start", "test_it.py::test_a"),
+        ("end", "test_it.py::test_a"),
+        ("start", "test_it.py::test_b"),
+        ("end", "test_it.py::test_b"),
+    ]
+    run = edges.Run(started=0.0, ended=0.0, interrupted=0.0, stamps=stamps)
+    assert run.first_start() < run.of("start", "test_b").at < run.last_end()
