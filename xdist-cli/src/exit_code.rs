@@ -1,6 +1,7 @@
 //! Exit codes: pytest's, with pytest-xdist's choices where its own tests pin them.
 
 use crate::frontend::Unwritten;
+use std::process::ExitStatus;
 use xdist_coord::session::event::{RunEnd, RunSummary, StopReason};
 
 /// What the process exits with.
@@ -37,12 +38,19 @@ impl ExitCode {
                 | StopReason::KeyboardInterrupt(_)
                 | StopReason::Exit { code: None, .. } => Self::Interrupted,
                 StopReason::Exit { code: Some(code), .. } => Self::from_code(*code),
-                StopReason::InternalError | StopReason::NoWorkers(_) => Self::InternalError,
+                StopReason::InternalError | StopReason::NoWorkers(_) | StopReason::PytestHostLost => {
+                    Self::InternalError
+                }
                 // Nobody came as far as collecting: that says nothing of the tests.
                 StopReason::RestartsExhausted(_) if summary.collected == 0 => Self::InternalError,
                 StopReason::RestartsExhausted(_) => Self::TestsFailed,
             },
         }
+    }
+
+    /// What the pytest host, which is pytest, ended with.
+    pub(crate) fn of_pytest_host(status: ExitStatus) -> Self {
+        status.code().map_or(Self::InternalError, Self::from_code)
     }
 
     fn of_results(summary: &RunSummary) -> Self {

@@ -131,6 +131,8 @@ pub(crate) struct Frontends {
     history: History,
     report_log: Option<JsonLines>,
     unwritten: Vec<Unwritten>,
+    /// Whether the pytest host tells people what happens, and writes what pytest writes.
+    handed_over: bool,
 }
 
 impl Frontends {
@@ -151,12 +153,25 @@ impl Frontends {
             history: History::new(setup.started_at),
             report_log,
             unwritten: Vec::new(),
+            handed_over: false,
         }
+    }
+
+    /// From now on the pytest host tells people what happens, and writes the files that pytest writes.
+    pub(crate) fn hand_over(&mut self) {
+        self.terminal.give_up();
+        self.handed_over = true;
     }
 
     /// What tests took in earlier runs, as far as that is kept. Reads it now.
     pub(crate) fn history(&mut self) -> Option<scheduler::History> {
         self.history.read()
+    }
+
+    fn report_problems(&mut self) {
+        for unwritten in &self.unwritten {
+            self.terminal.complain(&format!("xdist: {unwritten}"));
+        }
     }
 
     /// What was asked for and could not be written; known after [`Frontend::finish`], which has told it too.
@@ -170,16 +185,23 @@ impl Frontend for Frontends {
         if let Some(report_log) = &mut self.report_log {
             report_log.event(event, now);
         }
-        self.junit.event(event, now);
-        self.cache.event(event, now);
         self.history.event(event, now);
-        self.terminal.event(event, now);
+        if !self.handed_over {
+            self.junit.event(event, now);
+            self.cache.event(event, now);
+            self.terminal.event(event, now);
+        }
     }
 
     fn finish(&mut self, summary: &RunSummary, now: Instant) {
         if let Some(report_log) = &mut self.report_log {
             report_log.finish(summary, now);
             self.unwritten.extend(report_log.take_error());
+        }
+        if self.handed_over {
+            self.history.finish(summary, now);
+            self.report_problems();
+            return;
         }
         self.junit.finish(summary, now);
         match self.junit.take_outcome() {
@@ -197,17 +219,17 @@ impl Frontend for Frontends {
         if let Some(error) = self.terminal.take_error() {
             self.unwritten.push(Unwritten { target: "standard output".to_owned(), error });
         }
-        for unwritten in &self.unwritten {
-            self.terminal.complain(&format!("xdist: {unwritten}"));
-        }
+        self.report_problems();
     }
 
     fn tick(&mut self, now: Instant) {
-        self.terminal.tick(now);
+        if !self.handed_over {
+            self.terminal.tick(now);
+        }
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        self.terminal.next_tick()
+        if self.handed_over { None } else { self.terminal.next_tick() }
     }
 
     fn key(&mut self, key: u8, now: Instant) {

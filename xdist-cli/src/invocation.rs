@@ -24,10 +24,28 @@ pub(crate) struct Invocation {
     pub(crate) dist: Option<String>,
     /// `--start`; the last one counts.
     pub(crate) start: Start,
+    /// `--pytest-host`; the last one counts.
+    pub(crate) pytest_host: HostChoice,
+    /// `--controller-fd`: the descriptor of the link to the pytest that started this program and is its host.
+    pub(crate) controller: Option<i32>,
+    /// `--worker-specs`: what the pytest that started this program has made of `-n` and `--tx`, one for each worker.
+    pub(crate) worker_specs: Option<Vec<String>>,
     /// The argument that makes this an invocation of plain pytest.
     pub(crate) plain: Option<String>,
     /// What pytest gets.
     pub(crate) pytest_args: Vec<String>,
+}
+
+/// Whether the pytest host takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HostChoice {
+    /// If a plugin or a conftest has something to do there.
+    #[default]
+    Auto,
+    /// From the start.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// Arguments that make no sense even before pytest sees them.
@@ -38,6 +56,16 @@ pub(crate) enum InvocationError {
     MissingValue {
         /// The option.
         option: String,
+    },
+    /// An option of ours has a value that it does not take.
+    #[error("{option} takes {expected}, not {value:?}")]
+    WrongValue {
+        /// The option.
+        option: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What it was given.
+        value: String,
     },
     /// Arguments travel as text.
     #[error("argument {argument:?} is not valid Unicode")]
@@ -100,6 +128,12 @@ impl Invocation {
         match option {
             "--python" => self.python = Some(value_of(option, attached, rest)?),
             "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
+            "--pytest-host" => self.pytest_host = host_choice(value_of(option, attached, rest)?)?,
+            "--worker-specs" => {
+                let specs = value_of(option, attached, rest)?;
+                self.worker_specs = Some(specs.lines().map(str::to_owned).collect());
+            }
+            "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
             "-n" | "--numprocesses" | "--tx" | "--dist" | "--start" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
@@ -139,6 +173,19 @@ impl Invocation {
                 self.workers = value.parse().ok();
             }
         }
+    }
+}
+
+fn host_choice(value: String) -> Result<HostChoice, InvocationError> {
+    match value.as_str() {
+        "auto" => Ok(HostChoice::Auto),
+        "always" => Ok(HostChoice::Always),
+        "never" => Ok(HostChoice::Never),
+        _ => Err(InvocationError::WrongValue {
+            option: "--pytest-host".to_owned(),
+            expected: "auto, always or never",
+            value,
+        }),
     }
 }
 

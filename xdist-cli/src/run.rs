@@ -7,10 +7,9 @@
 use crate::args::RunArgs;
 use crate::exit_code::ExitCode;
 use crate::frontend::{self, Frontend, Frontends, Setup};
-use crate::invocation::Invocation;
+use crate::invocation::{HostChoice, Invocation};
 use crate::python;
 use anyhow::Context;
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -19,12 +18,13 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 use xdist_coord::launch::Launcher;
 use xdist_coord::scheduler::History;
-use xdist_coord::server::{self, Observer};
+use xdist_coord::server::{self, Observer, Outcome, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent};
-use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::Wants;
+use xdist_worker::python_half::PythonHalf;
 
 /// After how long a running test is told of, so that a terminal can show what takes long.
 const STARTED_AFTER_MS: u64 = 500;
@@ -48,16 +48,31 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let pytest_args = invocation.pytest_args.clone();
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
+    let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
+    let has_controller = controller.is_some();
     let random = random_bytes();
     let config = config(invocation, workers, python.clone(), random, watcher.interactive);
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
-    let summary = server::run(config, seed, &launcher()?, &mut watcher)?;
-    if let RunEnd::Plain(reason) = &summary.end {
+    let half = PythonHalf::unpack(None)?;
+    let start_host = || Ok(half.host_command(&python, &pytest_args));
+    let pytest_host = match (controller, config.pytest_host) {
+        (Some(link), _) => PytestHostSource::Link(link.into()),
+        (None, PytestHost::Never) => PytestHostSource::None,
+        (None, PytestHost::OnDemand | PytestHost::Present) => PytestHostSource::Command(&start_host),
+    };
+    let Outcome { summary, pytest_host } =
+        server::run(config, seed, &launcher()?, pytest_host, &mut watcher)?;
+    if let (RunEnd::Plain(reason), None, false) = (&summary.end, &pytest_host, has_controller) {
         tracing::debug!(reason, "handing over to plain pytest");
         return plain(&python, pytest_args);
     }
     watcher.frontends.finish(&summary, Instant::now());
-    Ok(ExitCode::of(&summary).unless_unwritten(watcher.frontends.unwritten()))
+    let code = match pytest_host {
+        // Its plugins have the last word, as pytest's have.
+        Some(status) => ExitCode::of_pytest_host(status),
+        None => ExitCode::of(&summary),
+    };
+    Ok(code.unless_unwritten(watcher.frontends.unwritten()))
 }
 
 fn config(
@@ -81,14 +96,24 @@ fn config(
             locations: invocation.report_log.is_some(),
             width: u16::try_from(columns()).unwrap_or(u16::MAX),
             terminal: interactive,
+            // The session's own business.
+            hooks: false,
+            full: false,
         },
-        worker_input: BTreeMap::new(),
+        pytest_host: match (invocation.controller, invocation.pytest_host) {
+            (Some(_), _) | (None, HostChoice::Always) => PytestHost::Present,
+            (None, HostChoice::Auto) => PytestHost::OnDemand,
+            (None, HostChoice::Never) => PytestHost::Never,
+        },
         timeouts: Timeouts::default(),
     }
 }
 
 /// The workers, if the arguments alone say how many there are. Otherwise the first worker finds it out.
 fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
+    if let Some(specs) = &invocation.worker_specs {
+        return Ok(Some(WorkerSpec::parse_all(specs.iter().map(String::as_str))?));
+    }
     if let Some(count) = invocation.workers {
         return Ok(Some(vec![WorkerSpec::default(); count as usize]));
     }
@@ -187,6 +212,10 @@ impl Observer for Watcher {
 
     fn key(&mut self, key: u8, now: Instant) {
         self.frontends.key(key, now);
+    }
+
+    fn handed_over(&mut self) {
+        self.frontends.hand_over();
     }
 
     fn terminal_changed(&mut self, now: Instant) {

@@ -97,7 +97,7 @@ impl Driver {
             python: Vec::new(),
             start: Start::Auto,
             wants: Wants::default(),
-            worker_input: BTreeMap::new(),
+            pytest_host: crate::session::PytestHost::Never,
             timeouts: Timeouts::default(),
         };
         #[expect(
@@ -242,6 +242,7 @@ impl Driver {
                 let ready = Ready { worker, options, ..Ready::default() };
                 self.input(Input::Received { link, message: WorkerMessage::Ready(Box::new(ready)) });
             }
+            CoordinatorMessage::Proceed(_) => {}
             CoordinatorMessage::Collect(collect) => {
                 let worker = collect.worker;
                 send(WorkerMessage::Collecting(Collecting { worker }));
@@ -298,7 +299,8 @@ impl Driver {
         let Some((item, lease)) = self.queues.get_mut(&worker).and_then(VecDeque::pop_front) else {
             return Some(());
         };
-        let report = ItemReport { class, start_us: 0, durations_us: [1, 2, 3], phases: Vec::new() };
+        let report =
+            ItemReport { class, start_us: 0, durations_us: [1, 2, 3], phases: Vec::new(), full: Vec::new() };
         let link = *self.homes.get(&worker)?;
         let message = WorkerMessage::ItemFinished(ItemFinished { worker, lease, item, report });
         self.input(Input::Received { link, message });
@@ -346,6 +348,9 @@ impl Driver {
                 Output::Send { link, message } => {
                     let sent = self.links.get_mut(&link);
                     sent.unwrap_or_else(|| panic!("{message:?} on a closed link")).push_back(message);
+                }
+                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
+                    panic!("there is no pytest host in this run")
                 }
                 Output::Report(event) => self.event(&event),
                 Output::Finished(summary) => self.summary = Some(summary),
@@ -410,8 +415,13 @@ fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
     let kind = bytes.below(8)?;
     let worker = WorkerId(bytes.below(6)?);
     let (item, number) = (ItemIndex(bytes.below(14)?), bytes.below(10)?);
-    let report =
-        ItemReport { class: OutcomeClass::Pass, start_us: 0, durations_us: [0; 3], phases: Vec::new() };
+    let report = ItemReport {
+        class: OutcomeClass::Pass,
+        start_us: 0,
+        durations_us: [0; 3],
+        phases: Vec::new(),
+        full: Vec::new(),
+    };
     Some(match kind {
         0 => WorkerMessage::Ready(Box::new(Ready { worker, ..Ready::default() })),
         1 => WorkerMessage::Collecting(Collecting { worker }),

@@ -78,14 +78,30 @@ impl Launcher {
             .stdout(stderr_of_ours().map_err(socket_error)?)
             // A group of its own: the terminal's Ctrl-C is for the coordinator, which decides.
             .process_group(0);
-        let mapping = FdMapping { parent_fd: OwnedFd::from(theirs), child_fd: LINK_FD };
-        command.fd_mappings(vec![mapping]).map_err(|collision| LaunchError::Spawn {
-            command: name.clone(),
-            source: io::Error::other(collision.to_string()),
-        })?;
-        let child = command.spawn().map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
-        Ok((ours, HostProcess { child, name }))
+        let child = spawn_with_link(command, theirs)
+            .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
+        Ok((ours, HostProcess { child, name, own_group: true }))
     }
+}
+
+/// Starts the pytest host and gives our end of its link. It shares our terminal, and so our process group.
+///
+/// # Errors
+/// [`LaunchError`] when the operating system refuses.
+pub fn launch_pytest_host(mut command: Command) -> Result<(UnixStream, HostProcess), LaunchError> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let (ours, theirs) =
+        UnixStream::pair().map_err(|source| LaunchError::Socket { command: name.clone(), source })?;
+    command.env(LINK_FD_VARIABLE, LINK_FD.to_string());
+    let child = spawn_with_link(command, theirs)
+        .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
+    Ok((ours, HostProcess { child, name, own_group: false }))
+}
+
+fn spawn_with_link(mut command: Command, link: UnixStream) -> io::Result<Child> {
+    let mapping = FdMapping { parent_fd: OwnedFd::from(link), child_fd: LINK_FD };
+    command.fd_mappings(vec![mapping]).map_err(|collision| io::Error::other(collision.to_string()))?;
+    command.spawn()
 }
 
 fn stderr_of_ours() -> io::Result<Stdio> {
@@ -97,6 +113,8 @@ fn stderr_of_ours() -> io::Result<Stdio> {
 pub struct HostProcess {
     child: Child,
     name: String,
+    /// Whether it leads a process group of its own.
+    own_group: bool,
 }
 
 impl HostProcess {
@@ -110,6 +128,11 @@ impl HostProcess {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Waits for the process to end, however long that takes.
+    pub fn wait(&mut self) -> Option<ExitStatus> {
+        self.child.wait().ok()
     }
 
     /// Waits for the process to end, at most until `deadline`.
@@ -156,11 +179,13 @@ impl Drop for HostProcess {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The group is the host's own (`process_group(0)`), so nothing of anyone else is in it.
-        let _ = rustix::process::kill_process_group(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::KILL,
-        );
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let signal = rustix::process::Signal::KILL;
+        // Nothing of anyone else is in a group of its own.
+        let _ = match self.own_group {
+            true => rustix::process::kill_process_group(pid, signal),
+            false => rustix::process::kill_process(pid, signal),
+        };
         let _ = self.child.wait();
     }
 }

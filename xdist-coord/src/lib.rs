@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod frontend;
+
 pub mod session;
 
 pub mod workers;

@@ -7,14 +7,18 @@ mod connection;
 
 mod keyboard;
 
+mod outbox;
+
+mod pytest_host;
+
 mod signals;
 
 mod token;
 
-use crate::launch::{HostProcess, Launcher};
+use crate::launch::{HostProcess, Launcher, launch_pytest_host};
 use crate::scheduler::History;
 use crate::session::Session;
-use crate::session::config::Config;
+use crate::session::config::{Config, PytestHost};
 use crate::session::event::{RunEvent, RunSummary};
 use crate::session::input::{CloseCause, Input};
 use crate::session::output::{CloseReason, Output};
@@ -23,11 +27,17 @@ use crate::workers::{HostId, LinkId};
 use connection::{Arrived, Connection, ReadEnd};
 use keyboard::Keyboard;
 use mio::{Events, Poll};
+use outbox::Overflow;
+use pytest_host::PytestHostLink;
 use signals::Signals;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 use token::Source;
+use xdist_proto::WorkerId;
+use xdist_proto::message::WorkerMessage;
 
 /// How long a host's process may take to end after its link is closed.
 const HOST_EXIT_GRACE: Duration = Duration::from_secs(2);
@@ -40,6 +50,12 @@ const EVENTS_PER_TURN: usize = 256;
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;
+
+/// How many events are kept for a pytest host that may be started. Only starting workers come before that.
+const MAX_KEPT_EVENTS: usize = 10_000;
+
+/// How much may wait to be sent to a host. One that lets more pile up does not read, and is given up.
+const MAX_QUEUED_BYTES: usize = 256 << 20;
 
 /// Watches a run.
 pub trait Observer {
@@ -58,6 +74,37 @@ pub trait Observer {
     fn key(&mut self, key: u8, now: Instant);
     /// The terminal's size may have changed, or the program was continued after a stop.
     fn terminal_changed(&mut self, now: Instant);
+    /// From now on the pytest host tells people what happens.
+    fn handed_over(&mut self);
+}
+
+/// Where the pytest host comes from. Which of these it is has to fit [`Config::pytest_host`].
+pub enum PytestHostSource<'a> {
+    /// There is none.
+    None,
+    /// A command that is started when it is wanted.
+    Command(&'a dyn Fn() -> Result<Command, String>),
+    /// It is at the other end of this link already.
+    Link(UnixStream),
+}
+
+impl fmt::Debug for PytestHostSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Command(_) => "Command",
+            Self::Link(_) => "Link",
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The session's own account.
+    pub summary: RunSummary,
+    /// How the pytest host ended, if we started one.
+    pub pytest_host: Option<ExitStatus>,
 }
 
 /// The shell could not do its part. No worker process is left behind.
@@ -77,15 +124,17 @@ pub fn run(
     config: Config,
     seed: u64,
     launcher: &Launcher,
+    pytest_host: PytestHostSource<'_>,
     observer: &mut dyn Observer,
-) -> Result<RunSummary, ServerError> {
+) -> Result<Outcome, ServerError> {
     let poll = Poll::new()?;
     let signals = Signals::new(poll.registry(), Source::Signals.into())?;
     let keyboard = match observer.wants_keys() {
         true => Keyboard::take(poll.registry(), Source::Keyboard.into()),
         false => None,
     };
-    let server = Server {
+    let at_once = config.pytest_host == PytestHost::Present;
+    let mut server = Server {
         poll,
         signals,
         keyboard,
@@ -100,15 +149,23 @@ pub fn run(
         inputs: Vec::new(),
         scratch: vec![0; SCRATCH_BYTES],
         awaits_history: false,
+        pytest_host: None,
+        pytest_host_source: pytest_host,
+        pytest_host_readable: false,
+        lost_pytest_host: None,
+        told_so_far: Vec::new(),
         summary: None,
     };
+    if at_once {
+        server.start_pytest_host();
+    }
     server.run()
 }
 
 /// A link and the process at its other end.
 #[derive(Debug)]
 struct Link {
-    connection: Connection,
+    connection: Connection<WorkerMessage>,
     process: HostProcess,
 }
 
@@ -133,12 +190,20 @@ struct Server<'a> {
     scratch: Vec<u8>,
     /// Whether the observer is to be asked for the history.
     awaits_history: bool,
+    pytest_host: Option<PytestHostLink>,
+    pytest_host_source: PytestHostSource<'a>,
+    /// Whether the pytest host's link may have more to read.
+    pytest_host_readable: bool,
+    /// How the pytest host ended, if it did so before its time.
+    lost_pytest_host: Option<ExitStatus>,
+    /// What a pytest host would have to be told when it is started.
+    told_so_far: Vec<RunEvent>,
     /// Set once the run is over.
     summary: Option<RunSummary>,
 }
 
 impl Server<'_> {
-    fn run(mut self) -> Result<RunSummary, ServerError> {
+    fn run(mut self) -> Result<Outcome, ServerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.carry_out();
         loop {
@@ -151,8 +216,9 @@ impl Server<'_> {
                 self.handle(Input::History(history));
             }
             if let Some(summary) = self.summary.take() {
+                let pytest_host = self.end_pytest_host(&summary)?;
                 self.end_hosts();
-                return Ok(summary);
+                return Ok(Outcome { summary, pytest_host });
             }
             match self.poll.poll(&mut events, self.time_to_wait()) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
@@ -162,6 +228,7 @@ impl Server<'_> {
                 match Source::from(event.token()) {
                     Source::Signals => self.signals_arrived(),
                     Source::Keyboard => self.keys_pressed(),
+                    Source::PytestHost => self.pytest_host_readable = true,
                     // Which kind of readiness it is does not matter: reading and flushing tell the truth.
                     Source::Link(link) => {
                         self.readable.insert(link);
@@ -172,6 +239,7 @@ impl Server<'_> {
             for link in std::mem::take(&mut self.readable) {
                 self.read_link(link);
             }
+            self.read_pytest_host();
             self.deadlines();
         }
     }
@@ -184,7 +252,7 @@ impl Server<'_> {
 
     /// Rounded up, so that a deadline less than a millisecond away does not make the poll spin.
     fn time_to_wait(&self) -> Option<Duration> {
-        if !self.readable.is_empty() {
+        if !self.readable.is_empty() || self.pytest_host_readable {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.session.next_deadline(), self.observer.next_tick()];
@@ -280,7 +348,13 @@ impl Server<'_> {
                 Output::Report(event) => {
                     self.awaits_history |= matches!(event, RunEvent::Configured(_));
                     self.observer.event(&event, Instant::now());
+                    self.tell_pytest_host(event);
                 }
+                Output::StartPytestHost { hooks } => {
+                    tracing::info!(?hooks, "starting the pytest host");
+                    self.start_pytest_host();
+                }
+                Output::AskConfiguration { worker } => self.ask_configuration(worker),
                 Output::Finished(summary) => self.summary = Some(summary),
             }
         }
@@ -296,7 +370,7 @@ impl Server<'_> {
         self.departing.extend(process);
     }
 
-    fn with_link(&mut self, id: LinkId, act: impl FnOnce(&mut Connection)) {
+    fn with_link(&mut self, id: LinkId, act: impl FnOnce(&mut Connection<WorkerMessage>)) {
         // A link that is gone has been reported to the session, whose answer is on the way.
         if let Some(link) = self.links.get_mut(&id) {
             act(&mut link.connection);
@@ -304,8 +378,111 @@ impl Server<'_> {
         }
     }
 
+    /// Tells the pytest host, or keeps it for one that may still be started.
+    fn tell_pytest_host(&mut self, event: RunEvent) {
+        match (&mut self.pytest_host, &self.pytest_host_source) {
+            (Some(pytest_host), _) => pytest_host.tell(event),
+            (None, PytestHostSource::Command(_)) => {
+                if matches!(event, RunEvent::Configured(_)) {
+                    // Every worker has been asked by now whether it wants one.
+                    self.told_so_far.clear();
+                } else if self.told_so_far.len() < MAX_KEPT_EVENTS {
+                    self.told_so_far.push(event);
+                }
+            }
+            (None, PytestHostSource::None | PytestHostSource::Link(_)) => {}
+        }
+    }
+
+    fn ask_configuration(&mut self, worker: WorkerId) {
+        match &mut self.pytest_host {
+            Some(pytest_host) if !pytest_host.leaves_nodes_alone() => pytest_host.ask_configuration(worker),
+            Some(_) => {
+                self.session.handle(Input::NodeConfigured { worker, input: BTreeMap::new() }, Instant::now())
+            }
+            // It could not be started, and the session knows.
+            None => {}
+        }
+    }
+
+    fn start_pytest_host(&mut self) {
+        let source = std::mem::replace(&mut self.pytest_host_source, PytestHostSource::None);
+        let started = match source {
+            PytestHostSource::None => Err("there is none".to_owned()),
+            PytestHostSource::Link(socket) => Ok((socket, None)),
+            PytestHostSource::Command(command) => command()
+                .and_then(|command| launch_pytest_host(command).map_err(|error| error.to_string()))
+                .map(|(socket, process)| (socket, Some(process))),
+        };
+        let link = started.and_then(|(socket, process)| {
+            PytestHostLink::new(socket, process, self.poll.registry()).map_err(|error| error.to_string())
+        });
+        match link {
+            Ok(mut link) => {
+                for event in std::mem::take(&mut self.told_so_far) {
+                    link.tell(event);
+                }
+                self.pytest_host = Some(link);
+                // Whoever draws on the terminal now is the pytest host.
+                self.keyboard = None;
+                self.observer.handed_over();
+            }
+            // Not through `handle`: the session's further outputs are being carried out already.
+            Err(error) => self.session.handle(Input::PytestHostLost { error }, Instant::now()),
+        }
+    }
+
+    fn read_pytest_host(&mut self) {
+        if !std::mem::take(&mut self.pytest_host_readable) {
+            return;
+        }
+        let Some(pytest_host) = &mut self.pytest_host else { return };
+        let turn = pytest_host.read(&mut self.scratch);
+        self.pytest_host_readable = turn.more;
+        for input in turn.inputs {
+            self.handle(input);
+        }
+        if let Some(error) = turn.lost {
+            self.lose_pytest_host(error);
+        }
+    }
+
+    fn lose_pytest_host(&mut self, error: String) {
+        let Some(pytest_host) = self.pytest_host.take() else { return };
+        let deadline = Instant::now() + HOST_EXIT_GRACE;
+        let status = pytest_host.close(self.poll.registry(), Some(deadline));
+        let error = match status {
+            Some(status) => format!("it ended with {status} before the run was over"),
+            None => error,
+        };
+        self.lost_pytest_host = status;
+        self.handle(Input::PytestHostLost { error });
+    }
+
+    /// Tells the pytest host that the run is over, waits until it knows everything, and until it has ended.
+    fn end_pytest_host(&mut self, summary: &RunSummary) -> Result<Option<ExitStatus>, ServerError> {
+        let Some(mut pytest_host) = self.pytest_host.take() else { return Ok(self.lost_pytest_host) };
+        pytest_host.finish(summary);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        while pytest_host.flush(self.poll.registry()).is_ok() && !pytest_host.has_sent_all() {
+            match self.poll.poll(&mut events, None) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+            if pytest_host.read(&mut self.scratch).lost.is_some() {
+                break;
+            }
+        }
+        Ok(pytest_host.close(self.poll.registry(), None))
+    }
+
     /// Sends what can be sent.
     fn flush(&mut self) {
+        if let Some(pytest_host) = &mut self.pytest_host
+            && let Err(error) = pytest_host.flush(self.poll.registry())
+        {
+            self.lose_pytest_host(error.to_string());
+        }
         while let Some(id) = self.unsent.pop_first() {
             let Some(link) = self.links.get_mut(&id) else { continue };
             if let Err(error) = link.connection.flush(self.poll.registry(), Source::Link(id).into()) {
@@ -342,10 +519,11 @@ impl Server<'_> {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let token = Source::Link(id).into();
-        let connection = Connection::new(socket).and_then(|mut connection| {
-            connection.register(self.poll.registry(), token)?;
-            Ok(connection)
-        });
+        let connection =
+            Connection::new(socket, Overflow::Refuse(MAX_QUEUED_BYTES)).and_then(|mut connection| {
+                connection.register(self.poll.registry(), token)?;
+                Ok(connection)
+            });
         let connection =
             connection.map_err(|error| format!("cannot watch the link to {}: {error}", process.name()))?;
         self.links.insert(id, Link { connection, process });

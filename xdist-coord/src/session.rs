@@ -1,6 +1,7 @@
 //! DSession: one run, as a state machine without any input or output of its own.
 //!
-//! Told from start to end: `hosts` brings worker hosts up and watches over their links; `gathering` turns the first
+//! Told from start to end: `hosts` brings worker hosts up and watches over their links;
+//! `pytest_host` asks plugins on this side what workers are to know; `gathering` turns the first
 //! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; `running`
 //! carries out what the scheduler decides and takes in results; `ends` is about every kind of end, of a worker and of
 //! the run.
@@ -17,6 +18,8 @@ mod plan;
 
 mod hosts;
 
+mod pytest_host;
+
 mod gathering;
 
 mod running;
@@ -31,7 +34,7 @@ mod timer;
 
 mod violation;
 
-pub use config::{Config, Timeouts};
+pub use config::{Config, PytestHost, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
@@ -58,7 +61,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 /// ```
 /// # #![allow(clippy::disallowed_methods)]
 /// use std::time::Instant;
-/// use xdist_coord::session::{Config, Output, RunEvent, Session, Timeouts};
+/// use xdist_coord::session::{Config, Output, PytestHost, RunEvent, Session, Timeouts};
 /// # use xdist_proto::{RunId, message::{Start, Wants}};
 /// let config = Config {
 ///     run: RunId("example".to_owned()),
@@ -68,7 +71,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 ///     python: vec!["python3".to_owned()],
 ///     start: Start::Auto,
 ///     wants: Wants::default(),
-///     worker_input: Default::default(),
+///     pytest_host: PytestHost::Never,
 ///     timeouts: Timeouts::default(),
 /// };
 /// let mut session = Session::new(config, 7, Instant::now());
@@ -116,6 +119,7 @@ pub struct Session {
     next_request: u32,
     counts: Counts,
     shown: Shown,
+    pytest_host: pytest_host::State,
     interrupts: u32,
 }
 
@@ -136,6 +140,7 @@ impl Session {
     /// A run that is about to start; its first outputs are waiting. The seed is for what must not be guessed.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let pytest_host = config.pytest_host;
         let mut session = Self {
             config,
             now,
@@ -160,6 +165,7 @@ impl Session {
             next_request: 0,
             counts: Counts::default(),
             shown: Shown::default(),
+            pytest_host: pytest_host::State::new(pytest_host),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -179,6 +185,10 @@ impl Session {
             Input::Received { link, message } => self.received(link, message),
             Input::Garbled { link, error } => self.garbled(link, &error),
             Input::Closed { link, cause } => self.closed(link, &cause),
+            Input::PytestHostJoined { judges_crashes } => self.pytest_host.joined(judges_crashes),
+            Input::NodeConfigured { worker, input } => self.node_configured(worker, input),
+            Input::CrashHandled(answer) => self.crash_handled(answer),
+            Input::PytestHostLost { error } => self.pytest_host_lost(error),
             Input::History(history) => self.history = history,
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),

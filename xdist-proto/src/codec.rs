@@ -1,6 +1,7 @@
 //! Messages to and from the payload of a frame.
 
 use crate::frame::{self, FrameError, PREFIX_BYTES};
+use crate::frontend::{FrontendCommand, FrontendMessage};
 use crate::handshake::{Hello, Refused, Welcome};
 use crate::message::{CoordinatorMessage, WorkerMessage};
 use crate::reader;
@@ -94,6 +95,7 @@ impl Message for CoordinatorOpening {
 impl Message for CoordinatorMessage {
     const KINDS: &'static [&'static str] = &[
         "configure",
+        "proceed",
         "collect",
         "send_collection",
         "run",
@@ -109,6 +111,7 @@ impl Message for CoordinatorMessage {
 
 impl Message for WorkerMessage {
     const KINDS: &'static [&'static str] = &[
+        "host_wanted",
         "ready",
         "collecting",
         "collect_report",
@@ -126,6 +129,37 @@ impl Message for WorkerMessage {
         "down",
         "pong",
     ];
+}
+
+impl Message for FrontendMessage {
+    const KINDS: &'static [&'static str] = &[
+        "run_configured",
+        "worker_starting",
+        "configure_node",
+        "worker_ready",
+        "worker_collected",
+        "collect_report",
+        "items",
+        "collection_mismatch",
+        "scheduling",
+        "item_running",
+        "item_result",
+        "crash_question",
+        "crashed",
+        "worker_down",
+        "restarts_exhausted",
+        "warning",
+        "output",
+        "error",
+        "stopping",
+        "not_run",
+        "node_output",
+        "finished",
+    ];
+}
+
+impl Message for FrontendCommand {
+    const KINDS: &'static [&'static str] = &["node_configured", "crash_handled", "interrupt_run"];
 }
 
 /// Encodes a message as the payload of a frame, within no limits; [`encode_into`] is for what goes on a link.

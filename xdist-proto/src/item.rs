@@ -21,6 +21,9 @@ pub struct Item {
     /// Names of the groups whose members must run on one worker (`xdist_group`), sorted.
     #[serde(rename = "groups", default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// pytest's keywords of the item, if they were asked for (`wants.full`).
+    #[serde(rename = "keywords", default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
 }
 
 impl Item {

@@ -11,6 +11,8 @@ pub mod handshake;
 
 pub mod message;
 
+pub mod frontend;
+
 pub mod item;
 
 pub mod report;
@@ -34,6 +36,7 @@ pub mod fuzz;
 
 pub use codec::{DecodeError, Decoded, EncodeError};
 pub use frame::{FrameDecoder, FrameError};
+pub use frontend::{FrontendCommand, FrontendMessage};
 pub use ids::{CollectionDigest, ItemIndex, LeaseId, RunId, WorkerId};
 pub use item::{Collection, Item};
 pub use message::{CoordinatorMessage, WorkerMessage};

@@ -17,6 +17,9 @@ pub enum CoordinatorMessage {
     /// Start the worker's test process.
     #[serde(rename = "configure")]
     Configure(Configure),
+    /// Go on after `host_wanted`.
+    #[serde(rename = "proceed")]
+    Proceed(Proceed),
     /// Collect.
     #[serde(rename = "collect")]
     Collect(Collect),
@@ -53,6 +56,9 @@ pub enum CoordinatorMessage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum WorkerMessage {
+    /// Plugins have something to do on the coordinator's side.
+    #[serde(rename = "host_wanted")]
+    HostWanted(HostWanted),
     /// The test process is configured.
     #[serde(rename = "ready")]
     Ready(Box<Ready>),
@@ -180,12 +186,40 @@ pub struct Wants {
     /// Tell where each item is defined (`file` and `line` of [`Item`]).
     #[serde(rename = "locations", default)]
     pub locations: bool,
+    /// Send `host_wanted`, and wait for `proceed`, if plugins have something to do on the coordinator's side.
+    #[serde(rename = "hooks", default)]
+    pub hooks: bool,
+    /// Send everything in full that plugins on the coordinator's side may look at: `full` of reports and warnings,
+    /// `keywords` of items, what passed tests wrote.
+    #[serde(rename = "full", default)]
+    pub full: bool,
     /// The width of the terminal in columns, for rules and wrapped text; 0 if unknown.
     #[serde(rename = "width", default)]
     pub width: u16,
     /// Whether output goes to a terminal, which decides `--color=auto`.
     #[serde(rename = "terminal", default)]
     pub terminal: bool,
+}
+
+/// Lets the worker that sent `host_wanted` go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Proceed {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Further entries of `config.workerinput`.
+    #[serde(
+        rename = "input",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "value::map"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::map))]
+    pub input: BTreeMap<String, Value>,
+    /// As in [`Wants`]; from here on.
+    #[serde(rename = "full", default)]
+    pub full: bool,
 }
 
 /// Begins collection. May be sent together with `configure`.
@@ -296,6 +330,19 @@ pub struct Ping {
     /// Comes back in the answer.
     #[serde(rename = "nonce")]
     pub nonce: u64,
+}
+
+/// Plugins or conftests of the worker implement hooks that are called on the coordinator's side. Sent before `ready` if
+/// `wants.hooks` says so; the worker waits for `proceed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct HostWanted {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The hooks, each with the plugin that implements it, for people: `pytest_testnodedown (conftest.py)`.
+    #[serde(rename = "hooks", default)]
+    pub hooks: Vec<String>,
 }
 
 /// The test process is configured and has read its options.

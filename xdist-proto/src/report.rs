@@ -214,6 +214,10 @@ pub struct CollectReport {
     /// What was captured meanwhile.
     #[serde(rename = "sections", default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Section>,
+    /// The same in the worker implementation's own form, for a frontend of the same implementation; sent if it was asked
+    /// for (`wants.full`) and has more to tell. Opaque to everyone else.
+    #[serde(rename = "full", default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<u8>,
 }
 
 /// A Python warning that was recorded.
@@ -244,6 +248,10 @@ pub struct WarningRecord {
     /// Where it was issued from, where no node id says so: pytest's `location`.
     #[serde(rename = "location", default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
+    /// The same in the worker implementation's own form, for a frontend of the same implementation; sent if it was asked
+    /// for (`wants.full`) and has more to tell. Opaque to everyone else.
+    #[serde(rename = "full", default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<u8>,
 }
 
 /// The result of one item. Small when all three phases passed and there is nothing else to tell: `phases` is then
@@ -264,4 +272,8 @@ pub struct ItemReport {
     /// reruns and subtests.
     #[serde(rename = "phases", default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseReport>,
+    /// The same in the worker implementation's own form, for a frontend of the same implementation; sent if it was asked
+    /// for (`wants.full`) and has more to tell. Opaque to everyone else.
+    #[serde(rename = "full", default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<u8>,
 }

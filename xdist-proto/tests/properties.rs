@@ -81,7 +81,13 @@ fn a_passed_test_is_small_at_its_largest() {
 }
 
 fn passed(worker: u32, lease: u32, item: u32, start_us: u64, durations_us: [u64; 3]) -> Vec<u8> {
-    let report = ItemReport { class: OutcomeClass::Pass, start_us, durations_us, phases: Vec::new() };
+    let report = ItemReport {
+        class: OutcomeClass::Pass,
+        start_us,
+        durations_us,
+        phases: Vec::new(),
+        full: Vec::new(),
+    };
     let finished = message::ItemFinished {
         worker: WorkerId(worker),
         lease: LeaseId(lease),

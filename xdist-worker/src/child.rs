@@ -71,6 +71,7 @@ pub(crate) struct Child {
     reaped: bool,
     commands: CommandSocket,
     status: File,
+    configuration: File,
 }
 
 /// The host's ends of a new runner's pipes, for the threads that read them.
@@ -86,6 +87,7 @@ struct Connection {
     commands: CommandSocket,
     events: OwnedFd,
     status: File,
+    configuration: File,
     /// The runner's descriptors: commands, events, status, configuration.
     runner: [OwnedFd; 4],
 }
@@ -97,8 +99,10 @@ impl Connection {
         let status = memory_file("xdist-status", &Status::INITIAL)?;
         let payload = codec::encode(&CoordinatorMessage::Configure(configure.clone()));
         let configuration = memory_file("xdist-configuration", &payload)?;
-        let runner = [runner_end, events_writer.into(), status.try_clone()?.into(), configuration.into()];
-        Ok(Self { commands, events: events.into(), status, runner })
+        let copies = [status.try_clone()?.into(), configuration.try_clone()?.into()];
+        let [status_copy, configuration_copy] = copies;
+        let runner = [runner_end, events_writer.into(), status_copy, configuration_copy];
+        Ok(Self { commands, events: events.into(), status, configuration, runner })
     }
 }
 
@@ -107,7 +111,7 @@ impl Connection {
 /// # Errors
 /// When the image does not answer, or there are no descriptors left.
 pub(crate) fn fork(configure: &Configure, image: &Image) -> io::Result<(Child, ChildPipes)> {
-    let Connection { commands, events, status, runner } = Connection::new(configure)?;
+    let Connection { commands, events, status, configuration: file, runner } = Connection::new(configure)?;
     let (stdout, stdout_writer) = io::pipe()?;
     let (stderr, stderr_writer) = io::pipe()?;
     let [runner_end, events_writer, status_copy, configuration] = &runner;
@@ -120,7 +124,7 @@ pub(crate) fn fork(configure: &Configure, image: &Image) -> io::Result<(Child, C
         stderr_writer.as_fd(),
     ])?;
     let pipes = ChildPipes { events, stdout: stdout.into(), stderr: stderr.into() };
-    Ok((Child { pid, reaped: false, commands, status }, pipes))
+    Ok((Child { pid, reaped: false, commands, status, configuration: file }, pipes))
 }
 
 /// Starts a runner, which may leave an image behind on the socket `offer`.
@@ -134,7 +138,7 @@ pub(crate) fn spawn(
 ) -> Result<(Child, ChildPipes), SpawnError> {
     let directory = configure.chdir.as_deref().map(Path::new);
     directory.map_or(Ok(()), ensure_directory)?;
-    let Connection { commands, events, status, runner } =
+    let Connection { commands, events, status, configuration, runner } =
         Connection::new(configure).map_err(SpawnError::Resources)?;
     let mut command = interpreter(&configure.python);
     command.arg("-c").arg(BOOT).arg(surroundings.half.directory());
@@ -155,7 +159,7 @@ pub(crate) fn spawn(
         .spawn()
         .map_err(|source| SpawnError::Interpreter { program: command.get_program().into(), source })?;
     let pid = Pid::from_child(&child);
-    let child_process = Child { pid, reaped: false, commands, status };
+    let child_process = Child { pid, reaped: false, commands, status, configuration };
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(SpawnError::Resources(io::Error::other("the standard streams are not there")));
     };
@@ -170,6 +174,12 @@ impl Child {
 
     pub(crate) const fn commands(&mut self) -> &mut CommandSocket {
         &mut self.commands
+    }
+
+    /// Puts a command into the memory file, in place of what is there.
+    pub(crate) fn reconfigure(&self, command: &CoordinatorMessage) -> io::Result<()> {
+        self.configuration.set_len(0)?;
+        self.configuration.write_all_at(&codec::encode(command), 0)
     }
 
     /// What the runner says it is doing; `None` if that makes no sense.

@@ -4,7 +4,8 @@
 //! Workers that differ in nothing but their names can share a collection. The first of them is started as any other, with
 //! the offer to leave an image behind. The others wait until that is there, or until it is known that there will be none.
 
-use xdist_proto::message::{Configure, Start};
+use std::collections::BTreeMap;
+use xdist_proto::message::{Configure, Start, Wants};
 use xdist_proto::{CoordinatorMessage, WorkerId};
 
 /// How a runner is to be started.
@@ -160,6 +161,11 @@ fn model_of(configure: &Configure) -> Configure {
         // The same for all workers, but the first may have been told to find out by itself.
         worker_count: 0,
         run: String::new(),
+        // The collection is the same whatever plugins put in; a worker that looked at it before it had collected leaves
+        // no image.
+        input: BTreeMap::new(),
+        // The first has asked for the pytest host; later ones are told that it is there.
+        wants: Wants { hooks: false, full: false, ..configure.wants.clone() },
         ..configure.clone()
     }
 }

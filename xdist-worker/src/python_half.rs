@@ -16,6 +16,10 @@ use tempfile::TempDir;
 /// The name of the package.
 const PACKAGE: &str = "xdist_pytest";
 
+/// Starts the pytest host.
+const BOOT_HOST: &str =
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.host import main; main(sys.argv[1:])";
+
 /// Starts plain pytest with our options known to it.
 const BOOT_PLAIN: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.plain import main; main(sys.argv[1:])";
 
@@ -37,18 +41,29 @@ const FILES: &[(&str, &str)] = files![
     "basetemp.py",
     "capturing.py",
     "channel.py",
+    "compat.py",
+    "controller.py",
+    "controllerhooks.py",
+    "crashes.py",
     "descriptors.py",
     "display.py",
+    "dist.py",
+    "distributor.py",
+    "distterminal.py",
+    "entry.py",
     "fixtures.py",
     "forkable.py",
     "freezing.py",
     "hookspecs.py",
+    "host.py",
     "image.py",
     "interrupts.py",
     "isolation.py",
     "itemqueue.py",
+    "link.py",
     "msgpack.py",
     "nextitem.py",
+    "nodes.py",
     "options.py",
     "plain.py",
     "plugin.py",
@@ -56,10 +71,12 @@ const FILES: &[(&str, &str)] = files![
     "quiet.py",
     "reports.py",
     "runner.py",
+    "scheduling.py",
     "session.py",
     "sharing.py",
     "startup.py",
     "watch.py",
+    "whole.py",
 ];
 
 /// The Python half could not be written anywhere. A retry helps once there is space.
@@ -101,6 +118,15 @@ impl PythonHalf {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The command that runs the pytest host in this interpreter, from these files. Its link is at the descriptor that
+    /// `XDIST_LINK_FD` names; the rest is as of [`plain_command`].
+    #[must_use]
+    pub fn host_command(&self, python: &[String], args: &[String]) -> Command {
+        let mut command = interpreter(python);
+        command.arg("-c").arg(BOOT_HOST).arg(&self.directory).args(args);
+        command
     }
 
     /// As [`plain_command`], from these files.

@@ -261,6 +261,7 @@ impl Host {
             CoordinatorMessage::Ping(ping) => {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
+            CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Collect(command) => command.worker,
             CoordinatorMessage::SendCollection(command) => command.worker,
             CoordinatorMessage::Run(command) => command.worker,

@@ -9,7 +9,7 @@
 //! | commands | one end of a `SOCK_SEQPACKET` socket pair; the host keeps a copy of *this* end too | The queue in front of the runner. A datagram is taken whole by whoever reads first, so the host can take back what the runner has not begun ("claw back"), however busy the interpreter is, and the runner still never waits for its next item. |
 //! | events | the write end of a pipe | Frames as on a link ([`xdist_proto::frame`]), each a [`xdist_proto::WorkerMessage`] in its wire form. The host looks at it and passes it on. |
 //! | status | a memory file of [`STATUS_BYTES`] | What is running now, written without a system call, readable after any death. |
-//! | configuration | a memory file | The wire form of the `configure` command, of any length. |
+//! | configuration | a memory file | The wire form of the `configure` command, of any length; after `Proceed`, that of the `proceed` command. |
 //!
 //! Standard input is the null device, standard output and error are pipes of their own.
 //!
@@ -23,6 +23,7 @@
 //!
 //! 1. After `configure` (read from its memory file, unasked) it answers `ready`, or `usage_error` or `internal_error` and
 //!    exits.
+//!    Before that it may write `host_wanted`; it then reads commands until `Proceed`, and its memory file once more.
 //! 2. It reads commands until `Collect`, collects, and answers `collecting`, `collect_report`s and `collected`.
 //! 3. `SendCollection` is answered with `collection` chunks, between two items at any time.
 //! 4. `Item` runs an item. Its successor is the next datagram, read when pytest first looks at `nextitem` (during
@@ -50,6 +51,8 @@ pub const STATUS_BYTES: usize = 32;
 /// A datagram from the host to the runner: one byte for the kind, then its fields, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// `G`: go on; the `proceed` command is in the memory file.
+    Proceed,
     /// `C`: collect.
     Collect,
     /// `S`: send the list of items.
@@ -107,6 +110,7 @@ impl Command {
     #[must_use]
     pub fn encode(self, number: u32) -> Vec<u8> {
         let kind = match self {
+            Self::Proceed => b'G',
             Self::Collect => b'C',
             Self::SendCollection => b'S',
             Self::Item(..) => b'I',
@@ -204,6 +208,7 @@ mod tests {
         assert_eq!(item.encode(0x0203), [3, 2, 0, 0, b'I', 2, 1, 0, 0, 7, 0, 0, 0]);
         assert_eq!(item.encode(0).len(), Command::MAX_BYTES);
         for (command, bytes) in [
+            (Command::Proceed, b"\0\0\0\0G"),
             (Command::Collect, b"\0\0\0\0C"),
             (Command::SendCollection, b"\0\0\0\0S"),
             (Command::Park, b"\0\0\0\0P"),

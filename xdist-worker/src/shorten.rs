@@ -17,15 +17,20 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
         // Node ids must arrive whole.
         WorkerMessage::Collection(chunk) => split(chunk, limit),
         WorkerMessage::ItemFinished(finished) => {
-            let short =
-                cut(payload, limit).or_else(|| within(codec::encode(&without_report(finished)), limit));
+            let readable = (!finished.report.full.is_empty()).then(|| without_full(finished));
+            let payload = readable.as_deref().unwrap_or(payload);
+            let whole = readable.clone().and_then(|payload| within(payload, limit));
+            let short = whole
+                .or_else(|| cut(payload, limit))
+                .or_else(|| within(codec::encode(&without_report(finished)), limit));
             short.map(|payload| vec![payload])
         }
         WorkerMessage::Down(down) => {
             let bare = || codec::encode(&WorkerMessage::Down(Down { report: None, ..down.clone() }));
             cut(payload, limit).or_else(|| within(bare(), limit)).map(|payload| vec![payload])
         }
-        WorkerMessage::Ready(_)
+        WorkerMessage::HostWanted(_)
+        | WorkerMessage::Ready(_)
         | WorkerMessage::Collecting(_)
         | WorkerMessage::CollectReport(_)
         | WorkerMessage::Collected(_)
@@ -39,6 +44,12 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
         | WorkerMessage::WorkerOutput(_)
         | WorkerMessage::Pong(_) => cut(payload, limit).map(|payload| vec![payload]),
     }
+}
+
+/// What anybody can read. What only our own frontend understands cannot be cut.
+fn without_full(finished: &ItemFinished) -> Vec<u8> {
+    let report = ItemReport { full: Vec::new(), ..finished.report.clone() };
+    codec::encode(&WorkerMessage::ItemFinished(ItemFinished { report, ..finished.clone() }))
 }
 
 fn within(payload: Vec<u8>, limit: usize) -> Option<Vec<u8>> {
@@ -142,6 +153,7 @@ fn without_report(finished: &ItemFinished) -> WorkerMessage {
             start_us: report.start_us,
             durations_us: report.durations_us,
             phases: vec![note],
+            full: Vec::new(),
         },
     })
 }
@@ -161,7 +173,13 @@ mod tests {
             worker: WorkerId(1),
             lease: LeaseId(2),
             item: ItemIndex(3),
-            report: ItemReport { class: OutcomeClass::Fail, start_us: 4, durations_us: [5, 6, 7], phases },
+            report: ItemReport {
+                class: OutcomeClass::Fail,
+                start_us: 4,
+                durations_us: [5, 6, 7],
+                phases,
+                full: Vec::new(),
+            },
         })
     }
 

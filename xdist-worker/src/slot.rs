@@ -23,6 +23,8 @@ const EXIT_GRACE: Duration = Duration::from_secs(10);
 /// Something that concerns a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// The coordinator lets a runner that waits go on.
+    Proceed,
     /// The coordinator wants the runner to collect.
     Collect,
     /// The coordinator wants the list of items.
@@ -122,6 +124,7 @@ impl Slot {
     /// Takes an event in. Afterwards [`Slot::poll_action`] is to be called until it answers `None`.
     pub(crate) fn handle(&mut self, event: Event) {
         match event {
+            Event::Proceed => self.proceed(),
             Event::Collect => self.collect(),
             Event::SendCollection => self.send_collection(),
             Event::Run { lease, items } => self.run(lease, items),
@@ -155,6 +158,14 @@ impl Slot {
     /// Whether the runner has any item that it has not finished.
     pub(crate) fn has_unfinished(&self) -> bool {
         self.sent.iter().any(is_item)
+    }
+
+    /// No item can be there yet, so the order does not matter.
+    fn proceed(&mut self) {
+        if self.mode != Mode::Stopped {
+            self.queue.push_front(Command::Proceed);
+            self.top_up();
+        }
     }
 
     fn collect(&mut self) {
@@ -352,9 +363,12 @@ const fn is_item(command: &Command) -> bool {
 const fn item_of(command: &Command) -> Option<ItemIndex> {
     match command {
         Command::Item(item, _) => Some(*item),
-        Command::Collect | Command::SendCollection | Command::Park | Command::Drain | Command::Interrupt => {
-            None
-        }
+        Command::Proceed
+        | Command::Collect
+        | Command::SendCollection
+        | Command::Park
+        | Command::Drain
+        | Command::Interrupt => None,
     }
 }
 

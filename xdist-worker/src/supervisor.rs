@@ -84,6 +84,12 @@ impl Supervisor {
     /// Takes a command for this worker.
     pub(crate) fn command(&mut self, command: CoordinatorMessage, now: Instant, outbox: &mut Outbox) {
         let event = match command {
+            CoordinatorMessage::Proceed(_) => {
+                if let Err(error) = self.child.reconfigure(&command) {
+                    return self.fail(format!("what it waits for cannot be told: {error}"));
+                }
+                slot::Event::Proceed
+            }
             CoordinatorMessage::Collect(_) => slot::Event::Collect,
             CoordinatorMessage::SendCollection(_) => slot::Event::SendCollection,
             CoordinatorMessage::Run(run) => slot::Event::Run { lease: run.lease, items: run.items },
@@ -207,6 +213,7 @@ impl Supervisor {
     /// What a message means for the slot, if anything; `None` if a runner may not send it.
     fn judge(&mut self, message: &WorkerMessage) -> Option<Option<slot::Event>> {
         let (worker, event) = match message {
+            WorkerMessage::HostWanted(wanted) => (wanted.worker, None),
             WorkerMessage::Ready(ready) => (ready.worker, None),
             WorkerMessage::Collecting(collecting) => (collecting.worker, None),
             WorkerMessage::CollectReport(report) => (report.worker, None),

@@ -220,6 +220,7 @@ fn warning(message: &str) -> WarningRecord {
         path: String::new(),
         line: 0,
         location: None,
+        full: Vec::new(),
     }
 }
 

@@ -166,6 +166,7 @@ impl History {
             path: String::new(),
             line: 0,
             location: None,
+            full: Vec::new(),
         });
     }
 }

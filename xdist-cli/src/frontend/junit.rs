@@ -134,6 +134,7 @@ impl Frontend for Junit {
                         failure: Some(FailureText { text, ansi: None, crash: None }),
                         skip: None,
                         sections: Vec::new(),
+                        full: Vec::new(),
                     });
                 }
             }

@@ -22,7 +22,7 @@ impl Roster {
     /// Takes in an event; call it before anything asks about that event.
     pub(crate) fn observe(&mut self, event: &RunEvent) {
         match event {
-            RunEvent::WorkerStarting { worker, name, replaces } => {
+            RunEvent::WorkerStarting { worker, name, replaces, .. } => {
                 self.names.insert(*worker, name.clone());
                 self.replaced.extend(replaces.map(|replaced| (*worker, replaced)));
             }

@@ -155,6 +155,13 @@ impl Terminal {
         }
     }
 
+    /// Leaves the terminal to the pytest host.
+    pub(crate) fn give_up(&mut self) {
+        self.screen.set_live(Vec::new());
+        self.screen.flush();
+        self.stage = Stage::Silent;
+    }
+
     /// Names a JUnit file that was written, for the summary.
     pub(crate) fn junit_written(&mut self, path: &Path) {
         self.junit_file = Some(path.display().to_string());
@@ -299,6 +306,7 @@ impl Terminal {
                 failure: Some(xdist_proto::report::FailureText { text, ansi: None, crash: None }),
                 skip: None,
                 sections: Vec::new(),
+                full: Vec::new(),
             };
             self.stats.file(&report::collect_report(&report), None, &self.view);
         }
@@ -527,7 +535,10 @@ impl Terminal {
             RunEvent::NotRun { worker, items, reason } => {
                 self.not_run.push(NotRun { worker: *worker, items: items.clone(), reason: reason.clone() });
             }
-            RunEvent::UsageError { .. } | RunEvent::Stopping(_) | RunEvent::WorkerOutput { .. } => {}
+            RunEvent::UsageError { .. }
+            | RunEvent::CrashQuestion { .. }
+            | RunEvent::Stopping(_)
+            | RunEvent::WorkerOutput { .. } => {}
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
         python: Vec::new(),
         start: Start::Spawn,
         wants: Wants::default(),
-        worker_input: std::collections::BTreeMap::new(),
+        pytest_host: xdist_coord::session::PytestHost::Never,
         timeouts: Timeouts::default(),
     }
 }

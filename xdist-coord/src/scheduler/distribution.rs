@@ -121,6 +121,12 @@ impl Distribution {
         self.settle();
     }
 
+    /// An item that was lost with its worker, or is finished, is to run once more: next, and alone.
+    pub fn put_back(&mut self, item: ItemIndex) {
+        self.queues.put_back(item);
+        self.settle();
+    }
+
     /// Nothing more is handed out.
     pub fn stop(&mut self) {
         self.stage = Stage::Stopped;

@@ -138,6 +138,14 @@ impl Queues {
         self.idle.iter().chain(&self.low).copied().collect()
     }
 
+    /// Makes an item that nobody has any more the first of what is pending.
+    pub(super) fn put_back(&mut self, item: ItemIndex) {
+        let unit = self.units.add_single(item);
+        self.pending.push_front(unit);
+        self.pending_items += 1;
+        self.pending_cost += self.units.cost(unit);
+    }
+
     /// Gives the worker the next pending units, `count` at most.
     pub fn assign_units(&mut self, worker: WorkerId, count: usize) {
         let units: Vec<UnitId> = self.pending.drain(..count.min(self.pending.len())).collect();

@@ -114,6 +114,18 @@ impl Units {
         Self { items, left, expected: None }
     }
 
+    /// A new unit of one item, which is in no other.
+    pub(super) fn add_single(&mut self, item: ItemIndex) -> UnitId {
+        let (at, unit) = (to_u32(self.items.len()), UnitId(to_u32(self.left.len())));
+        self.items.push(item);
+        self.left.push(at..at + 1);
+        let cost = self.item_cost(item);
+        if let Some(expected) = &mut self.expected {
+            expected.left_us.push(cost);
+        }
+        unit
+    }
+
     /// How many items of the unit are left.
     pub(super) fn len(&self, unit: UnitId) -> usize {
         self.left[unit.0 as usize].len()

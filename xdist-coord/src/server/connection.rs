@@ -1,27 +1,25 @@
 //! One link: its socket, its buffers, and how far its opening has come.
 
+use super::outbox::{Outbox, Overflow};
 use crate::session::input::{CloseCause, GarbledError};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::marker::PhantomData;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, Message, PeerOpening};
 use xdist_proto::frame::{FrameDecoder, HANDSHAKE_FRAME_BYTES};
 use xdist_proto::handshake::{self, Hello, PREAMBLE_BYTES};
-use xdist_proto::message::{CoordinatorMessage, WorkerMessage};
 
 /// How much is read from one link before others get their turn.
 const READ_BYTES_PER_TURN: usize = 256 << 10;
 
-/// How much may wait to be sent. A peer that lets more pile up does not read, and is given up.
-const MAX_QUEUED_BYTES: usize = 256 << 20;
-
 /// What one read gave.
 #[derive(Debug)]
-pub(super) enum Arrived {
+pub(super) enum Arrived<M> {
     /// The peer opens the exchange.
     Hello(Box<Hello>),
     /// A message.
-    Message(WorkerMessage),
+    Message(M),
     /// Bytes that make no sense; nothing follows.
     Garbled(GarbledError),
 }
@@ -44,33 +42,32 @@ enum Stage {
     Open,
 }
 
-/// One link.
+/// One link, whose peer sends messages of type `M`.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Connection<M> {
     socket: UnixStream,
     stage: Stage,
     decoder: FrameDecoder,
-    queued: Vec<u8>,
-    /// Start of what is still to be sent.
-    sent: usize,
+    outbox: Outbox,
     max_frame_bytes: u32,
     /// Why a message could not be queued.
     unsendable: Option<String>,
     wants_writable: bool,
+    messages: PhantomData<M>,
 }
 
-impl Connection {
-    pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+impl<M: Message> Connection<M> {
+    pub(super) fn new(socket: std::os::unix::net::UnixStream, overflow: Overflow) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: UnixStream::from_std(socket),
             stage: Stage::Preamble(Vec::with_capacity(PREAMBLE_BYTES)),
             decoder: FrameDecoder::new(HANDSHAKE_FRAME_BYTES),
-            queued: handshake::preamble().to_vec(),
-            sent: 0,
+            outbox: Outbox::new(handshake::preamble().to_vec(), overflow),
             max_frame_bytes: HANDSHAKE_FRAME_BYTES,
             unsendable: None,
             wants_writable: false,
+            messages: PhantomData,
         })
     }
 
@@ -84,7 +81,7 @@ impl Connection {
     }
 
     /// Reads for one turn, and hands what arrived to `take` until that says to stop.
-    pub(super) fn read(&mut self, scratch: &mut [u8], mut take: impl FnMut(Arrived)) -> ReadEnd {
+    pub(super) fn read(&mut self, scratch: &mut [u8], mut take: impl FnMut(Arrived<M>)) -> ReadEnd {
         let mut budget = READ_BYTES_PER_TURN;
         while budget > 0 {
             match self.socket.read(scratch) {
@@ -117,7 +114,7 @@ impl Connection {
         }
     }
 
-    fn arrived(&mut self, mut bytes: &[u8], take: &mut impl FnMut(Arrived)) -> Result<(), GarbledError> {
+    fn arrived(&mut self, mut bytes: &[u8], take: &mut impl FnMut(Arrived<M>)) -> Result<(), GarbledError> {
         if let Stage::Preamble(begun) = &mut self.stage {
             let (head, rest) = bytes.split_at(bytes.len().min(PREAMBLE_BYTES - begun.len()));
             begun.extend_from_slice(head);
@@ -154,42 +151,32 @@ impl Connection {
         }
     }
 
-    pub(super) fn send(&mut self, message: &CoordinatorMessage) {
+    pub(super) fn send(&mut self, message: &impl Message) {
         self.queue(message);
     }
 
-    fn queue<M: Message>(&mut self, message: &M) {
+    fn queue(&mut self, message: &impl Message) {
+        let limit = self.max_frame_bytes;
+        let queued = self.outbox.append(|out| codec::encode_into(message, limit, out));
         // The peer waits for this message, so the link cannot go on without it. Only absurdly long arguments come here.
-        if let Err(error) = codec::encode_into(message, self.max_frame_bytes, &mut self.queued) {
-            self.unsendable = Some(error.to_string());
-        }
+        self.unsendable = match queued {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
     }
 
     /// Sends what can be sent. The error ends the link.
     pub(super) fn flush(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if let Some(error) = &self.unsendable {
-            return Err(io::Error::other(format!("a message to the host cannot be sent: {error}")));
+            return Err(io::Error::other(format!("a message to the peer cannot be sent: {error}")));
         }
-        while self.sent < self.queued.len() {
-            match self.socket.write(&self.queued[self.sent..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if self.sent == self.queued.len() {
-            self.queued.clear();
-            self.sent = 0;
-        } else if self.queued.len() - self.sent > MAX_QUEUED_BYTES {
-            return Err(io::Error::other("the peer does not read what it is sent"));
-        }
+        self.outbox.write_to(&mut self.socket)?;
         self.watch_writable(registry, token)
     }
 
     pub(super) fn has_queued(&self) -> bool {
-        !self.queued.is_empty()
+        !self.outbox.is_empty()
     }
 
     fn watch_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

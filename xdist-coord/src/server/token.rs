@@ -10,19 +10,23 @@ pub(super) enum Source {
     Signals,
     /// A key was pressed.
     Keyboard,
+    /// The pytest host's link may be read or written.
+    PytestHost,
     /// A link may be read or written.
     Link(LinkId),
 }
 
 const SIGNALS: Token = Token(0);
 const KEYBOARD: Token = Token(1);
-const FIRST_LINK: usize = 2;
+const PYTEST_HOST: Token = Token(2);
+const FIRST_LINK: usize = 3;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Self {
         match source {
             Source::Signals => SIGNALS,
             Source::Keyboard => KEYBOARD,
+            Source::PytestHost => PYTEST_HOST,
             Source::Link(LinkId(link)) => Self(FIRST_LINK + link as usize),
         }
     }
@@ -33,6 +37,7 @@ impl From<Token> for Source {
         match token {
             SIGNALS => Self::Signals,
             KEYBOARD => Self::Keyboard,
+            PYTEST_HOST => Self::PytestHost,
             Token(number) => {
                 Self::Link(LinkId(u32::try_from(number - FIRST_LINK).expect("tokens are made from a LinkId")))
             }

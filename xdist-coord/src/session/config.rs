@@ -2,7 +2,6 @@
 
 use crate::scheduler::Mode;
 use crate::workers::spec::WorkerSpec;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_proto::RunId;
 use xdist_proto::message::{Start, Wants};
@@ -26,10 +25,22 @@ pub struct Config {
     pub start: Start,
     /// What frontends want to be told.
     pub wants: Wants,
-    /// Entries that every worker's `config.workerinput` gets.
-    pub worker_input: BTreeMap<String, xdist_proto::Value>,
+    /// Whether a frontend answers for plugins on this side.
+    pub pytest_host: PytestHost,
     /// Times after which something is taken to have failed.
     pub timeouts: Timeouts,
+}
+
+/// Whether a frontend takes part that answers for plugins on the coordinator's side: the pytest host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PytestHost {
+    /// None does.
+    #[default]
+    Never,
+    /// As soon as a worker has plugins that want one.
+    OnDemand,
+    /// From the start.
+    Present,
 }
 
 /// Times after which something is taken to have failed.

@@ -88,6 +88,7 @@ impl Session {
                 stderr_tail: down.stderr_tail,
                 stack: down.stack,
                 peak_rss_kib: down.peak_rss_kib,
+                asked: false,
             })),
         };
         self.depart(vec![Departure { worker: id, item, manner }]);
@@ -114,6 +115,7 @@ impl Session {
                 stderr_tail: String::new(),
                 stack: None,
                 peak_rss_kib: 0,
+                asked: false,
             })),
         };
         Departure { worker: id, item, manner }
@@ -157,6 +159,7 @@ impl Session {
                 let book = &mut self.books[book];
                 match &departure.manner {
                     _ if departure.item != Some(item) => book.give_back(item),
+                    Manner::Crashed(_) if self.pytest_host.judges_crashes() => book.question(item),
                     Manner::Crashed(_) => {
                         book.done(item);
                         self.counts.crashed += 1;
@@ -197,9 +200,14 @@ impl Session {
                 self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
-                self.tell_crash(crash);
+                let questioned =
+                    departure.item.zip(legacy.book).filter(|_| self.pytest_host.judges_crashes());
+                match questioned {
+                    Some((item, book)) => self.question_crash(book, item, crash),
+                    None => self.tell_crash(crash),
+                }
                 self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
-                if self.ever_collected {
+                if self.ever_collected && questioned.is_none() {
                     self.counts.failures += 1 + u32::from(failed_before);
                     self.check_failures();
                 }
@@ -462,6 +470,7 @@ impl Session {
     }
 
     fn finish(&mut self, end: RunEnd) {
+        self.settle_questions();
         self.course = Course::Over;
         self.timers.clear();
         let mut collected = 0;

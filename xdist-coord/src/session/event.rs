@@ -21,6 +21,8 @@ pub enum RunEvent {
         worker: WorkerId,
         /// What it is called.
         name: String,
+        /// Its specification as text, for example `popen`.
+        spec: String,
         /// The crashed worker that it replaces.
         replaces: Option<WorkerId>,
     },
@@ -96,6 +98,13 @@ pub enum RunEvent {
     },
     /// A test process ended that should not have. If an item was running, this is that item's result.
     Crashed(Box<Crash>),
+    /// The same, before it is known whether the item is to run again. `Crashed` follows if it is not.
+    CrashQuestion {
+        /// What [`Input::CrashHandled`](super::Input::CrashHandled) is to name.
+        request: u32,
+        /// The crash, of which an item is known.
+        crash: Box<Crash>,
+    },
     /// A worker is gone: after its clean end (`error` is `None`), or after `Crashed`.
     WorkerDown {
         /// The worker.
@@ -229,6 +238,8 @@ pub struct Crash {
     pub stack: Option<String>,
     /// Peak resident memory, in KiB; 0 if unknown.
     pub peak_rss_kib: u64,
+    /// Whether the pytest host was asked about it first ([`RunEvent::CrashQuestion`]).
+    pub asked: bool,
 }
 
 /// The item that a crash is blamed on.
@@ -275,6 +286,8 @@ pub enum StopReason {
     RestartsExhausted(u32),
     /// No worker is left.
     NoWorkers(String),
+    /// The pytest host is gone, without which plugins would miss what they are there for.
+    PytestHostLost,
 }
 
 impl fmt::Display for CrashCause {
@@ -325,6 +338,7 @@ impl fmt::Display for StopReason {
             Self::InternalError => f.write_str("internal error"),
             Self::RestartsExhausted(limit) => write!(f, "more than {limit} workers crashed"),
             Self::NoWorkers(why) => f.write_str(why),
+            Self::PytestHostLost => f.write_str("the pytest host is gone"),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
-use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, WorkerMessage};
+use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, Wants, WorkerMessage};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{RunId, WorkerId};
 
@@ -28,7 +28,11 @@ impl Session {
         let worker = self.workers.add(spec, host, name);
         let name = self.workers.get(worker).name.clone();
         tracing::info!(%worker, name, "worker starting");
-        self.report(RunEvent::WorkerStarting { worker, name, replaces });
+        let described = self.workers.get(worker).spec.to_string();
+        self.report(RunEvent::WorkerStarting { worker, name, spec: described, replaces });
+        if self.pytest_host.is_present() {
+            self.outputs.push_back(Output::AskConfiguration { worker });
+        }
         if new {
             let spec = self.workers.host(host).spec.clone();
             self.timers.set(Timer::Connect(host), self.now + self.config.timeouts.connect.max(SHORTEST));
@@ -39,7 +43,12 @@ impl Session {
         worker
     }
 
-    fn configure_worker(&mut self, id: WorkerId) {
+    /// Tells a worker how to come up, unless that is still being asked.
+    pub(super) fn configure_worker(&mut self, id: WorkerId) {
+        let answered = self.pytest_host.input_of(id);
+        if self.pytest_host.is_present() && answered.is_none() {
+            return;
+        }
         let worker = self.workers.get_mut(id);
         worker.life = Life::Configuring;
         let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
@@ -59,8 +68,12 @@ impl Session {
             python,
             chdir: worker.spec.chdir.clone(),
             env: worker.spec.env.clone(),
-            input: self.config.worker_input.clone(),
-            wants: self.config.wants.clone(),
+            input: answered.unwrap_or_default(),
+            wants: Wants {
+                hooks: self.pytest_host.is_on_demand(),
+                full: self.pytest_host.is_present(),
+                ..self.config.wants.clone()
+            },
             run: self.run_id().0,
             ramp_delay_ms: 0,
             start: self.config.start,

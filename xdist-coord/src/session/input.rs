@@ -2,10 +2,13 @@
 
 use crate::scheduler::History;
 use crate::workers::{HostId, LinkId};
+use std::collections::BTreeMap;
 use xdist_proto::codec::DecodeError;
 use xdist_proto::frame::FrameError;
+use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, PreambleError};
 use xdist_proto::message::WorkerMessage;
+use xdist_proto::{Value, WorkerId};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -54,6 +57,25 @@ pub enum Input {
     },
     /// What tests took in earlier runs. Has an effect before the first list of items arrives; the last one counts.
     History(History),
+    /// The pytest host takes part, and wants to be asked about these.
+    PytestHostJoined {
+        /// Whether it decides if an item that crashed is to run again.
+        judges_crashes: bool,
+    },
+    /// The pytest host's answer to `AskConfiguration`.
+    NodeConfigured {
+        /// The worker.
+        worker: WorkerId,
+        /// Entries for its `config.workerinput`.
+        input: BTreeMap<String, Value>,
+    },
+    /// The pytest host's answer to a crash with a `request`.
+    CrashHandled(CrashHandled),
+    /// The pytest host is gone, or could not be started.
+    PytestHostLost {
+        /// What happened and what to do.
+        error: String,
+    },
     /// The time that `next_deadline` gave has come.
     DeadlineReached,
     /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.

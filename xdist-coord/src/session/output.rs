@@ -3,6 +3,7 @@
 use super::event::{RunEvent, RunSummary};
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
+use xdist_proto::WorkerId;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::message::CoordinatorMessage;
 
@@ -39,6 +40,16 @@ pub enum Output {
     },
     /// Tell the frontends.
     Report(RunEvent),
+    /// Start the pytest host. It is told everything from the beginning of the run.
+    StartPytestHost {
+        /// The hooks that it is for, for people.
+        hooks: Vec<String>,
+    },
+    /// Ask the pytest host what to add to a worker's `config.workerinput`. Answered by `NodeConfigured`.
+    AskConfiguration {
+        /// The worker, which waits.
+        worker: WorkerId,
+    },
     /// The run is over; nothing follows.
     Finished(RunSummary),
 }

@@ -95,7 +95,7 @@ mod tests {
             python: Vec::new(),
             start: Start::Auto,
             wants: Wants::default(),
-            worker_input: BTreeMap::new(),
+            pytest_host: crate::session::PytestHost::Never,
             timeouts: Timeouts::default(),
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum ItemState {
     Leased { worker: WorkerId, lease: LeaseId },
     /// It was running when its worker was interrupted.
     Interrupted,
+    /// It was running when its worker crashed, and may run again.
+    Questioned,
     /// It has a result, or a crash for one.
     Done,
 }
@@ -74,6 +76,10 @@ impl Book {
 
     pub(super) fn give_back(&mut self, item: ItemIndex) {
         self.states[item.as_usize()] = ItemState::Waiting;
+    }
+
+    pub(super) fn question(&mut self, item: ItemIndex) {
+        self.states[item.as_usize()] = ItemState::Questioned;
     }
 
     pub(super) fn interrupt(&mut self, item: ItemIndex) {

@@ -72,6 +72,7 @@ impl Session {
             return Err(self.unexpected(id, "a message"));
         }
         match message {
+            WorkerMessage::HostWanted(wanted) => self.host_wanted(wanted),
             WorkerMessage::Ready(ready) => self.ready(ready),
             WorkerMessage::Collecting(event) => self.collecting(event.worker),
             WorkerMessage::CollectReport(event) => self.collect_report(event.worker, event.report),
@@ -271,6 +272,7 @@ impl Session {
 /// The worker that a message is about.
 const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
     Some(match message {
+        WorkerMessage::HostWanted(event) => event.worker,
         WorkerMessage::Ready(event) => event.worker,
         WorkerMessage::Collecting(event) => event.worker,
         WorkerMessage::CollectReport(event) => event.worker,

@@ -39,7 +39,7 @@ fn config(workers: Option<&str>) -> Config {
         python: Vec::new(),
         start: Start::Auto,
         wants: Wants::default(),
-        worker_input: BTreeMap::new(),
+        pytest_host: crate::session::PytestHost::Never,
         timeouts: Timeouts::default(),
     }
 }
@@ -146,7 +146,8 @@ impl Bench {
     }
 
     fn finish(&mut self, worker: u32, lease: u32, item: u32, class: OutcomeClass) {
-        let report = ItemReport { class, start_us: 0, durations_us: [0; 3], phases: Vec::new() };
+        let report =
+            ItemReport { class, start_us: 0, durations_us: [0; 3], phases: Vec::new(), full: Vec::new() };
         let (worker, lease, item) = (WorkerId(worker), LeaseId(lease), ItemIndex(item));
         self.tell(WorkerMessage::ItemFinished(ItemFinished { worker, lease, item, report }));
     }

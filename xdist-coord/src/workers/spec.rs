@@ -1,6 +1,7 @@
 //! Worker specifications: what `--tx` says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// The most workers that one specification may ask for, so that a slip of the finger does not take the machine down.
 pub const MAX_WORKERS: u32 = 4096;
@@ -178,6 +179,26 @@ impl WorkerSpec {
             },
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for WorkerSpec {
+    /// As `--tx` takes it, for one worker.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            HostSpec::Local => f.write_str("popen")?,
+            HostSpec::Exec(words) => write!(f, "exec={}", words.join(" "))?,
+        }
+        if let Some(python) = &self.python {
+            write!(f, "//python={}", python.join(" "))?;
+        }
+        if let Some(chdir) = &self.chdir {
+            write!(f, "//chdir={chdir}")?;
+        }
+        for (name, value) in &self.env {
+            write!(f, "//env:{name}={value}")?;
+        }
+        self.id.as_ref().map_or(Ok(()), |id| write!(f, "//id={id}"))
     }
 }
 

@@ -355,7 +355,8 @@ impl FakeWorker {
         let test = &suite.tests[self.tests[item.as_usize()]];
         let class = if test.fails { OutcomeClass::Fail } else { OutcomeClass::Pass };
         let us = u64::try_from(test.duration.as_micros()).unwrap();
-        let report = ItemReport { class, start_us: 0, durations_us: [0, us, 0], phases: Vec::new() };
+        let report =
+            ItemReport { class, start_us: 0, durations_us: [0, us, 0], phases: Vec::new(), full: Vec::new() };
         self.finished += 1;
         let finished = ItemFinished { worker: self.id, lease, item, report };
         let mut deeds = vec![send(WorkerMessage::ItemFinished(finished))];

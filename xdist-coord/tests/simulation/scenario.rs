@@ -143,7 +143,7 @@ impl Scenario {
             python: vec!["python".to_owned()],
             start: Start::Auto,
             wants: Wants::default(),
-            worker_input: BTreeMap::new(),
+            pytest_host: xdist_coord::session::PytestHost::Never,
             timeouts: Timeouts::default(),
         };
         let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));

@@ -28,6 +28,7 @@ NO_ITEM = 0xFFFF_FFFF
 
 STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
 
+PROCEED = "proceed"
 COLLECT = "collect"
 SEND_COLLECTION = "send_collection"
 PARK = "park"
@@ -44,7 +45,7 @@ class Item(NamedTuple):
 
 Command = Union[str, Item]
 
-_KINDS = {b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
+_KINDS = {b"G": PROCEED, b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
 _NUMBER = struct.Struct("<I")
 _ITEM = struct.Struct("<cII")
 _PREFIX = struct.Struct(">I")
@@ -230,8 +231,8 @@ class Channel:
             self.events.close()
 
 
-def read_configuration(descriptor: int) -> dict[str, Any]:
-    """The fields of the `configure` command, from its memory file."""
+def read_command(descriptor: int, kind: str) -> dict[str, Any]:
+    """The fields of a command of this kind, from the memory file that the host puts it into."""
     size = os.fstat(descriptor).st_size
     parts = []
     position = 0
@@ -241,8 +242,7 @@ def read_configuration(descriptor: int) -> dict[str, Any]:
             break
         parts.append(part)
         position += len(part)
-    os.close(descriptor)
-    fields = msgpack.unpack(b"".join(parts))["configure"]
+    fields = msgpack.unpack(b"".join(parts))[kind]
     if not isinstance(fields, dict):
-        raise msgpack.DecodeError("not a configure command")
+        raise msgpack.DecodeError(f"not a {kind} command")
     return fields

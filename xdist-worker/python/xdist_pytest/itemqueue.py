@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from .channel import COLLECT, DRAIN, INTERRUPT, PARK, SEND_COLLECTION, Command, Commands, Item
+from .channel import COLLECT, DRAIN, INTERRUPT, PARK, PROCEED, SEND_COLLECTION, Command, Commands, Item
 
 
 class ItemQueue:
@@ -18,13 +18,24 @@ class ItemQueue:
         self._commands = commands
         self._send_collection = send_collection
         self._successor: Optional[Item] = None
+        self._collect_came = False
+
+    def wait_to_proceed(self) -> bool:
+        """Waits until the session may go on; answers whether it may."""
+        while not self.ended:
+            command = self._read()
+            if command == PROCEED:
+                return True
+            # It does not wait for what this waits for.
+            self._collect_came = self._collect_came or command == COLLECT
+        return False
 
     def wait_for_collect(self) -> bool:
         """Waits for the command to collect; answers whether it came."""
-        while not self.ended:
-            if self._read() == COLLECT:
-                return True
-        return False
+        while not self.ended and not self._collect_came:
+            self._collect_came = self._read() == COLLECT
+        came, self._collect_came = self._collect_came, False
+        return came and not self.ended
 
     def wait_for_end(self) -> None:
         """Waits until the session is to end."""

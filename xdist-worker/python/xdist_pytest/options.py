@@ -26,6 +26,9 @@ class DefaultText(str):
 
 def worker_count(text: str) -> Union[int, str]:
     """`-n`: a number of workers, `auto` or `logical`."""
+    if isinstance(text, DefaultText):
+        # argparse converts defaults too.
+        return text
     if text in ("auto", "logical"):
         return text
     return _number(text, "a number of workers, 'auto' or 'logical'")
@@ -92,7 +95,7 @@ def plain_reason(config: pytest.Config) -> Optional[str]:
 
 
 def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
-    workers = config.option.numprocesses
+    workers = given_workers(config)
     if workers == 0:
         return "-n 0"
     explicit = isinstance(workers, int) or bool(config.option.tx)
@@ -113,10 +116,16 @@ def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
     return None
 
 
+def given_workers(config: pytest.Config) -> Union[int, str, None]:
+    """`-n`, if it was given."""
+    count: Union[int, str, None] = config.option.numprocesses
+    return None if isinstance(count, DefaultText) else count
+
+
 def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str, Any]:
     """The `RunOptions` of the wire. `auto_workers` is `None` where nobody asks for it."""
     option = config.option
-    workers = option.numprocesses
+    workers = given_workers(config)
     if isinstance(workers, str):
         workers = auto_workers
     dist = "load" if option.distload else option.dist
@@ -151,6 +160,15 @@ def run_worker_count(options: dict[str, Any]) -> int:
 def _multiplier(spec: str) -> int:
     match = re.match(r"(\d+)\*", spec)
     return int(match[1]) if match else 1
+
+
+def expanded_specs(specs: list[str]) -> list[str]:
+    """Specifications without multipliers: `2*popen` is two of `popen`."""
+    expanded = []
+    for spec in specs:
+        match = re.match(r"(\d+)\*", spec)
+        expanded += [spec[match.end() :]] * int(match[1]) if match else [spec]
+    return expanded
 
 
 def neutralise(config: pytest.Config) -> None:

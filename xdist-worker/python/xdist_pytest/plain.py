@@ -21,12 +21,17 @@ def main(args: list[str]) -> NoReturn:
 
 
 def _run(args: list[str]) -> int:
-    import pytest
-
     from .plugin import PlainPlugin, XdistPlugin
 
+    return run_pytest(args, [XdistPlugin(), PlainPlugin()])
+
+
+def run_pytest(args: list[str], plugins: list[object]) -> int:
+    """Runs pytest as the command does, and answers its exit code."""
+    import pytest
+
     try:
-        code = pytest.main(args, plugins=[XdistPlugin(), PlainPlugin()])
+        code = pytest.main(args, plugins=plugins)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader is gone; Python would complain once more when it flushes at its end.

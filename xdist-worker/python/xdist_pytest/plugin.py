@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import pytest
 
-from . import fixtures, hookspecs, options
+from . import compat, fixtures, hookspecs, options
 
 
 class XdistPlugin:
@@ -19,9 +19,14 @@ class XdistPlugin:
     # pytest registers a plugin object under its `__name__`.
     __name__ = "xdist"
 
+    def __init__(self, default_workers: Optional[str] = None) -> None:
+        """`default_workers` is what no `-n` means."""
+        self._default_workers = default_workers
+
     @pytest.hookimpl
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin`."""
+        compat.install()
         pluginmanager.add_hookspecs(hookspecs)
         pluginmanager.register(fixtures, "xdist.fixtures")
         for name in ("xdist.plugin", "xdist.looponfail"):
@@ -31,7 +36,7 @@ class XdistPlugin:
     @pytest.hookimpl
     def pytest_addoption(self, parser: pytest.Parser) -> None:
         """Defines the options."""
-        add_options(parser)
+        add_options(parser, self._default_workers)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -77,7 +82,7 @@ def auto_workers(config: pytest.Config) -> int:
     return max(0, int(count or 0))
 
 
-def add_options(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser, default_workers: Optional[str] = None) -> None:
     """Defines pytest-xdist's command line options and settings."""
     group = parser.getgroup("xdist", "distributed testing")
     # Small letters are for pytest itself, hence the private method for two of them.
@@ -87,6 +92,7 @@ def add_options(parser: pytest.Parser) -> None:
         dest="numprocesses",
         metavar="N",
         type=options.worker_count,
+        default=None if default_workers is None else options.DefaultText(default_workers),
         help="Number of workers. 'auto' is one per physical processor, 'logical' one per logical processor, 0 does "
         "not distribute.",
     )

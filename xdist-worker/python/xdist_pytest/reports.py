@@ -6,6 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING, Any, Optional
 
+from . import whole
 from .msgpack import property_value
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ _SHORTER = ((64 << 10, 1000), (4 << 10, 500), (256, 100))
 class Rendering:
     """How failures are rendered, and what is worth sending: decided once per session."""
 
-    def __init__(self, config: pytest.Config, width: int, color: bool, passed_output: bool) -> None:
+    def __init__(self, config: pytest.Config, width: int, color: bool, passed_output: bool, full: bool = False) -> None:
         self.config = config
+        #: Whether plugins on the coordinator's side get to see reports.
+        self.full = full
         self.width = width or 80
         self.color = color
         self.passed_output = passed_output
@@ -162,6 +165,8 @@ class ItemReports:
                 return False
             if report.user_properties or (passed_output and report.sections):
                 return False
+            if self._rendering.full and not whole.is_plain(report):
+                return False
         return True
 
     def fields(self) -> dict[str, Any]:
@@ -186,7 +191,9 @@ class ItemReports:
             if new_properties:
                 fields["properties"] = [_property(each) for each in new_properties]
             phases.append(fields)
-        fields = {"start": _start_us(self.start), "us": self.durations_us(), "phases": phases}
+        fields: dict[str, Any] = {"start": _start_us(self.start), "us": self.durations_us(), "phases": phases}
+        if rendering.full:
+            fields["full"] = whole.pack_reports(rendering.config, self.reports)
         item_class = _worst(phases)
         if item_class != "pass":
             fields["class"] = item_class
@@ -329,6 +336,7 @@ def shorten(text: str, limit: int = MAX_TEXT) -> str:
 
 def shorter_versions(fields: dict[str, Any]) -> Any:
     """Ever shorter versions of an `ItemReport` that is too long for a frame."""
+    fields = {name: value for name, value in fields.items() if name != "full"}
     for text_limit, count in _SHORTER:
         # The last reports: a failure of the whole item comes after those of its parts.
         phases = [_shortened(phase, text_limit) for phase in fields["phases"][-count:]]
@@ -400,8 +408,9 @@ def collect_report(report: Any, rendering: Rendering) -> dict[str, Any]:
 class ItemFields:
     """Makes the `Item`s of the wire."""
 
-    def __init__(self, with_locations: bool) -> None:
+    def __init__(self, with_locations: bool, with_keywords: bool = False) -> None:
         self._with_locations = with_locations
+        self._with_keywords = with_keywords
         self._groups_of_nodes: dict[Any, frozenset[str]] = {}
 
     def of(self, item: pytest.Item) -> dict[str, Any]:
@@ -413,6 +422,8 @@ class ItemFields:
         groups = self._groups(item.parent) | _own_groups(item)
         if groups:
             fields["groups"] = sorted(groups)
+        if self._with_keywords:
+            fields["keywords"] = [str(keyword) for keyword in item.keywords]
         return fields
 
     def _groups(self, node: Any) -> frozenset[str]:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any, NoReturn, Optional
 
-from .channel import Channel, read_configuration
+from .channel import Channel, read_command
 from .freezing import Freezing
 from .interrupts import Interrupts
 from .process import become_pytest, leave
@@ -33,15 +33,19 @@ def main(commands: int, events: int, status: int, configuration: int, control: i
     interrupts = Interrupts()
     interrupts.start()
     channel = Channel(commands, events, status, interrupts)
-    configure = read_configuration(configuration)
+    os.set_inheritable(configuration, False)
+    configure = read_command(configuration, "configure")
     channel.events.worker = configure["worker"]
     become_pytest(list(configure.get("args", [])))
     freezing = Freezing()
     freezing.install()
-    leave(_run(channel, interrupts, configure, Sharing(control, freezing)))
+    freezing.look_less_often()
+    leave(_run(channel, interrupts, configure, configuration, Sharing(control, freezing)))
 
 
-def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> int:
+def _run(
+    channel: Channel, interrupts: Interrupts, configure: dict[str, Any], configuration: int, sharing: Sharing
+) -> int:
     """Runs the session; answers what pytest would exit with."""
     try:
         problem = pytest_problem()
@@ -51,7 +55,7 @@ def _run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sh
 
         from .session import run
 
-        return run(channel, interrupts, configure, sharing)
+        return run(channel, interrupts, configure, configuration, sharing)
     except KeyboardInterrupt:
         channel.events.send("stop_requested", kind="interrupt", reason="KeyboardInterrupt")
         return 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import display, msgpack, reports, startup
+from . import controllerhooks, display, msgpack, reports, startup, whole
 from .capturing import LastingCapture
 from .channel import (
     CALL,
@@ -24,7 +24,7 @@ from .channel import (
     TEARDOWN,
     Channel,
     Item,
-    read_configuration,
+    read_command,
 )
 from .isolation import run_isolated
 from .itemqueue import ItemQueue
@@ -45,9 +45,11 @@ _RAMP_STEP = 0.05
 _INTERRUPTED = 2
 
 
-def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> int:
+def run(
+    channel: Channel, interrupts: Interrupts, configure: dict[str, Any], configuration: int, sharing: Sharing
+) -> int:
     """Runs the session from parsing to the end; answers what pytest would exit with."""
-    session = WorkerSession(channel, interrupts, configure, sharing)
+    session = WorkerSession(channel, interrupts, configure, configuration, sharing)
     try:
         return session.run()
     except pytest.exit.Exception as error:
@@ -74,13 +76,24 @@ def run(channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sha
 class WorkerSession:
     """The plugin that takes pytest's main loop over."""
 
-    def __init__(self, channel: Channel, interrupts: Interrupts, configure: dict[str, Any], sharing: Sharing) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        interrupts: Interrupts,
+        configure: dict[str, Any],
+        configuration: int,
+        sharing: Sharing,
+    ) -> None:
         self._channel = channel
         self._events = channel.events
         self._queue = ItemQueue(channel.commands, self._tell_collection)
         self._status = channel.status
         self._interrupts = interrupts
         self._configure = configure
+        # The descriptor of the memory file that the host puts long commands into.
+        self._configuration = configuration
+        #: Whether the pytest host takes part, which all of this run is for then.
+        self._asked_for_host = False
         self._sharing = sharing
         # Our own business, and no test's.
         self._run_directory = os.environ.pop("XDIST_RUN_DIR", None)
@@ -128,10 +141,14 @@ class WorkerSession:
             self._tell_ready()
             self._queue.wait_for_end()
             return 0
+        if not self._ask_for_host(config):
+            return 0
         self._ready["unforkable"] = self._sharing.problem_before_collection(config)
-        passed_output = display.wants_passed_output(config, bool(self._wants.get("passed_output")))
-        self._with_locations = display.wants_locations(config, bool(self._wants.get("locations")))
-        self._rendering = reports.Rendering(config, int(self._wants.get("width", 0)), shown["color"], passed_output)
+        self._full = bool(self._wants.get("full"))
+        passed_output = self._full or display.wants_passed_output(config, bool(self._wants.get("passed_output")))
+        self._with_locations = self._full or display.wants_locations(config, bool(self._wants.get("locations")))
+        width = int(self._wants.get("width", 0))
+        self._rendering = reports.Rendering(config, width, shown["color"], passed_output, self._full)
         startup.become_worker(config, self._configure, run_options, self._run_directory, self._sharing.watch)
         config.pluginmanager.register(self, "xdist-worker")
         answer = config.hook.pytest_cmdline_main(config=config)
@@ -141,6 +158,23 @@ class WorkerSession:
             self._tell_stop("exit", "a plugin ended the session before it began", exit_status)
         self._tell_output(config, exit_status)
         return exit_status
+
+    def _ask_for_host(self, config: pytest.Config) -> bool:
+        """Has the pytest host started if plugins have something to do there; answers whether the session may go on."""
+        if not self._wants.get("hooks"):
+            return True
+        hooks = controllerhooks.controller_hooks(config)
+        self._asked_for_host = bool(hooks)
+        return not hooks or self._wait_for_host(hooks)
+
+    def _wait_for_host(self, hooks: list[str]) -> bool:
+        self._events.send("host_wanted", hooks=hooks)
+        if not self._queue.wait_to_proceed():
+            return False
+        proceed = read_command(self._configuration, "proceed")
+        self._configure.setdefault("input", {}).update(proceed.get("input", {}))
+        self._wants["full"] = proceed.get("full", False)
+        return True
 
     def _tell_ready(self) -> None:
         self._events.send("ready", header=self._header, **self._ready)
@@ -191,7 +225,10 @@ class WorkerSession:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Tells of collectors that failed or were skipped."""
         if not report.passed:
-            self._events.send("collect_report", report=reports.collect_report(report, self._rendering))
+            fields = reports.collect_report(report, self._rendering)
+            if self._full:
+                fields["full"] = whole.pack_collect_report(self._rendering.config, report)
+            self._events.send("collect_report", report=fields)
 
     @pytest.hookimpl
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -212,7 +249,7 @@ class WorkerSession:
 
     def _tell_collection(self) -> None:
         total = len(self._items)
-        fields_of = reports.ItemFields(self._with_locations).of
+        fields_of = reports.ItemFields(self._with_locations, self._full).of
         chunk: list[Any] = []
         size = offset = 0
         for position, item in enumerate(self._items, 1):
@@ -258,9 +295,14 @@ class WorkerSession:
     def _begin_again(self, config: pytest.Config, birth: Birth) -> bool:
         """Becomes another worker, in a process forked for it; answers whether its collection is wanted."""
         self._channel.open(birth.commands, birth.events, birth.status)
-        self._configure = read_configuration(birth.configuration)
+        os.set_inheritable(birth.configuration, False)
+        self._configuration = birth.configuration
+        self._configure = read_command(birth.configuration, "configure")
+        self._wants = self._configure.get("wants", {})
         self._events.worker = self._configure["worker"]
         self._compact = reports.CompactFrame(self._events.worker)
+        if self._asked_for_host and self._wants.get("hooks") and not self._wait_for_host([]):
+            return False
         startup.become_other_worker(config, self._configure, self._run_directory)
         self._ready.update(pid=os.getpid(), unforkable=None)
         self._tell_ready()
@@ -379,6 +421,8 @@ class WorkerSession:
     ) -> None:
         """Tells of a warning."""
         warning = reports.warning_fields(warning_message, when, nodeid, location)
+        if self._wants.get("full"):
+            warning["full"] = whole.pack_warning(warning_message)
         if self._is_ready:
             self._events.send("warning", warning=warning)
         else:

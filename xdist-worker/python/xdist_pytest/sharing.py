@@ -46,6 +46,8 @@ class Sharing:
 
     def problem_before_collection(self, config: pytest.Config) -> Optional[str]:
         """Why nothing can be shared, if that is known so early."""
+        if not config.getoption("freeze", True):
+            self._freezing.look_as_usual()
         if self._control is None:
             return None
         start = config.getoption("start", "auto")
@@ -66,6 +68,7 @@ class Sharing:
         Returns in this worker, with what stands against it, and in every worker that is forked from the image, with
         its `Birth`.
         """
+        self._freezing.look_as_usual()
         if config.getoption("freeze", True):
             self._freezing.hide()
         control = self._control

@@ -22,7 +22,7 @@ def parse(args: list[str]) -> pytest.Config:
     Raises what pytest raises.
     """
     os.environ["PYTEST_VERSION"] = pytest.__version__
-    return _pytest.config._prepareconfig(args, [XdistPlugin()])
+    return _pytest.config._prepareconfig(args, [XdistPlugin("auto")])
 
 
 def printed_error(error: BaseException) -> tuple[str, int]:
@@ -78,11 +78,11 @@ def become_worker(
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(count)
     os.environ["PYTEST_XDIST_TESTRUNUID"] = run_id
     entries = {
+        "mainargv": list(sys.argv),
+        **configure.get("input", {}),
         "workerid": name,
         "workercount": count,
         "testrunuid": run_id,
-        "mainargv": list(sys.argv),
-        **configure.get("input", {}),
     }
     config.workerinput = WatchedInput(entries, watch)  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
@@ -97,5 +97,5 @@ def become_other_worker(config: pytest.Config, configure: dict[str, Any], run_di
     name = str(configure["name"])
     os.environ["PYTEST_XDIST_WORKER"] = name
     # Plugins may hold the dictionary itself.
-    config.workerinput.update(workerid=name)  # type: ignore[attr-defined]
+    config.workerinput.update(configure.get("input", {}), workerid=name)  # type: ignore[attr-defined]
     basetemp.move_basetemp(config, name, run_directory)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 #: The entry of `config.workerinput` that differs between workers.
 _WORKER_ENTRY = "workerid"
+#: Entries that are the same for all workers.
+_COMMON_ENTRIES = frozenset({"workercount", "testrunuid", "mainargv"})
 
 #: Functions that may run at the exit of every forked worker: they look at the process that they are in, or do no more
 #: than flush and release.
@@ -188,7 +190,8 @@ class WatchedInput(dict[str, Any]):
         return super().copy()
 
     def _note(self, name: str = _WORKER_ENTRY) -> None:
-        if name == _WORKER_ENTRY and self.watch is not None:
+        # What a plugin put in on the coordinator's side may differ from worker to worker too.
+        if name not in _COMMON_ENTRIES and self.watch is not None:
             self.watch.note_reader()
 
 

@@ -76,6 +76,7 @@ impl World {
 
 fn name(command: Command) -> String {
     match command {
+        Command::Proceed => "proceed".to_owned(),
         Command::Collect => "C".to_owned(),
         Command::SendCollection => "S".to_owned(),
         Command::Item(item, LeaseId(1)) => item.0.to_string(),

@@ -18,6 +18,8 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
     Some(match event {
         // Written as pytest's reports.
         RunEvent::ItemFinished { .. } | RunEvent::CollectReport { .. } => return None,
+        // What is decided follows.
+        RunEvent::CrashQuestion { .. } => return None,
         RunEvent::Configured(configured) => ("Configured", self::configured(configured)),
         RunEvent::WorkerStarting { worker, replaces, .. } => {
             let replaces = replaces.as_ref().map(name);
@@ -227,6 +229,7 @@ fn stop_reason(reason: &StopReason, roster: &Roster) -> Value {
         }
         StopReason::InternalError => json!({ "why": "internal_error" }),
         StopReason::RestartsExhausted(limit) => json!({ "why": "restarts_exhausted", "limit": limit }),
+        StopReason::PytestHostLost => json!({ "why": "pytest_host_lost" }),
         StopReason::NoWorkers(text) => json!({ "why": "no_workers", "reason": text }),
     }
 }

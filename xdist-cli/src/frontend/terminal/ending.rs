@@ -54,7 +54,7 @@ pub(super) fn banners(end: &RunEnd, page: &mut Page, stats: &Stats, roster: &Ros
         }
         StopReason::NoWorkers(reason) => page.rule('!', reason, Color::Red),
         // Told where it happened.
-        StopReason::InternalError | StopReason::RestartsExhausted(_) => {}
+        StopReason::InternalError | StopReason::RestartsExhausted(_) | StopReason::PytestHostLost => {}
     }
 }
 

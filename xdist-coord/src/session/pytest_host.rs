@@ -1,0 +1,160 @@
+//! What the session asks the pytest host, and what it does with the answers.
+//!
+//! The pytest host is a frontend that runs what plugins have to do on this side. It is asked about every worker before
+//! that one is configured, and perhaps about items that crashed; a worker that waits for an answer does nothing else.
+
+use super::event::{Crash, RunEnd, StopReason};
+use super::violation::Violation;
+use super::{Course, Output, RunEvent, Session};
+use crate::session::config::PytestHost;
+use crate::workers::{Ending, HostLife, Life};
+use std::collections::BTreeMap;
+use xdist_proto::frontend::CrashHandled;
+use xdist_proto::message::{CoordinatorMessage, HostWanted, Proceed};
+use xdist_proto::report::OutcomeClass;
+use xdist_proto::{ItemIndex, Value, WorkerId};
+
+/// What is known of the pytest host.
+#[derive(Debug)]
+pub(super) struct State {
+    presence: PytestHost,
+    judges_crashes: bool,
+    /// What each worker is configured with, once that is known.
+    inputs: BTreeMap<WorkerId, BTreeMap<String, Value>>,
+    /// Crashed items whose fate is undecided, by the number of the question.
+    questions: BTreeMap<u32, Question>,
+}
+
+/// An item that may run again.
+#[derive(Debug)]
+struct Question {
+    book: usize,
+    item: ItemIndex,
+    crash: Box<Crash>,
+}
+
+impl State {
+    pub(super) const fn new(presence: PytestHost) -> Self {
+        Self { presence, judges_crashes: false, inputs: BTreeMap::new(), questions: BTreeMap::new() }
+    }
+
+    pub(super) const fn joined(&mut self, judges_crashes: bool) {
+        self.judges_crashes = judges_crashes;
+    }
+
+    pub(super) const fn is_present(&self) -> bool {
+        matches!(self.presence, PytestHost::Present)
+    }
+
+    /// Whether one would be started if a worker wanted it.
+    pub(super) const fn is_on_demand(&self) -> bool {
+        matches!(self.presence, PytestHost::OnDemand)
+    }
+
+    pub(super) const fn judges_crashes(&self) -> bool {
+        self.judges_crashes
+    }
+
+    /// What the worker is configured with; `None` as long as nobody knows.
+    pub(super) fn input_of(&self, worker: WorkerId) -> Option<BTreeMap<String, Value>> {
+        self.inputs.get(&worker).cloned()
+    }
+}
+
+impl Session {
+    /// A worker has plugins that want the pytest host, and waits.
+    pub(super) fn host_wanted(&mut self, wanted: HostWanted) -> Result<(), Violation> {
+        let id = wanted.worker;
+        if !matches!(self.workers.get(id).life, Life::Configuring) {
+            return Err(self.unexpected(id, "host_wanted"));
+        }
+        if self.is_discarded(id) {
+            return Ok(());
+        }
+        match self.pytest_host.presence {
+            PytestHost::Never => self.proceed(id, BTreeMap::new()),
+            PytestHost::OnDemand => {
+                self.pytest_host.presence = PytestHost::Present;
+                self.outputs.push_back(Output::StartPytestHost { hooks: wanted.hooks });
+                self.outputs.push_back(Output::AskConfiguration { worker: id });
+            }
+            PytestHost::Present => self.outputs.push_back(Output::AskConfiguration { worker: id }),
+        }
+        Ok(())
+    }
+
+    pub(super) fn node_configured(&mut self, id: WorkerId, input: BTreeMap<String, Value>) {
+        if !self.workers.knows(id) || self.workers.get(id).is_down() {
+            return;
+        }
+        let worker = self.workers.get(id);
+        match worker.life {
+            // It has said that it waits.
+            Life::Configuring => self.proceed(id, input),
+            Life::Waiting => {
+                let host = worker.host;
+                self.pytest_host.inputs.insert(id, input);
+                if matches!(self.workers.host(host).life, HostLife::Open { .. }) {
+                    self.configure_worker(id);
+                }
+            }
+            Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_) | Life::Down => {}
+        }
+    }
+
+    fn proceed(&mut self, worker: WorkerId, input: BTreeMap<String, Value>) {
+        let full = self.pytest_host.is_present();
+        self.send(worker, CoordinatorMessage::Proceed(Proceed { worker, input, full }));
+    }
+
+    /// Asks what is to become of an item that crashed.
+    pub(super) fn question_crash(&mut self, book: usize, item: ItemIndex, crash: Box<Crash>) {
+        let request = self.request();
+        self.report(RunEvent::CrashQuestion { request, crash: crash.clone() });
+        self.pytest_host.questions.insert(request, Question { book, item, crash });
+    }
+
+    pub(super) fn crash_handled(&mut self, answer: CrashHandled) {
+        let CrashHandled { request, again, excused } = answer;
+        let Some(question) = self.pytest_host.questions.remove(&request) else { return };
+        if again && self.course == Course::Running {
+            let Question { book, item, .. } = question;
+            self.books[book].give_back(item);
+            self.books[book].distribution.put_back(item);
+            self.carry_out(book);
+            self.check_left();
+        } else {
+            self.settle_crash(question, excused);
+        }
+    }
+
+    fn settle_crash(&mut self, question: Question, excused: bool) {
+        let Question { book, item, mut crash } = question;
+        let failed_before = crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
+        crash.asked = true;
+        self.books[book].done(item);
+        self.counts.crashed += 1;
+        self.report(RunEvent::Crashed(crash));
+        if !excused {
+            self.counts.failed += 1;
+            self.counts.failures += 1 + u32::from(failed_before);
+            self.check_failures();
+        }
+        self.close_book_if_done(book);
+    }
+
+    /// What nobody will answer any more counts as crashed.
+    pub(super) fn settle_questions(&mut self) {
+        for question in std::mem::take(&mut self.pytest_host.questions).into_values() {
+            self.settle_crash(question, false);
+        }
+    }
+
+    pub(super) fn pytest_host_lost(&mut self, error: String) {
+        self.pytest_host.presence = PytestHost::Never;
+        self.pytest_host.judges_crashes = false;
+        self.report(RunEvent::HostLost { host: "the pytest host".to_owned(), error });
+        self.begin_ending(RunEnd::Stopped(StopReason::PytestHostLost), &Ending::Drain);
+        self.settle_questions();
+    }
+}

@@ -1,0 +1,539 @@
+//! The messages of a frontend's link: the run's events, the few questions that wait for an answer, and the answers.
+//!
+//! A frontend consumes the events of one run; the one that has a use for the answers is the pytest host, which runs what
+//! plugins and conftests have to do on the coordinator's side. Items count in the collection of the run, but in mode
+//! `each` in that of the worker named.
+
+use crate::ids::{ItemIndex, RunId, WorkerId};
+use crate::item::Item;
+use crate::message::{Ready, Stream};
+use crate::report::{CollectReport, ItemReport, Phase, WarningRecord};
+use crate::value::{self, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The feature of a frontend that answers [`FrontendMessage::ConfigureNode`].
+pub const FEATURE_CONFIGURE_NODE: &str = "configure_node";
+
+/// The feature of a frontend that answers [`FrontendMessage::CrashQuestion`].
+pub const FEATURE_CRASHES: &str = "crashes";
+
+/// Coordinator to frontend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum FrontendMessage {
+    /// The options are known.
+    #[serde(rename = "run_configured")]
+    RunConfigured(RunConfigured),
+    /// A worker is about to start.
+    #[serde(rename = "worker_starting")]
+    WorkerStarting(WorkerStarting),
+    /// What is the worker to be configured with?
+    #[serde(rename = "configure_node")]
+    ConfigureNode(ConfigureNode),
+    /// A worker is up and configured.
+    #[serde(rename = "worker_ready")]
+    WorkerReady(Box<Ready>),
+    /// A worker has collected.
+    #[serde(rename = "worker_collected")]
+    WorkerCollected(WorkerCollected),
+    /// A collector failed or was skipped.
+    #[serde(rename = "collect_report")]
+    CollectReport(RunCollectReport),
+    /// A part of the items of the run.
+    #[serde(rename = "items")]
+    Items(Items),
+    /// Workers collected different items.
+    #[serde(rename = "collection_mismatch")]
+    CollectionMismatch(CollectionMismatch),
+    /// Items are about to be handed out.
+    #[serde(rename = "scheduling")]
+    Scheduling(Scheduling),
+    /// An item has been running for some time.
+    #[serde(rename = "item_running")]
+    ItemRunning(ItemRunning),
+    /// An item has its result.
+    #[serde(rename = "item_result")]
+    ItemResult(ItemResult),
+    /// Is the item that crashed to run again?
+    #[serde(rename = "crash_question")]
+    CrashQuestion(CrashQuestion),
+    /// A test process ended that should not have.
+    #[serde(rename = "crashed")]
+    Crashed(Box<Crashed>),
+    /// A worker is gone.
+    #[serde(rename = "worker_down")]
+    WorkerDown(WorkerDown),
+    /// No replacement is started for a crashed worker.
+    #[serde(rename = "restarts_exhausted")]
+    RestartsExhausted(RestartsExhausted),
+    /// A Python warning.
+    #[serde(rename = "warning")]
+    Warning(RunWarning),
+    /// Raw output that pytest did not capture.
+    #[serde(rename = "output")]
+    Output(RunOutput),
+    /// An error outside any test, of a worker, a host, or in the arguments.
+    #[serde(rename = "error")]
+    Error(RunError),
+    /// Nothing more is started.
+    #[serde(rename = "stopping")]
+    Stopping(Stopping),
+    /// Items that will never run.
+    #[serde(rename = "not_run")]
+    NotRun(NotRun),
+    /// A worker's session ended in good order.
+    #[serde(rename = "node_output")]
+    NodeOutput(NodeOutput),
+    /// The run is over; the last message.
+    #[serde(rename = "finished")]
+    Finished(Finished),
+}
+
+/// Frontend to coordinator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum FrontendCommand {
+    /// The answer to `configure_node`.
+    #[serde(rename = "node_configured")]
+    NodeConfigured(NodeConfigured),
+    /// The answer to `crash_question`.
+    #[serde(rename = "crash_handled")]
+    CrashHandled(CrashHandled),
+    /// The user wants the run to end, as with Ctrl-C. The second time, at once.
+    #[serde(rename = "interrupt_run")]
+    InterruptRun(InterruptRun),
+}
+
+/// The first worker has read its options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunConfigured {
+    /// The run, by its final name.
+    #[serde(rename = "run")]
+    pub run: RunId,
+    /// How many workers the run begins with.
+    #[serde(rename = "workers")]
+    pub workers: u32,
+    /// How items are handed out, by the name that `--dist` has for it.
+    #[serde(rename = "mode")]
+    pub mode: String,
+}
+
+/// A worker is about to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WorkerStarting {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What it is called.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// Its specification as text, for example `popen`.
+    #[serde(rename = "spec", default)]
+    pub spec: String,
+    /// The crashed worker that it replaces.
+    #[serde(rename = "replaces", default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<WorkerId>,
+}
+
+/// Asks what to add to `config.workerinput` of a worker that waits for the answer. Sent only to a frontend with the
+/// feature [`FEATURE_CONFIGURE_NODE`], after `worker_starting`. Answered by one `node_configured`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ConfigureNode {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// The answer to `configure_node`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct NodeConfigured {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Entries of `config.workerinput`.
+    #[serde(
+        rename = "input",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "value::map"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::map))]
+    pub input: BTreeMap<String, Value>,
+}
+
+/// A worker has collected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WorkerCollected {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How many items it found.
+    #[serde(rename = "items")]
+    pub items: u32,
+    /// How many items it deselected.
+    #[serde(rename = "deselected", default)]
+    pub deselected: u32,
+}
+
+/// A collector failed or was skipped; told once, however many workers report it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunCollectReport {
+    /// The first worker that reported it.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The report.
+    #[serde(rename = "report")]
+    pub report: CollectReport,
+}
+
+/// A part of the items. Parts come in order and without gaps. In mode `each` they come for every worker, otherwise once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Items {
+    /// The worker whose items these are; absent when all agreed.
+    #[serde(rename = "worker", default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// How many items come before this part.
+    #[serde(rename = "offset")]
+    pub offset: u32,
+    /// How many items there are in all.
+    #[serde(rename = "total")]
+    pub total: u32,
+    /// The items of this part.
+    #[serde(rename = "items")]
+    pub items: Vec<Item>,
+}
+
+/// Workers collected different items, so nothing runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CollectionMismatch {
+    /// The worker that the others are compared with.
+    #[serde(rename = "reference")]
+    pub reference: WorkerId,
+    /// Each worker that differs.
+    #[serde(rename = "differing")]
+    pub differing: Vec<CollectionDifference>,
+}
+
+/// How one worker's items differ from the reference's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CollectionDifference {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Node ids that only the reference has; the first thousand.
+    #[serde(rename = "missing", default)]
+    pub missing: Vec<String>,
+    /// Node ids that only this worker has; the first thousand.
+    #[serde(rename = "extra", default)]
+    pub extra: Vec<String>,
+}
+
+/// Items are about to be handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Scheduling {
+    /// How, by the name that `--dist` has for it.
+    #[serde(rename = "mode")]
+    pub mode: String,
+}
+
+/// An item has been running for some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ItemRunning {
+    /// Where.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Which.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// In which phase it is.
+    #[serde(rename = "phase")]
+    pub phase: Phase,
+    /// For how long it has been running, in milliseconds.
+    #[serde(rename = "running_ms", default)]
+    pub running_ms: u64,
+}
+
+/// An item has its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ItemResult {
+    /// Where.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Which.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// The result.
+    #[serde(rename = "report")]
+    pub report: ItemReport,
+}
+
+/// A test process ended that should not have. If an item was running, this is that item's result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Crashed {
+    /// Where.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How the process ended, in one line, for example `signal 11 (SIGSEGV)`.
+    #[serde(rename = "cause")]
+    pub cause: String,
+    /// Process id of the test process, if it came that far.
+    #[serde(rename = "pid", default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Whether the machine ran out of memory at that time, as far as the host can tell.
+    #[serde(rename = "out_of_memory", default)]
+    pub out_of_memory: bool,
+    /// The last lines it wrote to standard error.
+    #[serde(rename = "stderr_tail", default)]
+    pub stderr_tail: String,
+    /// faulthandler's stack dump.
+    #[serde(rename = "stack", default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Peak resident memory, in KiB; 0 if unknown.
+    #[serde(rename = "peak_rss_kib", default)]
+    pub peak_rss_kib: u64,
+    /// The item that was running.
+    #[serde(rename = "item", default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<ItemIndex>,
+    /// The phase that it was in; absent where nobody can say.
+    #[serde(rename = "phase", default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// For how long it had been running, in milliseconds, where known.
+    #[serde(rename = "running_ms", default, skip_serializing_if = "Option::is_none")]
+    pub running_ms: Option<u64>,
+    /// What that item had reported of earlier phases; without it, they passed.
+    #[serde(rename = "report", default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<ItemReport>>,
+    /// Whether a `crash_question` came before it.
+    #[serde(rename = "asked", default)]
+    pub asked: bool,
+}
+
+/// Asks whether an item that was running when its test process ended is to run again. Sent only to a frontend with the
+/// feature [`FEATURE_CRASHES`]. Answered by one `crash_handled`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CrashQuestion {
+    /// Comes back in the answer.
+    #[serde(rename = "request")]
+    pub request: u32,
+    /// What happened; it has an `item`.
+    #[serde(rename = "crash")]
+    pub crash: Box<Crashed>,
+}
+
+/// The answer to `crash_question`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct CrashHandled {
+    /// Of the question answered.
+    #[serde(rename = "request")]
+    pub request: u32,
+    /// Whether the item is to run once more; it then has no result yet.
+    #[serde(rename = "again", default)]
+    pub again: bool,
+    /// Whether the crash is not to count as a failure.
+    #[serde(rename = "excused", default)]
+    pub excused: bool,
+}
+
+/// A worker is gone: after its clean end (no `error`), or after `crashed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WorkerDown {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What went wrong, in one line.
+    #[serde(rename = "error", default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// No replacement is started for a crashed worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RestartsExhausted {
+    /// The crashed worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// How many are replaced at most.
+    #[serde(rename = "limit")]
+    pub limit: u32,
+}
+
+/// A Python warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunWarning {
+    /// Where.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The warning.
+    #[serde(rename = "warning")]
+    pub warning: WarningRecord,
+}
+
+/// Raw output that pytest did not capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunOutput {
+    /// Where.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Which stream.
+    #[serde(rename = "stream")]
+    pub stream: Stream,
+    /// Whole lines where possible.
+    #[serde(rename = "data", with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// What kind of error it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum ErrorKind {
+    /// A worker could not go on because of an error outside any test.
+    #[serde(rename = "internal")]
+    Internal,
+    /// The arguments or the configuration are wrong.
+    #[serde(rename = "usage")]
+    Usage,
+    /// A host was lost, never came up, or broke the protocol.
+    #[serde(rename = "host")]
+    Host,
+}
+
+/// An error outside any test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RunError {
+    /// Where, if a worker is to blame.
+    #[serde(rename = "worker", default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// The kind of error.
+    #[serde(rename = "kind")]
+    pub kind: ErrorKind,
+    /// What happened.
+    #[serde(rename = "text")]
+    pub text: String,
+}
+
+/// Nothing more is started, for this reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Stopping {
+    /// In one line, for example `stopping after 1 failures`.
+    #[serde(rename = "reason")]
+    pub reason: String,
+}
+
+/// Items that will never run. Comes before `finished`, in several messages if there are many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct NotRun {
+    /// The worker whose items these are, in mode `each`.
+    #[serde(rename = "worker", default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// Which.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+    /// Why.
+    #[serde(rename = "reason")]
+    pub reason: String,
+}
+
+/// A worker's session ended in good order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct NodeOutput {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// pytest's exit status there.
+    #[serde(rename = "exit_status", default)]
+    pub exit_status: i32,
+    /// `config.workeroutput`.
+    #[serde(
+        rename = "values",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "value::map"
+    )]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::map))]
+    pub values: BTreeMap<String, Value>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum EndKind {
+    /// Everything that was collected is accounted for.
+    #[serde(rename = "completed")]
+    Completed,
+    /// As many failures as the user will have, or a session that wants to run no more.
+    #[serde(rename = "stopped")]
+    Stopped,
+    /// Too many workers crashed.
+    #[serde(rename = "restarts_exhausted")]
+    RestartsExhausted,
+    /// The user interrupted it, or a test raised `KeyboardInterrupt`.
+    #[serde(rename = "interrupted")]
+    Interrupted,
+    /// `pytest.exit` was called.
+    #[serde(rename = "exit")]
+    Exit,
+    /// An error outside any test, or no worker is left.
+    #[serde(rename = "internal_error")]
+    InternalError,
+    /// The arguments or the configuration are wrong.
+    #[serde(rename = "usage_error")]
+    UsageError,
+    /// Workers collected different items.
+    #[serde(rename = "mismatch")]
+    Mismatch,
+    /// This invocation is for plain pytest.
+    #[serde(rename = "plain")]
+    Plain,
+    /// A kind of a later version.
+    #[serde(other, rename = "other")]
+    Other,
+}
+
+/// The run is over. Nothing follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Finished {
+    /// Why it ended.
+    #[serde(rename = "end")]
+    pub end: EndKind,
+    /// The reason in one line, where there is more to say than the kind.
+    #[serde(rename = "reason", default)]
+    pub reason: String,
+    /// The exit code that `pytest.exit` asked for, or that pytest gives for wrong arguments.
+    #[serde(rename = "exit_code", default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// How many items were to be run.
+    #[serde(rename = "collected", default)]
+    pub collected: u64,
+    /// How many never ran.
+    #[serde(rename = "not_run", default)]
+    pub not_run: u64,
+}
+
+/// Asks for the end of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct InterruptRun {}

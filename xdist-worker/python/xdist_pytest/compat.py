@@ -1,0 +1,104 @@
+"""The module `xdist` for programs that import it, where pytest-xdist itself is not installed."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from typing import Any, Optional
+
+#: What pytest-xdist has that people import, and where it is here.
+_MODULES = {
+    "xdist": "api",
+    "xdist.newhooks": "hookspecs",
+    "xdist.plugin": "api",
+    "xdist.dsession": "dsession",
+    "xdist.workermanage": "workermanage",
+    "xdist.scheduler": "scheduling",
+    "xdist.scheduler.protocol": "scheduling",
+    "xdist.scheduler.each": "scheduling",
+    "xdist.scheduler.load": "scheduling",
+    "xdist.scheduler.loadscope": "scheduling",
+    "xdist.scheduler.loadfile": "scheduling",
+    "xdist.scheduler.loadgroup": "scheduling",
+    "xdist.scheduler.worksteal": "scheduling",
+}
+_VERSION = "3.8.0"
+
+
+class _Loader(importlib.abc.Loader):
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Optional[types.ModuleType]:
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        vars(module).update(_contents(module.__name__))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Comes last, so that a pytest-xdist that is installed is found first."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
+        if name not in _MODULES:
+            return None
+        return importlib.machinery.ModuleSpec(name, _Loader(), is_package=name in ("xdist", "xdist.scheduler"))
+
+
+def install() -> None:
+    """Makes `import xdist` work."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+def is_ours(spec: importlib.machinery.ModuleSpec) -> bool:
+    """Whether a module comes from here."""
+    return isinstance(spec.loader, _Loader)
+
+
+def _contents(name: str) -> dict[str, Any]:
+    kind = _MODULES[name]
+    if kind == "hookspecs":
+        from . import hookspecs
+
+        return _public(hookspecs)
+    if kind == "scheduling":
+        from . import scheduling
+
+        return _public(scheduling)
+    if kind == "workermanage":
+        from . import nodes
+
+        return {"WorkerController": nodes.Node, "NodeManager": nodes.NodeManager}
+    if kind == "dsession":
+        from . import controller, scheduling
+
+        return {"DSession": controller.DistSession, "Interrupted": controller.Interrupted, **_public(scheduling)}
+    return {
+        "__version__": _VERSION,
+        "get_xdist_worker_id": get_xdist_worker_id,
+        "is_xdist_controller": is_xdist_controller,
+        "is_xdist_master": is_xdist_controller,
+        "is_xdist_worker": is_xdist_worker,
+    }
+
+
+def _public(module: types.ModuleType) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_")}
+
+
+def is_xdist_worker(request_or_session: Any) -> bool:
+    """Whether this is a worker of a distributed run. Takes a `request` or a session."""
+    return hasattr(request_or_session.config, "workerinput")
+
+
+def is_xdist_controller(request_or_session: Any) -> bool:
+    """Whether this is the session that a distributed run is controlled from."""
+    return not is_xdist_worker(request_or_session) and request_or_session.config.option.dist != "no"
+
+
+def get_xdist_worker_id(request_or_session: Any) -> str:
+    """What the worker is called, or `master` on the controller's side and where nothing is distributed."""
+    if is_xdist_worker(request_or_session):
+        return str(request_or_session.config.workerinput["workerid"])
+    return "master"

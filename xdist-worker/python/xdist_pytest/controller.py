@@ -1,0 +1,385 @@
+"""The coordinator's side of a run, as pytest's plugins see it: pytest-xdist's `dsession`.
+
+An ordinary pytest session that collects nothing. It hears from the coordinator what happens in the workers, and calls
+the hooks that pytest-xdist calls there, with the same arguments and in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
+
+import pytest
+
+from . import crashes
+from .distterminal import DistTerminal
+from .link import LinkError
+from .msgpack import Value
+from .nodes import Gateway, Node, NodeManager, Spec
+from .whole import Reviver, location_of, revive_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .link import Link
+
+#: The names that pytest-xdist's schedulers have, for those who look for them in the output.
+SCHEDULERS = {
+    "each": "EachScheduling",
+    "load": "LoadScheduling",
+    "loadscope": "LoadScopeScheduling",
+    "loadfile": "LoadFileScheduling",
+    "loadgroup": "LoadGroupScheduling",
+    "worksteal": "WorkStealingScheduling",
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped; pytest prints the class's name."""
+
+    __module__ = "xdist.dsession"
+
+
+class Pending:
+    """What `pytest_handlecrashitem` gets for a scheduler: it can have the item run again."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.items: list[str] = []
+
+    def mark_test_pending(self, item: str) -> None:
+        """Has an item run again."""
+        self.items.append(item)
+
+
+class DistSession:
+    """Takes pytest's main loop over."""
+
+    def __init__(
+        self, config: pytest.Config, connect: Callable[[DistSession], Link], run_id: str, worker_count: int
+    ) -> None:
+        self.config = config
+        #: Set to false by plugins of old that want to be asked.
+        self.shouldstop: Any = False
+        self._connect = connect
+        self._link: Optional[Link] = None
+        self._count = worker_count
+        self._manager = NodeManager(config, run_id)
+        self._reviver = Reviver(config)
+        self._terminal = DistTerminal(config)
+        self._nodes: dict[int, Node] = {}
+        #: By worker in mode `each`, otherwise for `None`.
+        self._items: dict[Optional[int], list[dict[str, Any]]] = {}
+        self._started: set[tuple[int, int]] = set()
+        self._collected: list[Node] = []
+        self._stopping: Optional[str] = None
+        self._usage_error = ""
+        self._not_run: dict[str, int] = {}
+        self._limit: Optional[int] = None
+        self._session: Any = None
+        self._exit_status: Optional[int] = None
+        self._interrupt: Optional[Callable[[], None]] = None
+
+    def interrupt_with(self, interrupt: Callable[[], None]) -> None:
+        """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
+        self._interrupt = interrupt
+
+    # pytest's own hooks
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Brings the workers up."""
+        self._session = session
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            # Tests of many files run at the same time.
+            reporter.showfspath = False
+        specs = [Spec(text) for text in self.config.option.tx]
+        for number, spec in enumerate(specs):
+            if spec.id is None:
+                spec.id = f"gw{number}"
+        self._manager.specs = specs
+        self._terminal.begin(specs)
+        self.config.hook.pytest_xdist_setupnodes(config=self.config, specs=specs)
+        self._terminal.created()
+        self._link = self._connect(self)
+
+    def features(self) -> list[str]:
+        """The questions of the coordinator that plugins here have answers to."""
+        hook = self.config.hook
+        asked = {"configure_node": hook.pytest_configure_node, "crashes": hook.pytest_handlecrashitem}
+        return [feature for feature, caller in asked.items() if caller.get_hookimpls()]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool:
+        """There is nothing to collect here."""
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> bool:
+        """Passes on what happens until the run is over."""
+        link = self._link
+        assert link is not None
+        handlers = {name[len("_on_") :]: getattr(self, name) for name in dir(self) if name.startswith("_on_")}
+        with self._ctrl_c():
+            for kind, fields in link:
+                if kind == "finished":
+                    link.close()
+                    return self._finish(fields)
+                handler = handlers.get(kind)
+                if handler is not None:
+                    handler(**fields)
+        raise LinkError("the coordinator ended before the run was over; what it said stands above")
+
+    @contextlib.contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """Passes Ctrl-C on, where that is for this process to do."""
+        interrupt = self._interrupt
+        if interrupt is None:
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, lambda *_: interrupt())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Sets an exit status that no exception stands for."""
+        if self._exit_status is not None:
+            session.exitstatus = self._exit_status
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Says what did not run, and why."""
+        for reason, count in self._not_run.items():
+            terminalreporter.write_line(f"{count} not run: {reason}")
+        if self._limit is not None:
+            terminalreporter.write_sep("=", f"xdist: maximum crashed workers reached: {self._limit}")
+
+    # what the coordinator tells
+
+    def _on_run_configured(self, run: str, workers: int, mode: str) -> None:
+        self._manager.testrunuid = run
+        self._count = workers
+        self._terminal.expect(workers)
+
+    def _on_worker_starting(self, worker: int, name: str, spec: str = "popen", replaces: Optional[int] = None) -> None:
+        if replaces is not None:
+            self._terminal.line(f"\nreplacing crashed worker {self._nodes[replaces].gateway.id}")
+        made = Spec(spec, name)
+        gateway = Gateway(name, made)
+        workerinput = {
+            "workerid": name,
+            "workercount": self._count,
+            "testrunuid": self._manager.testrunuid,
+            "mainargv": list(sys.argv),
+        }
+        self._nodes[worker] = node = Node(gateway, self.config, self._manager, workerinput)
+        self.config.hook.pytest_xdist_newgateway(gateway=gateway)
+        self._terminal.initialized(node)
+
+    def _on_configure_node(self, worker: int) -> None:
+        node = self._nodes[worker]
+        self.config.hook.pytest_configure_node(node=node)
+        assert self._link is not None
+        self._link.send(
+            "node_configured",
+            worker=worker,
+            input={str(name): Value(value) for name, value in node.workerinput.items()},
+        )
+
+    def _on_worker_ready(self, worker: int, **ready: Any) -> None:
+        node = self._nodes[worker]
+        node.set_ready(ready)
+        self.config.hook.pytest_testnodeready(node=node)
+        self._terminal.ready(node)
+
+    def _on_worker_collected(self, worker: int, items: int, deselected: int = 0) -> None:
+        node = self._nodes[worker]
+        self._session.testscollected = items
+        self._terminal.collected(node, items, deselected)
+        self._collected.append(node)
+        # Of a worker that joins later, the items are known.
+        self._tell_collections()
+
+    def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
+        made = self._reviver.collect_report(report)
+        made.node = self._nodes[worker]
+        self.config.hook.pytest_collectreport(report=made)
+
+    def _on_items(self, offset: int, total: int, items: list[dict[str, Any]], worker: Optional[int] = None) -> None:
+        known = self._items.setdefault(worker, [])
+        if offset == 0:
+            known.clear()
+        known.extend(items)
+        if len(known) == total:
+            self._session.testscollected = total
+            self._tell_collections()
+
+    def _tell_collections(self) -> None:
+        waiting = []
+        for node in self._collected:
+            items = self._items.get(None)
+            if items is None:
+                items = next(
+                    (self._items[at] for at, each in self._nodes.items() if each is node and at in self._items), None
+                )
+            if items is None:
+                waiting.append(node)
+                continue
+            ids = [item["id"] for item in items]
+            self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=ids)
+        self._collected = waiting
+
+    def _on_collection_mismatch(self, reference: int, differing: list[dict[str, Any]]) -> None:
+        first = self._nodes[reference].gateway.id
+        for difference in differing:
+            node = self._nodes[difference["worker"]]
+            report: Any = pytest.CollectReport(
+                node.gateway.id, "failed", crashes.mismatch(first, node.gateway.id, difference), []
+            )
+            report.node = node
+            self.config.hook.pytest_collectreport(report=report)
+
+    def _on_scheduling(self, mode: str) -> None:
+        self._terminal.scheduling(SCHEDULERS.get(mode, mode))
+
+    def _item(self, worker: int, item: int) -> dict[str, Any]:
+        items = self._items.get(worker)
+        if items is None:
+            items = self._items[None]
+        return items[item]
+
+    def _start(self, worker: int, index: int, item: dict[str, Any]) -> None:
+        self.config.hook.pytest_runtest_logstart(nodeid=item["id"], location=location_of(item))
+
+    def _on_item_running(self, worker: int, item: int, **_: Any) -> None:
+        if (worker, item) not in self._started:
+            self._started.add((worker, item))
+            self._start(worker, item, self._item(worker, item))
+
+    def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
+        fields = self._item(worker, item)
+        if (worker, item) in self._started:
+            self._started.discard((worker, item))
+        else:
+            self._start(worker, item, fields)
+        self._log(worker, item, fields, report)
+        self.config.hook.pytest_runtest_logfinish(nodeid=fields["id"], location=location_of(fields))
+
+    def _log(self, worker: int, index: int, item: dict[str, Any], report: dict[str, Any]) -> None:
+        log = self.config.hook.pytest_runtest_logreport
+        for made in self._reviver.reports(item, report):
+            self._mark(made, worker, index)
+            log(report=made)
+
+    def _mark(self, report: Any, worker: int, index: int) -> None:
+        node = self._nodes[worker]
+        report.node = node
+        report.worker_id = node.gateway.id
+        report.testrun_uid = self._manager.testrunuid
+        report.item_index = index
+
+    def _on_crash_question(self, request: int, crash: dict[str, Any]) -> None:
+        pending = Pending(self.config)
+        report = self._tell_crash(crash, pending)
+        assert self._link is not None
+        self._link.send("crash_handled", request=request, again=bool(pending.items), excused=report.outcome != "failed")
+
+    def _on_crashed(self, asked: bool = False, **crash: Any) -> None:
+        if not asked and crash.get("item") is not None:
+            self._tell_crash(crash, Pending(self.config))
+
+    def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
+        worker, index = crash["worker"], crash["item"]
+        item = self._item(worker, index)
+        if (worker, index) not in self._started:
+            self._start(worker, index, item)
+        self._started.discard((worker, index))
+        if crash.get("report"):
+            self._log(worker, index, item, crash["report"])
+        report = crashes.report(self._nodes[worker].gateway.id, item["id"], crash)
+        self._mark(report, worker, index)
+        hook = self.config.hook
+        hook.pytest_handlecrashitem(crashitem=item["id"], report=report, sched=pending)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item["id"], location=location_of(item))
+        return report
+
+    def _on_worker_down(self, worker: int, error: Optional[str] = None) -> None:
+        node = self._nodes[worker]
+        node.shutting_down = True
+        self.config.hook.pytest_testnodedown(node=node, error=error)
+        if error is not None:
+            self._terminal.down(node, error)
+
+    def _on_node_output(self, worker: int, exit_status: int = 0, values: Optional[dict[str, Any]] = None) -> None:
+        node = self._nodes[worker]
+        node.workeroutput = values or {}
+
+    def _on_restarts_exhausted(self, worker: int, limit: int) -> None:
+        name = self._nodes[worker].gateway.id
+        if limit == 0:
+            self._terminal.line(f"worker {name} crashed and worker restarting disabled")
+        else:
+            self._terminal.line(f"maximum crashed workers reached: {limit}")
+
+    def _on_warning(self, worker: int, warning: dict[str, Any]) -> None:
+        location = warning.get("location")
+        place = None if location is None else (location["path"], location.get("line", 0), location["domain"])
+        self.config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": revive_warning(warning),
+                "when": warning["when"],
+                "nodeid": warning.get("node", ""),
+                "location": place,
+            }
+        )
+
+    def _on_output(self, worker: int, stream: str, data: bytes) -> None:
+        self._terminal.output(self._nodes[worker], stream, data)
+
+    def _on_error(self, kind: str, text: str, worker: Optional[int] = None) -> None:
+        if kind == "usage":
+            self._usage_error = text
+        elif kind == "internal":
+            self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
+            self.config.hook.pytest_internalerror(excrepr=crashes.Text(text), excinfo=None)
+        else:
+            self._terminal.line(f"[xdist] {text}")
+
+    def _on_stopping(self, reason: str) -> None:
+        self._stopping = reason
+
+    def _on_not_run(self, items: list[int], reason: str, worker: Optional[int] = None) -> None:
+        self._not_run[reason] = self._not_run.get(reason, 0) + len(items)
+
+    def _finish(self, fields: dict[str, Any]) -> bool:
+        end, reason = fields["end"], fields.get("reason", "")
+        if end == "stopped":
+            raise Interrupted(reason)
+        if end == "interrupted":
+            raise KeyboardInterrupt
+        if end == "exit":
+            pytest.exit(reason, returncode=fields.get("exit_code"))
+        if end == "usage_error":
+            self._raise_usage_error()
+        if end == "internal_error":
+            self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
+            if reason and reason != "internal error":
+                self._terminal.line(f"INTERNALERROR> {reason}")
+        elif end == "restarts_exhausted":
+            # As in pytest-xdist, what came to an end that way has failed.
+            self._limit = int("".join(filter(str.isdigit, reason)) or 0)
+            self._exit_status = int(pytest.ExitCode.TESTS_FAILED)
+        elif self._not_run:
+            self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
+        return True
+
+    def _raise_usage_error(self) -> NoReturn:
+        text = self._usage_error
+        raise pytest.UsageError(text[len("ERROR: ") :] if text.startswith("ERROR: ") else text)

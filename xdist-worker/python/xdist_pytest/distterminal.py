@@ -1,0 +1,121 @@
+"""What the terminal shows of the workers' lives beside pytest's own output: pytest-xdist's lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .nodes import Node, Spec
+
+#: In the order in which a worker goes through them.
+_STATES = ("created", "initialized", "ready", "collecting")
+
+
+class DistTerminal:
+    """Writes through pytest's terminal reporter, if there is one."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._reporter: Any = None
+        self._states: dict[str, str] = {}
+        self._expected = 0
+        self._items = 0
+        self._done = False
+
+    def begin(self, specs: list[Spec]) -> None:
+        """The workers are about to be started."""
+        self._reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        self._expected = len(specs)
+        for spec in specs:
+            self._states[str(spec.id)] = "created"
+
+    def created(self) -> None:
+        """All have been made."""
+        self._show(always=True)
+
+    def expect(self, workers: int) -> None:
+        """There will be so many."""
+        self._expected = workers
+
+    def initialized(self, node: Node) -> None:
+        """A worker's interpreter starts."""
+        self._set(node, "initialized")
+
+    def ready(self, node: Node) -> None:
+        """A worker is ready."""
+        if self._config.option.verbose > 0:
+            info, own = node.gateway._rinfo(), _own_version()
+            if tuple(info.version_info[:2]) != own:
+                version = ".".join(map(str, info.version_info[:3]))
+                self.line(f"[{node.gateway.id}] {info.platform} Python {version} cwd: {info.cwd}")
+        self._set(node, "ready")
+
+    def collected(self, node: Node, items: int, deselected: int) -> None:
+        """A worker has collected."""
+        self._items = items
+        self._set(node, "collected")
+        if not self._done and list(self._states.values()).count("collected") >= self._expected:
+            self._done = True
+            self._show(always=True)
+
+    def scheduling(self, name: str) -> None:
+        """Tests are about to be handed out."""
+        if not self._done:
+            self._done = True
+            self._show(always=True)
+        if self._reporter is not None and self._reporter.isatty and self._config.option.verbose >= 0:
+            # The line that was written over and over.
+            self._reporter.write_line("")
+        if self._config.option.verbose > 0:
+            self.line(f"scheduling tests via {name}")
+
+    def _set(self, node: Node, state: str) -> None:
+        self._states[node.gateway.id] = state
+        if not self._done:
+            self._show(always=False)
+
+    def _show(self, always: bool) -> None:
+        reporter = self._reporter
+        if reporter is None:
+            return
+        if reporter.isatty:
+            reporter.rewrite(self._status(), bold=True, erase=True)
+        elif always:
+            reporter.write_line(self._status())
+
+    def _status(self) -> str:
+        if self._config.option.verbose < 0:
+            return "bringing up nodes..."
+        states = list(self._states.values())
+        if self._done or (states and all(state == "collected" for state in states)):
+            count, items = max(len(states), self._expected), self._items
+            return f"{count} worker{'s' if count != 1 else ''} [{items} item{'s' if items != 1 else ''}]"
+        latest = max((_STATES.index(state) if state in _STATES else 3) for state in states) if states else 0
+        name = _STATES[latest]
+        count = sum(1 for state in states if (_STATES.index(state) if state in _STATES else 3) >= latest)
+        total = max(len(states), self._expected)
+        return f"{name}: {count}/{total} worker{'s' if total != 1 else ''}"
+
+    def down(self, node: Node, error: str) -> None:
+        """A worker has died."""
+        self.line(f"[{node.gateway.id}] node down: {error}")
+
+    def output(self, node: Node, stream: str, data: bytes) -> None:
+        """A worker has written what pytest did not capture."""
+        text = data.decode("utf-8", "replace")
+        for line in text.splitlines():
+            self.line(f"[{node.gateway.id}] {line}")
+
+    def line(self, text: str) -> None:
+        """Writes a line of its own."""
+        if self._reporter is not None:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(text)
+
+
+def _own_version() -> tuple[int, int]:
+    import sys
+
+    return sys.version_info[0], sys.version_info[1]
