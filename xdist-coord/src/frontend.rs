@@ -93,6 +93,10 @@ pub fn finished(summary: &RunSummary) -> FrontendMessage {
     FrontendMessage::Finished(Finished {
         end,
         reason,
+        worker: match &summary.end {
+            RunEnd::Stopped(StopReason::KeyboardInterrupt(worker)) => Some(*worker),
+            _ => None,
+        },
         exit_code,
         collected: summary.collected,
         not_run: summary.not_run,

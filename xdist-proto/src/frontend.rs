@@ -522,6 +522,9 @@ pub struct Finished {
     /// The reason in one line, where there is more to say than the kind.
     #[serde(rename = "reason", default)]
     pub reason: String,
+    /// The worker whose test raised `KeyboardInterrupt`.
+    #[serde(rename = "worker", default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// The exit code that `pytest.exit` asked for, or that pytest gives for wrong arguments.
     #[serde(rename = "exit_code", default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

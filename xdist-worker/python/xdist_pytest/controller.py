@@ -77,7 +77,7 @@ class DistSession:
         self._stopping: Optional[str] = None
         self._usage_error = ""
         self._not_run: dict[str, int] = {}
-        self._limit: Optional[int] = None
+        self._exhausted: Optional[str] = None
         self._session: Any = None
         self._exit_status: Optional[int] = None
         self._interrupt: Optional[Callable[[], None]] = None
@@ -157,8 +157,8 @@ class DistSession:
         """Says what did not run, and why."""
         for reason, count in self._not_run.items():
             terminalreporter.write_line(f"{count} not run: {reason}")
-        if self._limit is not None:
-            terminalreporter.write_sep("=", f"xdist: maximum crashed workers reached: {self._limit}")
+        if self._exhausted is not None:
+            terminalreporter.write_sep("=", f"xdist: {self._exhausted}")
 
     # what the coordinator tells
 
@@ -246,6 +246,8 @@ class DistSession:
             self.config.hook.pytest_collectreport(report=report)
 
     def _on_scheduling(self, mode: str) -> None:
+        if mode == "loadgroup":
+            self._terminal.show_groups(self._items[None])
         self._terminal.scheduling(SCHEDULERS.get(mode, mode))
 
     def _item(self, worker: int, item: int) -> dict[str, Any]:
@@ -300,8 +302,7 @@ class DistSession:
         if (worker, index) not in self._started:
             self._start(worker, index, item)
         self._started.discard((worker, index))
-        if crash.get("report"):
-            self._log(worker, index, item, crash["report"])
+        self._log(worker, index, item, crash.get("report") or crashes.passed_before(crash))
         report = crashes.report(self._nodes[worker].gateway.id, item["id"], crash)
         self._mark(report, worker, index)
         hook = self.config.hook
@@ -323,10 +324,10 @@ class DistSession:
 
     def _on_restarts_exhausted(self, worker: int, limit: int) -> None:
         name = self._nodes[worker].gateway.id
+        self._exhausted = f"maximum crashed workers reached: {limit}"
         if limit == 0:
-            self._terminal.line(f"worker {name} crashed and worker restarting disabled")
-        else:
-            self._terminal.line(f"maximum crashed workers reached: {limit}")
+            self._exhausted = f"worker {name} crashed and worker restarting disabled"
+        self._terminal.line(self._exhausted)
 
     def _on_warning(self, worker: int, warning: dict[str, Any]) -> None:
         location = warning.get("location")
@@ -363,6 +364,8 @@ class DistSession:
         if end == "stopped":
             raise Interrupted(reason)
         if end == "interrupted":
+            if fields.get("worker") is not None:
+                raise Interrupted(f"{self._nodes[fields['worker']]!r} received keyboard-interrupt")
             raise KeyboardInterrupt
         if end == "exit":
             pytest.exit(reason, returncode=fields.get("exit_code"))
@@ -374,7 +377,6 @@ class DistSession:
                 self._terminal.line(f"INTERNALERROR> {reason}")
         elif end == "restarts_exhausted":
             # As in pytest-xdist, what came to an end that way has failed.
-            self._limit = int("".join(filter(str.isdigit, reason)) or 0)
             self._exit_status = int(pytest.ExitCode.TESTS_FAILED)
         elif self._not_run:
             self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)

@@ -27,6 +27,13 @@ def report(worker: str, node_id: str, crash: dict[str, Any]) -> Any:
     return made
 
 
+def passed_before(crash: dict[str, Any]) -> dict[str, Any]:
+    """The reports of the phases that an item had behind it when its test process ended, in the form of the wire."""
+    phases = ("setup", "call", "teardown")
+    passed = phases[: phases.index(crash["phase"])] if crash.get("phase") in phases else ()
+    return {"phases": [{"phase": phase, "class": "pass"} for phase in passed], "us": []}
+
+
 def _circumstances(crash: dict[str, Any]) -> list[str]:
     phase = crash.get("phase")
     running = crash.get("running_ms")

@@ -69,7 +69,7 @@ class Distributor(XdistPlugin):
             *(find_binary(), "run", "--controller-fd", str(descriptor), "--python", sys.executable),
             *("--worker-specs", "\n".join(session.config.option.tx), "--dist", session.config.option.dist, *self._args),
         ]
-        environment = {**os.environ}
+        environment = {**os.environ, "XDIST_CONTROLLER": "1"}
         try:
             self._coordinator = subprocess.Popen(
                 command,

@@ -71,6 +71,22 @@ class DistTerminal:
         if self._config.option.verbose > 0:
             self.line(f"scheduling tests via {name}")
 
+    def show_groups(self, items: list[dict[str, Any]]) -> None:
+        """Shows the group of every test that has one behind its node id, as pytest-xdist does."""
+        groups = {item["id"]: "_".join(item["groups"]) for item in items if item.get("groups")}
+        reporter = self._reporter
+        if reporter is None or not groups or not hasattr(reporter, "_locationline"):
+            return
+        usual = reporter._locationline
+
+        def with_group(nodeid: object, *args: Any) -> str:
+            line = usual(nodeid, *args).rstrip()
+            # pytest 9.2 has a class of its own for node ids.
+            group = groups.get(str(nodeid))
+            return f"{line} " if group is None else f"{line}@{group} "
+
+        reporter._locationline = with_group
+
     def _set(self, node: Node, state: str) -> None:
         self._states[node.gateway.id] = state
         if not self._done:

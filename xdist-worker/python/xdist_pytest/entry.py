@@ -6,11 +6,10 @@ Whatever is not needed where `xdist run` has started pytest is imported later.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 import pytest
 
-from .plugin import XdistPlugin
+from .plugin import is_served, register_anew
 
 _CLASH = (
     "pytest-xdist and xdist are both installed, and both want -n. Choose with -p no:xdist_rs (then pytest-xdist runs the "
@@ -20,14 +19,13 @@ _CLASH = (
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Takes pytest-xdist's place, unless `xdist run` has done so already."""
-    if isinstance(pluginmanager.get_plugin("xdist"), XdistPlugin):
+    if is_served(pluginmanager):
         return
     if not pluginmanager.is_blocked("xdist") and _is_installed():
         raise pytest.UsageError(_CLASH)
     from .distributor import Distributor
 
-    _unblock(pluginmanager, "xdist")
-    pluginmanager.register(Distributor(), "xdist")
+    register_anew(pluginmanager, Distributor())
 
 
 def _is_installed() -> bool:
@@ -40,8 +38,3 @@ def _is_installed() -> bool:
         return False
     return spec is not None and not compat.is_ours(spec)
 
-
-def _unblock(pluginmanager: Any, name: str) -> None:
-    """Lets the name be used although `-p no:xdist` keeps pytest-xdist away."""
-    if pluginmanager.is_blocked(name):
-        pluginmanager._name2plugin.pop(name)

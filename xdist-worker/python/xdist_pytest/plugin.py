@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Optional
 
 import pytest
@@ -22,11 +23,13 @@ class XdistPlugin:
     def __init__(self, default_workers: Optional[str] = None) -> None:
         """`default_workers` is what no `-n` means."""
         self._default_workers = default_workers
+        self._has_options = False
 
     @pytest.hookimpl
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin`."""
         compat.install()
+        _served.add(pluginmanager)
         pluginmanager.add_hookspecs(hookspecs)
         pluginmanager.register(fixtures, "xdist.fixtures")
         for name in ("xdist.plugin", "xdist.looponfail"):
@@ -36,7 +39,9 @@ class XdistPlugin:
     @pytest.hookimpl
     def pytest_addoption(self, parser: pytest.Parser) -> None:
         """Defines the options."""
-        add_options(parser, self._default_workers)
+        if not self._has_options:
+            self._has_options = True
+            add_options(parser, self._default_workers)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -50,6 +55,22 @@ class XdistPlugin:
     def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int:
         """The answer where no conftest or plugin has one."""
         return options.count_processors(logical=config.option.numprocesses == "logical")
+
+
+def is_served(pluginmanager: pytest.PytestPluginManager) -> bool:
+    """Whether a plugin of ours has been registered there, even if `-p no:xdist` took it out again."""
+    return pluginmanager in _served
+
+
+def register_anew(pluginmanager: pytest.PytestPluginManager, plugin: XdistPlugin) -> None:
+    """Registers our plugin although `-p no:xdist` says not to: it is meant to keep pytest-xdist away."""
+    if not pluginmanager.has_plugin("xdist"):
+        # pluggy has a method for it only since 1.4.
+        pluginmanager._name2plugin.pop("xdist", None)
+        pluginmanager.register(plugin, "xdist")
+
+
+_served: weakref.WeakSet[pytest.PytestPluginManager] = weakref.WeakSet()
 
 
 class Placeholder:

@@ -12,7 +12,7 @@ import _pytest.config
 import pytest
 
 from . import basetemp, options, quiet
-from .plugin import XdistPlugin, auto_workers
+from .plugin import XdistPlugin, auto_workers, register_anew
 from .watch import Watch, WatchedInput
 
 
@@ -22,7 +22,13 @@ def parse(args: list[str]) -> pytest.Config:
     Raises what pytest raises.
     """
     os.environ["PYTEST_VERSION"] = pytest.__version__
-    return _pytest.config._prepareconfig(args, [XdistPlugin("auto")])
+    # Set by `distributor.py`.
+    has_controller = os.environ.pop("XDIST_CONTROLLER", None) is not None
+    plugin = XdistPlugin("auto")
+    config = _pytest.config._prepareconfig(args, [plugin])
+    if has_controller:
+        register_anew(config.pluginmanager, plugin)
+    return config
 
 
 def printed_error(error: BaseException) -> tuple[str, int]:

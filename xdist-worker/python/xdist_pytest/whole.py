@@ -86,7 +86,7 @@ class Reviver:
                     pytest.PytestWarning(f"xdist: a report of {item['id']} could not be restored: {error!r}"), 2
                 )
         phases = report.get("phases")
-        return _passed(item, report) if not phases else [_phase(item, report, phase) for phase in phases]
+        return _passed(item, report) if phases is None else [_phase(item, report, phase) for phase in phases]
 
     def _report(self, data: dict[str, Any]) -> Any:
         return self._config.hook.pytest_report_from_serializable(config=self._config, data=_tidy(data))
