@@ -256,26 +256,29 @@ class DistSession:
             items = self._items[None]
         return items[item]
 
-    def _start(self, worker: int, index: int, item: dict[str, Any]) -> None:
+    def _start(self, item: dict[str, Any]) -> None:
         self.config.hook.pytest_runtest_logstart(nodeid=item["id"], location=location_of(item))
 
     def _on_item_running(self, worker: int, item: int, **_: Any) -> None:
         if (worker, item) not in self._started:
             self._started.add((worker, item))
-            self._start(worker, item, self._item(worker, item))
+            self._start(self._item(worker, item))
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
         fields = self._item(worker, item)
         if (worker, item) in self._started:
             self._started.discard((worker, item))
         else:
-            self._start(worker, item, fields)
+            self._start(fields)
         self._log(worker, item, fields, report)
         self.config.hook.pytest_runtest_logfinish(nodeid=fields["id"], location=location_of(fields))
 
     def _log(self, worker: int, index: int, item: dict[str, Any], report: dict[str, Any]) -> None:
         log = self.config.hook.pytest_runtest_logreport
-        for made in self._reviver.reports(item, report):
+        for position, made in enumerate(self._reviver.reports(item, report)):
+            if position > 0 and made.when == "setup":
+                # A plugin has run it once more.
+                self._start(item)
             self._mark(made, worker, index)
             log(report=made)
 
@@ -298,9 +301,10 @@ class DistSession:
 
     def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
         worker, index = crash["worker"], crash["item"]
+        self._tell_down(worker, crash["cause"])
         item = self._item(worker, index)
         if (worker, index) not in self._started:
-            self._start(worker, index, item)
+            self._start(item)
         self._started.discard((worker, index))
         self._log(worker, index, item, crash.get("report") or crashes.passed_before(crash))
         report = crashes.report(self._nodes[worker].gateway.id, item["id"], crash)
@@ -312,8 +316,14 @@ class DistSession:
         return report
 
     def _on_worker_down(self, worker: int, error: Optional[str] = None) -> None:
+        self._tell_down(worker, error)
+
+    def _tell_down(self, worker: int, error: Optional[str]) -> None:
+        """Tells that a worker is gone, once: of a crash, before the report of the item that it was in."""
         node = self._nodes[worker]
-        node.shutting_down = True
+        if node.is_down:
+            return
+        node.is_down = node.shutting_down = True
         self.config.hook.pytest_testnodedown(node=node, error=error)
         if error is not None:
             self._terminal.down(node, error)

@@ -37,4 +37,3 @@ def _is_installed() -> bool:
     except ImportError:
         return False
     return spec is not None and not compat.is_ours(spec)
-

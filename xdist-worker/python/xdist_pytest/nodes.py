@@ -86,7 +86,8 @@ class Node:
         self.workeroutput: dict[str, Any] = {}
         self.workerinfo: dict[str, Any] = {}
         self.shutting_down = False
-        self._down = False
+        #: Whether its end has been told.
+        self.is_down = False
 
     def set_ready(self, ready: dict[str, Any]) -> None:
         """Takes over what the worker told of itself."""

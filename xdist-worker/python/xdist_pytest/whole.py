@@ -7,6 +7,7 @@ anything, so they get all that pytest can send, opaque to everyone in between: t
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib
 import warnings
 from typing import TYPE_CHECKING, Any, Optional
@@ -18,10 +19,6 @@ from . import msgpack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What every report has; with anything beyond that, a plugin has something to tell.
-_USUAL = frozenset(
-    "nodeid location keywords outcome longrepr when user_properties sections duration start stop".split()
-)
 _PHASES = ("setup", "call", "teardown")
 _OUTCOMES = {"pass": "passed", "fail": "failed", "skip": "skipped", "infra": "failed"}
 
@@ -64,9 +61,16 @@ def pack_warning(warning: warnings.WarningMessage) -> bytes:
     )
 
 
+@functools.lru_cache(maxsize=None)
+def _usual_attributes() -> frozenset[str]:
+    """What every report has in this version of pytest; with anything beyond that, a plugin has something to tell."""
+    usual = pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")
+    return frozenset({*vars(usual), "start", "stop"})
+
+
 def is_plain(report: Any) -> bool:
     """Whether a report of a passed phase has nothing that its duration and the item do not tell."""
-    return not report.sections and not report.user_properties and _USUAL.issuperset(report.__dict__)
+    return not report.sections and not report.user_properties and _usual_attributes().issuperset(report.__dict__)
 
 
 class Reviver:
