@@ -174,6 +174,7 @@ pub enum Start {
 }
 
 /// What the coordinator wants to be told beyond the results; everything optional costs time.
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own, with a name on the wire")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Wants {

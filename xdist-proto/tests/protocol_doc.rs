@@ -146,6 +146,7 @@ fn example() -> String {
             properties: Vec::new(),
             status: None,
         }],
+        full: Vec::new(),
     };
     // What may be left out is left out, as the least of hosts would do.
     let versions = [("min", version(1, 0)), ("max", version(1, 0))];

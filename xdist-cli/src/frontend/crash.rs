@@ -121,6 +121,7 @@ mod tests {
             stderr_tail: "last words\n".to_owned(),
             stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
             peak_rss_kib: 35_328,
+            asked: false,
         }
     }
 

@@ -84,7 +84,8 @@ impl<F: Frontend> Player<F> {
 
 pub(crate) fn starting(worker: u32, replaces: Option<u32>) -> RunEvent {
     let replaces = replaces.map(WorkerId);
-    RunEvent::WorkerStarting { worker: WorkerId(worker), name: format!("gw{worker}"), replaces }
+    let (name, spec) = (format!("gw{worker}"), "popen".to_owned());
+    RunEvent::WorkerStarting { worker: WorkerId(worker), name, spec, replaces }
 }
 
 pub(crate) fn ready(worker: u32) -> RunEvent {
@@ -137,6 +138,7 @@ pub(crate) fn finished(worker: u32, item: u32, phases: Vec<PhaseReport>) -> RunE
         start_us: 1_000_000,
         durations_us: [1000, 20_000, 3000],
         phases,
+        full: Vec::new(),
     };
     RunEvent::ItemFinished { worker: WorkerId(worker), item: ItemIndex(item), report: Box::new(report) }
 }
@@ -216,6 +218,7 @@ pub(crate) fn collect_error(node_id: &str) -> RunEvent {
         failure: Some(FailureText { text, ansi: None, crash: None }),
         skip: None,
         sections: Vec::new(),
+        full: Vec::new(),
     };
     RunEvent::CollectReport { worker: WorkerId(0), report }
 }
@@ -237,5 +240,6 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
         stderr_tail: "the last words\n".to_owned(),
         stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
         peak_rss_kib: 35_328,
+        asked: false,
     }))
 }

@@ -185,6 +185,9 @@ impl Driver {
                 Output::Send { message, .. } => self.obey(message),
                 Output::Report(RunEvent::HostLost { error, .. }) => panic!("{error}"),
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
+                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
+                    unreachable!("there is no pytest host in this run")
+                }
                 Output::Finished(summary) => {
                     assert_eq!(summary.end, RunEnd::Completed);
                     self.finished = true;

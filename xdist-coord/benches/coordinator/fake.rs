@@ -109,7 +109,8 @@ pub(crate) fn answer(
         CoordinatorMessage::Interrupt(interrupt) => vec![down(interrupt.worker)],
         CoordinatorMessage::Shutdown(shutdown) => vec![down(shutdown.worker)],
         CoordinatorMessage::Ping(ping) => vec![WorkerMessage::Pong(Pong { nonce: ping.nonce })],
-        CoordinatorMessage::SendCollection(_)
+        CoordinatorMessage::Proceed(_)
+        | CoordinatorMessage::SendCollection(_)
         | CoordinatorMessage::Run(_)
         | CoordinatorMessage::Steal(_)
         | CoordinatorMessage::Park(_) => Vec::new(),

@@ -157,6 +157,9 @@ impl Simulation {
                     self.later(LATENCY, Event::Command(message));
                 }
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
+                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
+                    unreachable!("there is no pytest host in this run")
+                }
                 Output::Finished(summary) => {
                     assert_eq!(summary.end, RunEnd::Completed);
                     self.finished = true;

@@ -5,9 +5,9 @@ use crate::{grouped, median, thread_time};
 use std::time::{Duration, Instant};
 use xdist_coord::launch::Launcher;
 use xdist_coord::scheduler::Mode;
-use xdist_coord::server::{self, Observer};
+use xdist_coord::server::{self, Observer, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent};
-use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::{Start, Wants};
@@ -78,8 +78,8 @@ pub(crate) fn run(suite: Suite, case: Case) -> Cost {
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
     let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);
     let mut counter = Counter { left: suite.items, begun: None, cost: None };
-    let summary = server::run(config, 0, &launcher, &mut counter).unwrap();
-    assert_eq!(summary.end, RunEnd::Completed);
+    let outcome = server::run(config, 0, &launcher, PytestHostSource::None, &mut counter).unwrap();
+    assert_eq!(outcome.summary.end, RunEnd::Completed);
     counter.cost.unwrap()
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
         python: Vec::new(),
         start: Start::Spawn,
         wants: Wants::default(),
-        pytest_host: xdist_coord::session::PytestHost::Never,
+        pytest_host: PytestHost::Never,
         timeouts: Timeouts::default(),
     }
 }
@@ -135,4 +135,6 @@ impl Observer for Counter {
     fn key(&mut self, _key: u8, _now: Instant) {}
 
     fn terminal_changed(&mut self, _now: Instant) {}
+
+    fn handed_over(&mut self) {}
 }

@@ -195,15 +195,18 @@ impl<M: Message> Connection<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::unix::net::UnixStream as StdUnixStream;
     use xdist_proto::frame::{self, FrameError};
     use xdist_proto::handshake::PreambleError;
-    use xdist_proto::message::Pong;
+    use xdist_proto::message::{Pong, WorkerMessage};
+
+    type Arrived = super::Arrived<WorkerMessage>;
 
     /// What a connection makes of these bytes followed by the end of the stream.
     fn read_all(pieces: &[&[u8]]) -> (Vec<Arrived>, ReadEnd) {
         let (ours, mut theirs) = StdUnixStream::pair().unwrap();
-        let mut connection = Connection::new(ours).unwrap();
+        let mut connection = Connection::new(ours, Overflow::Refuse(1000)).unwrap();
         let mut arrived = Vec::new();
         let mut scratch = [0; 1024];
         for piece in pieces {

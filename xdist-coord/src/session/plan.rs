@@ -83,7 +83,6 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::session::config::Timeouts;
-    use std::collections::BTreeMap;
     use xdist_proto::message::{Start, Wants};
 
     fn config(workers: Option<&str>) -> Config {

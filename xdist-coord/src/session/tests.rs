@@ -39,7 +39,7 @@ fn config(workers: Option<&str>) -> Config {
         python: Vec::new(),
         start: Start::Auto,
         wants: Wants::default(),
-        pytest_host: crate::session::PytestHost::Never,
+        pytest_host: PytestHost::Never,
         timeouts: Timeouts::default(),
     }
 }
@@ -245,6 +245,8 @@ fn summarize(output: Output) -> Option<String> {
         Output::Send { message, .. } => command(message)?,
         Output::Close { link, reason } => format!("close {} {reason:?}", link.0),
         Output::Report(event) => format!("* {}", told(event)?),
+        Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
+        Output::AskConfiguration { worker } => format!("ask about {worker}"),
         Output::Finished(summary) => format!(
             "finished {:?} {} = {} + {} + {}, {} failed",
             summary.end,
@@ -261,6 +263,10 @@ fn command(message: CoordinatorMessage) -> Option<String> {
     Some(match message {
         CoordinatorMessage::Configure(command) => {
             format!("{} configure {} of {}", command.worker, command.name, command.worker_count)
+        }
+        CoordinatorMessage::Proceed(command) => {
+            let input: Vec<&str> = command.input.keys().map(String::as_str).collect();
+            format!("{} proceed with {:?}{}", command.worker, input, if command.full { ", full" } else { "" })
         }
         CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
         CoordinatorMessage::SendCollection(command) => format!("{} send_collection", command.worker),
@@ -306,6 +312,10 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::ItemStarted { worker, item, .. } => format!("{worker} is at {}", item.0),
         RunEvent::ItemFinished { worker, item, report } => {
             format!("{worker} finished {} {:?}", item.0, report.class)
+        }
+        RunEvent::CrashQuestion { request, crash } => {
+            let item = crash.item.map(|crashed| crashed.item.0);
+            format!("question {request}: {} crashed in {item:?}", crash.worker)
         }
         RunEvent::Crashed(crash) => match crash.item {
             Some(item) => {
@@ -625,6 +635,7 @@ fn broken_files_count_once_however_many_workers_meet_them() {
             failure: Some(FailureText { text: "SyntaxError".to_owned(), ..FailureText::default() }),
             skip: None,
             sections: Vec::new(),
+            full: Vec::new(),
         };
         let worker = WorkerId(worker);
         bench.tell(WorkerMessage::CollectReport(CollectReportEvent { worker, report }));

@@ -112,6 +112,9 @@ impl Audit {
                 }
             }
             Output::Report(event) => self.event(event),
+            Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
+                panic!("there is no pytest host in this run: {output:?}")
+            }
             Output::Finished(summary) => self.finished(summary),
         }
     }
@@ -151,6 +154,7 @@ impl Audit {
             RunEvent::ItemFinished { worker, item, .. } => {
                 self.item_ended(Some(*worker), *item, End::Finished)
             }
+            RunEvent::CrashQuestion { .. } => panic!("there is no pytest host to ask: {event:?}"),
             RunEvent::Crashed(crash) => {
                 assert!(!self.down.contains(&crash.worker), "{} crashes after its end", crash.worker);
                 if let Some(item) = crash.item {

@@ -124,6 +124,7 @@ impl FakeHost {
                 return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
             }
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
+            CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Collect(command) => command.worker,
             CoordinatorMessage::SendCollection(command) => command.worker,
             CoordinatorMessage::Run(command) => command.worker,
@@ -168,7 +169,9 @@ impl FakeWorker {
 
     fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         match command {
-            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) => Vec::new(),
+            CoordinatorMessage::Ping(_)
+            | CoordinatorMessage::Configure(_)
+            | CoordinatorMessage::Proceed(_) => Vec::new(),
             CoordinatorMessage::Collect(_) => {
                 self.collect_wanted = true;
                 self.collect()
@@ -278,6 +281,7 @@ impl FakeWorker {
                 failure: Some(FailureText { text: "SyntaxError".to_owned(), ..FailureText::default() }),
                 skip: None,
                 sections: Vec::new(),
+                full: Vec::new(),
             };
             deeds.push(send(WorkerMessage::CollectReport(CollectReportEvent { worker: self.id, report })));
         }

@@ -1,9 +1,8 @@
 //! What happens in one simulated run, all of it chosen by the seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_coord::scheduler::{History, Mode, Took};
-use xdist_coord::session::{Config, Timeouts};
+use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
 use xdist_proto::{Item, RunId};
@@ -143,7 +142,7 @@ impl Scenario {
             python: vec!["python".to_owned()],
             start: Start::Auto,
             wants: Wants::default(),
-            pytest_host: xdist_coord::session::PytestHost::Never,
+            pytest_host: PytestHost::Never,
             timeouts: Timeouts::default(),
         };
         let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));

@@ -377,7 +377,8 @@ impl World {
                 None => down.worker = WorkerId(rng.u32(0..12)),
             },
             WorkerMessage::Pong(pong) => pong.nonce = rng.u64(0..5),
-            WorkerMessage::Collecting(_)
+            WorkerMessage::HostWanted(_)
+            | WorkerMessage::Collecting(_)
             | WorkerMessage::CollectReport(_)
             | WorkerMessage::ItemStarted(_)
             | WorkerMessage::StopRequested(_)
@@ -459,7 +460,10 @@ impl World {
                 let host = self.links[&link];
                 self.silence(host);
             }
-            Output::Report(_) | Output::Finished(_) => {}
+            Output::StartPytestHost { .. }
+            | Output::AskConfiguration { .. }
+            | Output::Report(_)
+            | Output::Finished(_) => {}
         }
     }
 

@@ -92,6 +92,9 @@ pub(crate) fn v1_0() -> Vec<(&'static str, Any)> {
 const WORKER: WorkerId = WorkerId(3);
 const LEASE: LeaseId = LeaseId(41);
 
+/// What only the sender's implementation understands.
+const FULL: &[u8] = b"\x81\xa8longrepr\xc0";
+
 fn openings() -> Vec<(&'static str, Any)> {
     let hello = Hello {
         implementation: Implementation { name: "acme".into(), version: "2.1".into() },
@@ -175,6 +178,8 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             started_after_ms: 2000,
             passed_output: true,
             locations: true,
+            hooks: true,
+            full: true,
             width: 80,
             terminal: true,
         },
@@ -200,6 +205,15 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
                 ..Configure::default()
             }),
         ),
+        (
+            "proceed",
+            CoordinatorMessage::Proceed(Proceed {
+                worker: WORKER,
+                input: BTreeMap::from([("cov_source".into(), Value::from("src"))]),
+                full: true,
+            }),
+        ),
+        ("proceed-minimal", CoordinatorMessage::Proceed(Proceed { worker: WORKER, ..Proceed::default() })),
         ("collect", CoordinatorMessage::Collect(Collect { worker: WORKER })),
         ("send_collection", CoordinatorMessage::SendCollection(SendCollection { worker: WORKER })),
         (
@@ -233,6 +247,7 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
             file: Some("tests/a.py".into()),
             line: Some(11),
             groups: vec!["db".into(), "net".into()],
+            keywords: vec!["slow".into(), "test[x]".into()],
         },
         Item::new("tests/a.py::gr\u{fc}n"),
     ];
@@ -243,8 +258,16 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
         failure: Some(failure()),
         skip: Some(skip()),
         sections: vec![Section { title: "Captured stdout".into(), text: "hi\n".into() }],
+        full: FULL.to_vec(),
     };
     vec![
+        (
+            "host_wanted",
+            WorkerMessage::HostWanted(HostWanted {
+                worker: WORKER,
+                hooks: vec!["pytest_testnodedown (conftest.py)".into()],
+            }),
+        ),
         ("ready", WorkerMessage::Ready(Box::new(ready()))),
         ("ready-minimal", WorkerMessage::Ready(Box::new(Ready { worker: WORKER, ..Ready::default() }))),
         ("collecting", WorkerMessage::Collecting(Collecting { worker: WORKER })),
@@ -276,6 +299,7 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
                     path: "/work/tests/a.py".into(),
                     line: 12,
                     location: Some(location()),
+                    full: FULL.to_vec(),
                 },
             }),
         ),
@@ -402,6 +426,7 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
                 start_us: 1_700_000_000_000_000,
                 durations_us: [20, 1500, 7],
                 phases: vec![phase],
+                full: FULL.to_vec(),
             }),
         ),
         (
@@ -411,6 +436,7 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
                 start_us: 1_700_000_000_000_000,
                 durations_us: [20, 1500, 7],
                 phases: Vec::new(),
+                full: Vec::new(),
             }),
         ),
         (
@@ -420,6 +446,7 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
                 start_us: 1_700_000_000_000_000,
                 durations_us: [20, 1500, 7],
                 phases: vec![passed],
+                full: Vec::new(),
             }),
         ),
         (
@@ -484,6 +511,7 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         start_us: 1_700_000_000_000_000,
         durations_us: [10, 20, 0],
         phases: vec![failed_call],
+        full: Vec::new(),
     };
     vec![
         (

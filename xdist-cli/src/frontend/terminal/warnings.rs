@@ -106,6 +106,7 @@ mod tests {
             path: "/suite/conftest.py".to_owned(),
             line: 3,
             location: None,
+            full: Vec::new(),
         }
     }
 
