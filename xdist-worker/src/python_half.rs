@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = files![
     "descriptors.py",
     "display.py",
     "dist.py",
+    "distribution.py",
     "distributor.py",
     "distterminal.py",
     "entry.py",

@@ -2,6 +2,8 @@
 
 It needs nothing but the standard library and the user's pytest (7.0 or newer) on Python 3.9 or newer. The contract with
 the host is in `xdist-worker/src/runner.rs`; the messages are those of `xdist-proto`.
+
+PYTEST_DONT_REWRITE: where `xdist run` starts pytest, this is there before pytest is, which would warn of that.
 """
 
 import sys

@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any, Optional
 
 #: What pytest-xdist has that people import, and where it is here.
@@ -36,13 +37,31 @@ class _Loader(importlib.abc.Loader):
         vars(module).update(_contents(module.__name__))
 
 
+def find_spec(name: str) -> Optional[importlib.machinery.ModuleSpec]:
+    """What an import of this module finds here. Also called by the `.pth` file that is installed with the package."""
+    if name not in _MODULES:
+        return None
+    return importlib.machinery.ModuleSpec(name, _Loader(), is_package=name in ("xdist", "xdist.scheduler"))
+
+
+def find_distributions(context: Any = None) -> Iterable[Any]:
+    """What a question for the version of pytest-xdist finds here: pytest-rerunfailures asks."""
+    name = str(getattr(context, "name", None) or "").lower().replace("_", "-")
+    if name != "pytest-xdist":
+        return []
+    from .distribution import Stated
+
+    return [Stated("pytest-xdist", _VERSION)]
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Comes last, so that a pytest-xdist that is installed is found first."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
-        if name not in _MODULES:
-            return None
-        return importlib.machinery.ModuleSpec(name, _Loader(), is_package=name in ("xdist", "xdist.scheduler"))
+        return find_spec(name)
+
+    def find_distributions(self, context: Any = None) -> Iterable[Any]:
+        return find_distributions(context)
 
 
 def install() -> None:

@@ -329,8 +329,7 @@ class DistSession:
             self._terminal.down(node, error)
 
     def _on_node_output(self, worker: int, exit_status: int = 0, values: Optional[dict[str, Any]] = None) -> None:
-        node = self._nodes[worker]
-        node.workeroutput = values or {}
+        self._nodes[worker].set_output(values or {})
 
     def _on_restarts_exhausted(self, worker: int, limit: int) -> None:
         name = self._nodes[worker].gateway.id

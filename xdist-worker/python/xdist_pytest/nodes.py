@@ -83,11 +83,15 @@ class Node:
         self.config = config
         self.nodemanager = manager
         self.workerinput = workerinput
-        self.workeroutput: dict[str, Any] = {}
+        # There is a `workeroutput` once the worker has sent it, and only then.
         self.workerinfo: dict[str, Any] = {}
         self.shutting_down = False
         #: Whether its end has been told.
         self.is_down = False
+
+    def set_output(self, values: dict[str, Any]) -> None:
+        """Takes over `config.workeroutput` of the worker."""
+        self.workeroutput = values
 
     def set_ready(self, ready: dict[str, Any]) -> None:
         """Takes over what the worker told of itself."""

@@ -24,12 +24,15 @@ class XdistPlugin:
         """`default_workers` is what no `-n` means."""
         self._default_workers = default_workers
         self._has_options = False
+        # A part of pytest-xdist that `-p no:xdist` leaves there.
+        self._has_looponfail = False
 
     @pytest.hookimpl
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         """Defines hooks and fixtures, and takes the names of pytest-xdist's modules, for `-p xdist.plugin`."""
         compat.install()
         _served.add(pluginmanager)
+        self._has_looponfail = pluginmanager.has_plugin("xdist.looponfail")
         pluginmanager.add_hookspecs(hookspecs)
         pluginmanager.register(fixtures, "xdist.fixtures")
         for name in ("xdist.plugin", "xdist.looponfail"):
@@ -41,7 +44,7 @@ class XdistPlugin:
         """Defines the options."""
         if not self._has_options:
             self._has_options = True
-            add_options(parser, self._default_workers)
+            add_options(parser, self._default_workers, has_looponfail=self._has_looponfail)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -103,7 +106,9 @@ def auto_workers(config: pytest.Config) -> int:
     return max(0, int(count or 0))
 
 
-def add_options(parser: pytest.Parser, default_workers: Optional[str] = None) -> None:
+def add_options(
+    parser: pytest.Parser, default_workers: Optional[str] = None, has_looponfail: bool = False
+) -> None:
     """Defines pytest-xdist's command line options and settings."""
     group = parser.getgroup("xdist", "distributed testing")
     # Small letters are for pytest itself, hence the private method for two of them.
@@ -207,17 +212,18 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None) ->
         default=False,
         help="Run every test in a process of its own, forked from a worker that has collected.",
     )
-    group._addoption(
-        "-f",
-        "--looponfail",
-        dest="looponfail",
-        action="store_true",
-        default=False,
-        help="Not supported.",
-    )
+    if not has_looponfail:
+        group._addoption(
+            "-f",
+            "--looponfail",
+            dest="looponfail",
+            action="store_true",
+            default=False,
+            help="Not supported.",
+        )
+        parser.addini("looponfailroots", "Not supported.", type="paths")
     parser.addini("rsyncdirs", "Directories to copy to other machines.", type="paths")
     parser.addini("rsyncignore", "Patterns of files that are not copied to other machines.", type="paths")
-    parser.addini("looponfailroots", "Not supported.", type="paths")
 
 
 def _add_environment_options(group: Any) -> None:
