@@ -38,11 +38,17 @@ def test_the_map_names_nothing_that_is_gone():
     assert not named - there
 
 
+ENUMS = (
+    *("CoordinatorMessage", "WorkerMessage", "FrontendMessage", "FrontendCommand"),
+    *("PeerOpening", "CoordinatorOpening"),
+)
+
+
 def kinds():
-    """Every message kind, from the enums of message.rs and the opening exchange in codec.rs."""
-    for file in ("message.rs", "codec.rs"):
+    """Every message kind, from the enums of message.rs and frontend.rs, and the opening exchange in codec.rs."""
+    for file in ("message.rs", "frontend.rs", "codec.rs"):
         text = (ROOT / "xdist-proto" / "src" / file).read_text()
-        for name in ("CoordinatorMessage", "WorkerMessage", "WorkerOpening", "CoordinatorOpening"):
+        for name in ENUMS:
             if body := re.search(rf"pub enum {name} \{{(.*?)\n\}}", text, re.DOTALL):
                 yield from re.findall(r'rename = "([^"]+)"', body.group(1))
 
@@ -63,7 +69,7 @@ def test_every_message_is_in_the_protocol(kind):
 
 def test_there_are_message_kinds():
     """Guards the two tests above against a pattern that no longer matches anything."""
-    assert {"run", "item_finished"} <= set(kinds())
+    assert {"run", "item_finished", "item_result", "crash_handled", "hello"} <= set(kinds())
 
 
 def options():

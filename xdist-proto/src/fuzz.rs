@@ -4,6 +4,7 @@
 
 use crate::codec::{self, CoordinatorOpening, Decoded, Message, PeerOpening};
 use crate::frame::{FrameDecoder, FrameError, MAX_FRAME_BYTES};
+use crate::frontend::{FrontendCommand, FrontendMessage};
 use crate::handshake::{PREAMBLE_BYTES, check_preamble};
 use crate::message::{CoordinatorMessage, WorkerMessage};
 use arbitrary::{Arbitrary, Unstructured};
@@ -43,10 +44,12 @@ pub fn frames(data: &[u8]) {
 pub fn messages(data: &[u8]) {
     let mut source = Unstructured::new(data);
     while !source.is_empty() {
-        let made = match source.int_in_range(0..=9) {
+        let made = match source.int_in_range(0..=13) {
             Ok(0) => round_trip::<PeerOpening>(&mut source),
             Ok(1) => round_trip::<CoordinatorOpening>(&mut source),
             Ok(2..=4) => round_trip::<CoordinatorMessage>(&mut source),
+            Ok(5..=7) => round_trip::<FrontendMessage>(&mut source),
+            Ok(8) => round_trip::<FrontendCommand>(&mut source),
             Ok(_) => round_trip::<WorkerMessage>(&mut source),
             Err(_) => None,
         };
@@ -92,6 +95,8 @@ fn any_payload(payload: &[u8]) {
     survives::<CoordinatorOpening>(payload);
     survives::<CoordinatorMessage>(payload);
     survives::<WorkerMessage>(payload);
+    survives::<FrontendMessage>(payload);
+    survives::<FrontendCommand>(payload);
 }
 
 fn survives<M: Message + Debug>(payload: &[u8]) {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use support::vectors::{self, Any, Family};
 use xdist_proto::DecodeError;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
+use xdist_proto::frontend::{EndKind, FrontendMessage};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, RefusalReason, Role, negotiate};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 
@@ -108,7 +109,7 @@ fn nil_stands_for_an_optional_field_that_is_absent() {
 
 #[test]
 fn kinds_that_may_be_skipped_are_skipped() {
-    for family in [Family::PeerOpening, Family::CoordinatorOpening, Family::Coordinator, Family::Worker] {
+    for family in Family::ALL {
         for body in
             [Value::Nil, Value::from(1), Value::Array(vec![Value::Ext(5, vec![1])]), Value::Map(Vec::new())]
         {
@@ -121,7 +122,7 @@ fn kinds_that_may_be_skipped_are_skipped() {
 #[test]
 fn other_unknown_kinds_are_named() {
     let message = Value::Map(vec![(Value::from("later"), Value::Map(Vec::new()))]);
-    for family in [Family::PeerOpening, Family::CoordinatorOpening, Family::Coordinator, Family::Worker] {
+    for family in Family::ALL {
         assert_eq!(family.decode(&written(&message)), Err(DecodeError::UnknownKind { kind: "later".into() }));
     }
 }
@@ -138,6 +139,15 @@ fn roles_and_reasons_of_a_later_version_can_be_read() {
         panic!("refused");
     };
     assert_eq!((refused.reason, refused.text.as_str()), (RefusalReason::Other, ""));
+}
+
+#[test]
+fn ends_of_a_later_version_can_be_read() {
+    let payload = b"\x81\xa8finished\x81\xa3end\xa5later";
+    let Ok(Decoded::Message(FrontendMessage::Finished(finished))) = codec::decode(payload) else {
+        panic!("refused");
+    };
+    assert_eq!(finished.end, EndKind::Other);
 }
 
 /// The message with a field more in every map of fields.

@@ -10,6 +10,7 @@ use support::vectors::{self, Any, Family};
 use support::{files, in_crate};
 use xdist_proto::codec::{CoordinatorOpening, Message, PeerOpening};
 use xdist_proto::frame::{HANDSHAKE_FRAME_BYTES, MAX_FRAME_BYTES, encode_frame};
+use xdist_proto::frontend::{FrontendCommand, FrontendMessage};
 use xdist_proto::handshake::{Welcome, preamble};
 use xdist_proto::message::*;
 use xdist_proto::report::{FailureText, ItemReport, OutcomeClass, Phase, PhaseReport};
@@ -26,16 +27,36 @@ fn every_kind_has_a_section_with_its_fields() {
             panic!("{name}")
         };
         let (kind, fields) = (&entries[0].0, &entries[0].1);
-        let section = section(&format!("### `{}`\n", kind.as_str().unwrap()));
+        let section = section(&heading(message.family(), kind.as_str().unwrap()));
         for (field, _) in fields.as_map().unwrap() {
             let row = format!("\n| `{}` | ", field.as_str().unwrap());
             assert!(section.contains(&row), "{name} has no row {row:?}");
         }
     }
-    let kinds =
-        [PeerOpening::KINDS, CoordinatorOpening::KINDS, CoordinatorMessage::KINDS, WorkerMessage::KINDS];
-    for kind in kinds.concat() {
-        assert!(document().contains(&format!("\n### `{kind}`\n")), "{kind}");
+    let kinds = [
+        (Family::PeerOpening, PeerOpening::KINDS),
+        (Family::CoordinatorOpening, CoordinatorOpening::KINDS),
+        (Family::Coordinator, CoordinatorMessage::KINDS),
+        (Family::Worker, WorkerMessage::KINDS),
+        (Family::Frontend, FrontendMessage::KINDS),
+        (Family::FrontendCommand, FrontendCommand::KINDS),
+    ];
+    for (family, kinds) in kinds {
+        for kind in kinds {
+            assert!(document().contains(&format!("\n{}", heading(family, kind))), "{kind}");
+        }
+    }
+    let passed_on = section("#### `worker_ready`\n");
+    assert!(passed_on.contains("has the fields of [`ready`](#ready)"));
+}
+
+/// Under which the kind's fields are listed. A frontend's messages stand together, one level down, as some of them are
+/// called as a worker's are.
+fn heading(family: Family, kind: &str) -> String {
+    match (family, kind) {
+        (Family::Frontend, "worker_ready") => "### `ready`\n".to_owned(),
+        (Family::Frontend | Family::FrontendCommand, kind) => format!("#### `{kind}`\n"),
+        (_, kind) => format!("### `{kind}`\n"),
     }
 }
 
@@ -55,7 +76,7 @@ fn every_name_on_the_wire_is_in_a_vector() {
         forget_texts(&rmpv::decode::read_value(&mut rest).unwrap(), &mut names);
     }
     // Choices that no vector makes; they are of the same kind as those that one does.
-    let choices = ["frontend", "authentication", "unacceptable", "not_needed", "other", "infra", "stdout"];
+    let choices = ["authentication", "unacceptable", "not_needed", "infra"];
     let more_choices = ["should_fail", "should_stop", "interrupt"];
     for choice in choices.into_iter().chain(more_choices) {
         names.remove(choice);

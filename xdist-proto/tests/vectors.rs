@@ -11,6 +11,7 @@ use support::vectors::{self, Any, Family};
 use support::{annotate, files, in_crate, reject};
 use xdist_proto::codec::{CoordinatorOpening, Message, PeerOpening};
 use xdist_proto::frame::{FrameDecoder, MAX_FRAME_BYTES, PREFIX_BYTES};
+use xdist_proto::frontend::{FrontendCommand, FrontendMessage};
 use xdist_proto::handshake::{check_preamble, preamble};
 use xdist_proto::{CoordinatorMessage, WorkerMessage};
 
@@ -109,6 +110,8 @@ fn every_kind_has_a_vector() {
     missing.extend(kinds::<CoordinatorOpening>(Family::CoordinatorOpening));
     missing.extend(kinds::<CoordinatorMessage>(Family::Coordinator));
     missing.extend(kinds::<WorkerMessage>(Family::Worker));
+    missing.extend(kinds::<FrontendMessage>(Family::Frontend));
+    missing.extend(kinds::<FrontendCommand>(Family::FrontendCommand));
     for (name, message) in vectors::v1_0() {
         let kind = kind_of(&message);
         assert_eq!(name.split('-').next(), Some(kind.as_str()), "a vector is named for its kind");

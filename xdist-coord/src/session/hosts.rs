@@ -325,7 +325,7 @@ fn acceptance(hello: &Hello) -> Result<ProtocolVersion, Box<Refused>> {
     let problem = match (hello.role, hello.slots) {
         (Role::Worker, 1..) => return Ok(version),
         (Role::Worker, 0) => "a worker host needs at least one slot, and this one offers none",
-        (Role::Frontend, _) => "frontends cannot join a run yet: connect as a worker",
+        (Role::Frontend, _) => "this link is for a worker host, and what said hello is a frontend",
         (Role::Other, _) => "this coordinator does not know the role that was named: connect as a worker",
     };
     Err(refusal(RefusalReason::Unacceptable, problem))

@@ -447,7 +447,7 @@ fn peers_that_cannot_be_used_are_refused_with_a_reason() {
     let newer = VersionRange { min: (7, 0).into(), max: (7, 3).into() };
     for (versions, role, slots, reason) in [
         (newer, Role::Worker, 1, "other 9 speaks protocol version"),
-        (VersionRange::SUPPORTED, Role::Frontend, 0, "frontends cannot join a run yet"),
+        (VersionRange::SUPPORTED, Role::Frontend, 0, "this link is for a worker host"),
         (VersionRange::SUPPORTED, Role::Worker, 0, "a worker host needs at least one slot"),
         (VersionRange::SUPPORTED, Role::Other, 1, "this coordinator does not know the role"),
     ] {

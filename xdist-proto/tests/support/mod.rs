@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod annotate;
+mod frontends;
 pub(crate) mod reject;
 pub(crate) mod vectors;
 

@@ -1,9 +1,11 @@
 //! One message of every kind with every field, and a few with as little as possible.
 
+use super::frontends;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
 use xdist_proto::frame::{MAX_FRAME_BYTES, PREFIX_BYTES};
+use xdist_proto::frontend::{FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FrontendCommand, FrontendMessage};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, RefusalReason, Refused, Role, Welcome};
 use xdist_proto::message::*;
 use xdist_proto::report::{
@@ -14,13 +16,15 @@ use xdist_proto::value::{Value, extension};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, RunId, WorkerId};
 
-/// A message of any of the four families.
+/// A message of any of the families.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Any {
     PeerOpening(PeerOpening),
     CoordinatorOpening(CoordinatorOpening),
     Coordinator(CoordinatorMessage),
     Worker(WorkerMessage),
+    Frontend(FrontendMessage),
+    FrontendCommand(FrontendCommand),
 }
 
 /// Which family a vector belongs to, and so who sends it.
@@ -30,6 +34,8 @@ pub(crate) enum Family {
     CoordinatorOpening,
     Coordinator,
     Worker,
+    Frontend,
+    FrontendCommand,
 }
 
 impl Any {
@@ -41,6 +47,8 @@ impl Any {
             Self::CoordinatorOpening(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
             Self::Coordinator(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
             Self::Worker(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+            Self::Frontend(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
+            Self::FrontendCommand(message) => codec::encode_into(message, MAX_FRAME_BYTES, &mut out),
         };
         result.unwrap();
         out
@@ -57,11 +65,22 @@ impl Any {
             Self::CoordinatorOpening(_) => Family::CoordinatorOpening,
             Self::Coordinator(_) => Family::Coordinator,
             Self::Worker(_) => Family::Worker,
+            Self::Frontend(_) => Family::Frontend,
+            Self::FrontendCommand(_) => Family::FrontendCommand,
         }
     }
 }
 
 impl Family {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::PeerOpening,
+        Self::CoordinatorOpening,
+        Self::Coordinator,
+        Self::Worker,
+        Self::Frontend,
+        Self::FrontendCommand,
+    ];
+
     /// Decodes a payload as a message of this family; `None` is a message that was skipped.
     pub(crate) fn decode(self, payload: &[u8]) -> Result<Option<Any>, DecodeError> {
         fn message<M>(decoded: Decoded<M>, wrap: fn(M) -> Any) -> Option<Any> {
@@ -77,6 +96,10 @@ impl Family {
             }
             Self::Coordinator => codec::decode(payload).map(|decoded| message(decoded, Any::Coordinator)),
             Self::Worker => codec::decode(payload).map(|decoded| message(decoded, Any::Worker)),
+            Self::Frontend => codec::decode(payload).map(|decoded| message(decoded, Any::Frontend)),
+            Self::FrontendCommand => {
+                codec::decode(payload).map(|decoded| message(decoded, Any::FrontendCommand))
+            }
         }
     }
 }
@@ -86,10 +109,14 @@ pub(crate) fn v1_0() -> Vec<(&'static str, Any)> {
     let mut vectors = openings();
     vectors.extend(commands().into_iter().map(|(name, message)| (name, Any::Coordinator(message))));
     vectors.extend(events().into_iter().map(|(name, message)| (name, Any::Worker(message))));
+    vectors.extend(frontends::told().into_iter().map(|(name, message)| (name, Any::Frontend(message))));
+    vectors.extend(
+        frontends::answers().into_iter().map(|(name, message)| (name, Any::FrontendCommand(message))),
+    );
     vectors
 }
 
-const WORKER: WorkerId = WorkerId(3);
+pub(super) const WORKER: WorkerId = WorkerId(3);
 const LEASE: LeaseId = LeaseId(41);
 
 /// What only the sender's implementation understands.
@@ -114,6 +141,12 @@ fn openings() -> Vec<(&'static str, Any)> {
         proof: Vec::new(),
         ..hello.clone()
     };
+    let hello_frontend = Hello {
+        role: Role::Frontend,
+        slots: 0,
+        features: [FEATURE_CONFIGURE_NODE, FEATURE_CRASHES].map(|name| (name.into(), 1)).into(),
+        ..hello_minimal.clone()
+    };
     let welcome = Welcome {
         version: ProtocolVersion::V1_0,
         features: features(),
@@ -131,6 +164,7 @@ fn openings() -> Vec<(&'static str, Any)> {
     vec![
         ("hello", Any::PeerOpening(PeerOpening::Hello(Box::new(hello)))),
         ("hello-minimal", Any::PeerOpening(PeerOpening::Hello(Box::new(hello_minimal)))),
+        ("hello-frontend", Any::PeerOpening(PeerOpening::Hello(Box::new(hello_frontend)))),
         ("welcome", Any::CoordinatorOpening(CoordinatorOpening::Welcome(welcome))),
         ("refused", Any::CoordinatorOpening(CoordinatorOpening::Refused(refused))),
     ]
@@ -141,7 +175,7 @@ fn features() -> BTreeMap<String, u64> {
 }
 
 /// One value of every type.
-fn values() -> BTreeMap<String, Value> {
+pub(super) fn values() -> BTreeMap<String, Value> {
     let ext = |code, text: &[u8]| Value::Ext(code, text.to_vec());
     BTreeMap::from([
         ("array".into(), Value::Array(vec![Value::from(1), Value::from("x")])),
@@ -241,25 +275,8 @@ fn events() -> Vec<(&'static str, WorkerMessage)> {
 }
 
 fn session_events() -> Vec<(&'static str, WorkerMessage)> {
-    let items = vec![
-        Item {
-            node_id: "tests/a.py::test[x]".into(),
-            file: Some("tests/a.py".into()),
-            line: Some(11),
-            groups: vec!["db".into(), "net".into()],
-            keywords: vec!["slow".into(), "test[x]".into()],
-        },
-        Item::new("tests/a.py::gr\u{fc}n"),
-    ];
+    let items = items();
     let digest = Collection { items: items.clone() }.digest();
-    let report = CollectReport {
-        node_id: "tests/b.py".into(),
-        class: OutcomeClass::Fail,
-        failure: Some(failure()),
-        skip: Some(skip()),
-        sections: vec![Section { title: "Captured stdout".into(), text: "hi\n".into() }],
-        full: FULL.to_vec(),
-    };
     vec![
         (
             "host_wanted",
@@ -271,7 +288,10 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
         ("ready", WorkerMessage::Ready(Box::new(ready()))),
         ("ready-minimal", WorkerMessage::Ready(Box::new(Ready { worker: WORKER, ..Ready::default() }))),
         ("collecting", WorkerMessage::Collecting(Collecting { worker: WORKER })),
-        ("collect_report", WorkerMessage::CollectReport(CollectReportEvent { worker: WORKER, report })),
+        (
+            "collect_report",
+            WorkerMessage::CollectReport(CollectReportEvent { worker: WORKER, report: collect_report() }),
+        ),
         (
             "collected",
             WorkerMessage::Collected(Collected {
@@ -286,23 +306,7 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
             "collection",
             WorkerMessage::Collection(CollectionChunk { worker: WORKER, offset: 0, total: 2, items }),
         ),
-        (
-            "warning",
-            WorkerMessage::Warning(WarningEvent {
-                worker: WORKER,
-                warning: WarningRecord {
-                    when: "runtest".into(),
-                    node_id: "tests/a.py::test[x]".into(),
-                    category: "DeprecationWarning".into(),
-                    text: "tests/a.py:12: DeprecationWarning: old".into(),
-                    message: "old".into(),
-                    path: "/work/tests/a.py".into(),
-                    line: 12,
-                    location: Some(location()),
-                    full: FULL.to_vec(),
-                },
-            }),
-        ),
+        ("warning", WorkerMessage::Warning(WarningEvent { worker: WORKER, warning: warning() })),
         (
             "output",
             WorkerMessage::Output(OutputEvent {
@@ -315,7 +319,7 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
     ]
 }
 
-fn ready() -> Ready {
+pub(super) fn ready() -> Ready {
     Ready {
         worker: WORKER,
         pid: 4712,
@@ -493,26 +497,6 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         peak_rss_kib: 65536,
         ..down(EndCause::Signaled(11))
     };
-    let failed_call = PhaseReport {
-        phase: Phase::Call,
-        class: OutcomeClass::Fail,
-        detail: None,
-        duration_us: 20,
-        location: Some(location()),
-        failure: Some(failure()),
-        skip: None,
-        xfail: None,
-        sections: Vec::new(),
-        properties: Vec::new(),
-        status: None,
-    };
-    let failed_before = ItemReport {
-        class: OutcomeClass::Fail,
-        start_us: 1_700_000_000_000_000,
-        durations_us: [10, 20, 0],
-        phases: vec![failed_call],
-        full: Vec::new(),
-    };
     vec![
         (
             "internal_error",
@@ -527,14 +511,74 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
             WorkerMessage::WorkerOutput(WorkerOutput { worker: WORKER, exit_status: 1, values: values() }),
         ),
         ("down", WorkerMessage::Down(crashed.clone())),
-        ("down-report", WorkerMessage::Down(Down { report: Some(Box::new(failed_before)), ..crashed })),
+        ("down-report", WorkerMessage::Down(Down { report: Some(Box::new(failed())), ..crashed })),
         ("down-exited", WorkerMessage::Down(down(EndCause::Exited(0)))),
         ("down-not-started", WorkerMessage::Down(down(EndCause::NotStarted("no such file".into())))),
         ("down-killed", WorkerMessage::Down(down(EndCause::Killed("shutdown".into())))),
     ]
 }
 
-fn indexes(numbers: &[u32]) -> Vec<ItemIndex> {
+/// The result of an item that failed in its call.
+pub(super) fn failed() -> ItemReport {
+    let call = PhaseReport {
+        phase: Phase::Call,
+        class: OutcomeClass::Fail,
+        detail: None,
+        duration_us: 20,
+        location: Some(location()),
+        failure: Some(failure()),
+        skip: None,
+        xfail: None,
+        sections: Vec::new(),
+        properties: Vec::new(),
+        status: None,
+    };
+    ItemReport {
+        class: OutcomeClass::Fail,
+        start_us: 1_700_000_000_000_000,
+        durations_us: [10, 20, 0],
+        phases: vec![call],
+        full: Vec::new(),
+    }
+}
+
+pub(super) fn items() -> Vec<Item> {
+    let all_fields = Item {
+        node_id: "tests/a.py::test[x]".into(),
+        file: Some("tests/a.py".into()),
+        line: Some(11),
+        groups: vec!["db".into(), "net".into()],
+        keywords: vec!["slow".into(), "test[x]".into()],
+    };
+    vec![all_fields, Item::new("tests/a.py::gr\u{fc}n")]
+}
+
+pub(super) fn collect_report() -> CollectReport {
+    CollectReport {
+        node_id: "tests/b.py".into(),
+        class: OutcomeClass::Fail,
+        failure: Some(failure()),
+        skip: Some(skip()),
+        sections: vec![Section { title: "Captured stdout".into(), text: "hi\n".into() }],
+        full: FULL.to_vec(),
+    }
+}
+
+pub(super) fn warning() -> WarningRecord {
+    WarningRecord {
+        when: "runtest".into(),
+        node_id: "tests/a.py::test[x]".into(),
+        category: "DeprecationWarning".into(),
+        text: "tests/a.py:12: DeprecationWarning: old".into(),
+        message: "old".into(),
+        path: "/work/tests/a.py".into(),
+        line: 12,
+        location: Some(location()),
+        full: FULL.to_vec(),
+    }
+}
+
+pub(super) fn indexes(numbers: &[u32]) -> Vec<ItemIndex> {
     numbers.iter().copied().map(ItemIndex).collect()
 }
 

@@ -1,0 +1,196 @@
+//! The messages of a frontend's link, as in `vectors`.
+
+use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
+use xdist_proto::frontend::{
+    CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed, EndKind,
+    ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning, Items,
+    NodeConfigured, NodeOutput, NotRun, RestartsExhausted, RunCollectReport, RunConfigured, RunError,
+    RunOutput, RunWarning, Scheduling, Stopping, WorkerCollected, WorkerDown, WorkerStarting,
+};
+use xdist_proto::message::{Ready, Stream};
+use xdist_proto::report::Phase;
+use xdist_proto::{ItemIndex, RunId, WorkerId};
+
+const ITEM: ItemIndex = ItemIndex(200);
+
+/// What a frontend is told. Kinds that a worker's messages have too carry `frontend` in their names.
+pub(super) fn told() -> Vec<(&'static str, FrontendMessage)> {
+    let mut messages = of_workers();
+    messages.extend(of_collection());
+    messages.extend(of_items());
+    messages.extend(of_ends());
+    messages
+}
+
+fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
+    let starting = |replaces| WorkerStarting {
+        worker: WORKER,
+        name: "gw3".into(),
+        spec: "popen//python=python3.13".into(),
+        replaces,
+    };
+    let down = |error| FrontendMessage::WorkerDown(WorkerDown { worker: WORKER, error });
+    vec![
+        (
+            "run_configured",
+            FrontendMessage::RunConfigured(RunConfigured {
+                run: RunId("0123456789abcdef0123456789abcdef".into()),
+                workers: 4,
+                mode: "worksteal".into(),
+            }),
+        ),
+        ("worker_starting", FrontendMessage::WorkerStarting(starting(Some(WorkerId(1))))),
+        ("worker_starting-first", FrontendMessage::WorkerStarting(starting(None))),
+        ("configure_node", FrontendMessage::ConfigureNode(ConfigureNode { worker: WORKER })),
+        ("worker_ready", FrontendMessage::WorkerReady(Box::new(ready()))),
+        (
+            "worker_ready-minimal",
+            FrontendMessage::WorkerReady(Box::new(Ready { worker: WORKER, ..Ready::default() })),
+        ),
+        (
+            "node_output",
+            FrontendMessage::NodeOutput(NodeOutput { worker: WORKER, exit_status: 1, values: values() }),
+        ),
+        ("worker_down", down(Some("signal 11 (SIGSEGV)".into()))),
+        ("worker_down-clean", down(None)),
+        (
+            "restarts_exhausted",
+            FrontendMessage::RestartsExhausted(RestartsExhausted { worker: WORKER, limit: 16 }),
+        ),
+    ]
+}
+
+fn of_collection() -> Vec<(&'static str, FrontendMessage)> {
+    let part = |worker| FrontendMessage::Items(Items { worker, offset: 300, total: 302, items: items() });
+    let difference = CollectionDifference {
+        worker: WORKER,
+        missing: vec!["tests/a.py::one".into()],
+        extra: vec!["tests/a.py::other".into()],
+    };
+    vec![
+        (
+            "worker_collected",
+            FrontendMessage::WorkerCollected(WorkerCollected { worker: WORKER, items: 302, deselected: 5 }),
+        ),
+        (
+            "collect_report-frontend",
+            FrontendMessage::CollectReport(RunCollectReport { worker: WORKER, report: collect_report() }),
+        ),
+        ("items", part(None)),
+        ("items-each", part(Some(WORKER))),
+        (
+            "collection_mismatch",
+            FrontendMessage::CollectionMismatch(CollectionMismatch {
+                reference: WorkerId(0),
+                differing: vec![difference],
+            }),
+        ),
+        ("scheduling", FrontendMessage::Scheduling(Scheduling { mode: "worksteal".into() })),
+    ]
+}
+
+fn of_items() -> Vec<(&'static str, FrontendMessage)> {
+    let crashed = Crashed {
+        worker: WORKER,
+        cause: "signal 11 (SIGSEGV)".into(),
+        pid: Some(4711),
+        out_of_memory: true,
+        stderr_tail: "Fatal Python error\n".into(),
+        stack: Some("Current thread".into()),
+        peak_rss_kib: 65536,
+        item: Some(ITEM),
+        phase: Some(Phase::Teardown),
+        running_ms: Some(150),
+        report: Some(Box::new(failed())),
+        asked: true,
+    };
+    let question = Box::new(Crashed { asked: false, ..crashed.clone() });
+    let least = Crashed { worker: WORKER, cause: "exit code 1".into(), ..Crashed::default() };
+    vec![
+        (
+            "item_running",
+            FrontendMessage::ItemRunning(ItemRunning {
+                worker: WORKER,
+                item: ITEM,
+                phase: Phase::Setup,
+                running_ms: 2000,
+            }),
+        ),
+        (
+            "item_result",
+            FrontendMessage::ItemResult(ItemResult { worker: WORKER, item: ITEM, report: failed() }),
+        ),
+        ("crash_question", FrontendMessage::CrashQuestion(CrashQuestion { request: 9, crash: question })),
+        ("crashed", FrontendMessage::Crashed(Box::new(crashed))),
+        ("crashed-minimal", FrontendMessage::Crashed(Box::new(least))),
+        ("warning-frontend", FrontendMessage::Warning(RunWarning { worker: WORKER, warning: warning() })),
+        (
+            "output-frontend",
+            FrontendMessage::Output(RunOutput {
+                worker: WORKER,
+                stream: Stream::Stdout,
+                data: b"oops \xff\n".to_vec(),
+            }),
+        ),
+    ]
+}
+
+fn of_ends() -> Vec<(&'static str, FrontendMessage)> {
+    let error = |worker, kind| FrontendMessage::Error(RunError { worker, kind, text: "it broke".into() });
+    let mut messages = vec![
+        ("error-internal", error(Some(WORKER), ErrorKind::Internal)),
+        ("error-usage", error(Some(WORKER), ErrorKind::Usage)),
+        ("error-host", error(None, ErrorKind::Host)),
+        ("stopping", FrontendMessage::Stopping(Stopping { reason: "stopping after 1 failure".into() })),
+        ("not_run", not_run(None)),
+        ("not_run-each", not_run(Some(WORKER))),
+    ];
+    let ends = [
+        ("finished-completed", EndKind::Completed),
+        ("finished-stopped", EndKind::Stopped),
+        ("finished-restarts_exhausted", EndKind::RestartsExhausted),
+        ("finished-interrupted", EndKind::Interrupted),
+        ("finished-exit", EndKind::Exit),
+        ("finished-internal_error", EndKind::InternalError),
+        ("finished-usage_error", EndKind::UsageError),
+        ("finished-mismatch", EndKind::Mismatch),
+        ("finished-plain", EndKind::Plain),
+        ("finished-other", EndKind::Other),
+    ];
+    messages.extend(ends.map(|(name, end)| (name, finished(end))));
+    messages
+}
+
+fn not_run(worker: Option<WorkerId>) -> FrontendMessage {
+    FrontendMessage::NotRun(NotRun { worker, items: indexes(&[200, 201]), reason: "interrupted".into() })
+}
+
+fn finished(end: EndKind) -> FrontendMessage {
+    let is_exit = end == EndKind::Exit;
+    FrontendMessage::Finished(Finished {
+        end,
+        reason: if is_exit { "enough".into() } else { String::new() },
+        exit_code: is_exit.then_some(9),
+        collected: 302,
+        not_run: 2,
+    })
+}
+
+/// What a frontend says.
+pub(super) fn answers() -> Vec<(&'static str, FrontendCommand)> {
+    vec![
+        (
+            "node_configured",
+            FrontendCommand::NodeConfigured(NodeConfigured { worker: WORKER, input: values() }),
+        ),
+        (
+            "node_configured-minimal",
+            FrontendCommand::NodeConfigured(NodeConfigured { worker: WORKER, input: [].into() }),
+        ),
+        (
+            "crash_handled",
+            FrontendCommand::CrashHandled(CrashHandled { request: 9, again: true, excused: true }),
+        ),
+        ("interrupt_run", FrontendCommand::InterruptRun(InterruptRun {})),
+    ]
+}
