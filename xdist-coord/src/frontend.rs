@@ -5,7 +5,7 @@ use std::time::Duration;
 use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
     FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, WorkerCollected, WorkerDown,
+    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, WorkerCollected, WorkerDown,
     WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
@@ -53,6 +53,7 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
             FrontendMessage::CrashQuestion(CrashQuestion { request, crash: Box::new(crashed(*crash)) })
         }
         RunEvent::Crashed(crash) => FrontendMessage::Crashed(Box::new(crashed(*crash))),
+        RunEvent::TakenBack { worker, items } => FrontendMessage::TakenBack(TakenBack { worker, items }),
         RunEvent::WorkerDown { worker, error } => FrontendMessage::WorkerDown(WorkerDown { worker, error }),
         RunEvent::RestartsExhausted { worker, limit } => {
             FrontendMessage::RestartsExhausted(RestartsExhausted { worker, limit })

@@ -6,6 +6,8 @@
 
 mod distribution;
 
+mod foreign;
+
 mod queues;
 
 mod units;

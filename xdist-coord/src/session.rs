@@ -24,6 +24,8 @@ mod gathering;
 
 mod running;
 
+mod foreign;
+
 mod ends;
 
 pub(crate) mod collection;
@@ -185,7 +187,13 @@ impl Session {
             Input::Received { link, message } => self.received(link, message),
             Input::Garbled { link, error } => self.garbled(link, &error),
             Input::Closed { link, cause } => self.closed(link, &cause),
-            Input::PytestHostJoined { judges_crashes } => self.pytest_host.joined(judges_crashes),
+            Input::PytestHostJoined { judges_crashes, schedules } => {
+                self.pytest_host.joined(judges_crashes, schedules);
+            }
+            Input::Assigned { worker, items } => self.assigned(worker, items),
+            Input::TakeBack { worker, items } => self.take_back(worker, items),
+            Input::Parked { worker } => self.parked(worker),
+            Input::Retired { worker } => self.retired(worker),
             Input::NodeConfigured { worker, input } => self.node_configured(worker, input),
             Input::CrashHandled(answer) => self.crash_handled(answer),
             Input::PytestHostLost { error } => self.pytest_host_lost(error),

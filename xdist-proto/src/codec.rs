@@ -146,6 +146,7 @@ impl Message for FrontendMessage {
         "item_result",
         "crash_question",
         "crashed",
+        "taken_back",
         "worker_down",
         "restarts_exhausted",
         "warning",
@@ -159,7 +160,15 @@ impl Message for FrontendMessage {
 }
 
 impl Message for FrontendCommand {
-    const KINDS: &'static [&'static str] = &["node_configured", "crash_handled", "interrupt_run"];
+    const KINDS: &'static [&'static str] = &[
+        "node_configured",
+        "crash_handled",
+        "assign",
+        "take_back",
+        "park_worker",
+        "retire",
+        "interrupt_run",
+    ];
 }
 
 /// Encodes a message as the payload of a frame, within no limits; [`encode_into`] is for what goes on a link.

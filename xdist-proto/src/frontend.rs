@@ -18,6 +18,9 @@ pub const FEATURE_CONFIGURE_NODE: &str = "configure_node";
 /// The feature of a frontend that answers [`FrontendMessage::CrashQuestion`].
 pub const FEATURE_CRASHES: &str = "crashes";
 
+/// The feature of a frontend that decides which worker gets which items, in every mode but `each`.
+pub const FEATURE_SCHEDULER: &str = "scheduler";
+
 /// Coordinator to frontend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -61,6 +64,9 @@ pub enum FrontendMessage {
     /// A test process ended that should not have.
     #[serde(rename = "crashed")]
     Crashed(Box<Crashed>),
+    /// A worker has answered `take_back`.
+    #[serde(rename = "taken_back")]
+    TakenBack(TakenBack),
     /// A worker is gone.
     #[serde(rename = "worker_down")]
     WorkerDown(WorkerDown),
@@ -100,6 +106,18 @@ pub enum FrontendCommand {
     /// The answer to `crash_question`.
     #[serde(rename = "crash_handled")]
     CrashHandled(CrashHandled),
+    /// Give a worker items.
+    #[serde(rename = "assign")]
+    Assign(Assign),
+    /// Ask a worker for items back.
+    #[serde(rename = "take_back")]
+    TakeBack(TakeBack),
+    /// A worker's last item has no successor for now.
+    #[serde(rename = "park_worker")]
+    ParkWorker(ParkWorker),
+    /// A worker gets nothing more.
+    #[serde(rename = "retire")]
+    Retire(Retire),
     /// The user wants the run to end, as with Ctrl-C. The second time, at once.
     #[serde(rename = "interrupt_run")]
     InterruptRun(InterruptRun),
@@ -348,6 +366,62 @@ pub struct CrashHandled {
     /// Whether the crash is not to count as a failure.
     #[serde(rename = "excused", default)]
     pub excused: bool,
+}
+
+/// Appends items to a worker's queue, in order; those of a worker that has not collected yet wait for it. Only from a
+/// frontend with the feature [`FEATURE_SCHEDULER`], as are the three that follow. Items that somebody has, or that are
+/// finished, break the protocol; a worker that is gone does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Assign {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The items.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// Asks for items back. All are given back, or none. Answered by one `taken_back`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TakeBack {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The items.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// The answer to `take_back`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TakenBack {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What it gave back; empty if it came too late.
+    #[serde(rename = "items")]
+    pub items: Vec<ItemIndex>,
+}
+
+/// The worker's last item has no successor for now: everything is torn down after it. A later `assign` starts afresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ParkWorker {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// The worker gets nothing more, and ends after what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Retire {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
 }
 
 /// A worker is gone: after its clean end (no `error`), or after `crashed`.

@@ -39,6 +39,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = files![
     "__init__.py",
     "basetemp.py",
+    "bridge.py",
     "capturing.py",
     "channel.py",
     "compat.py",

@@ -537,6 +537,7 @@ impl Terminal {
             }
             RunEvent::UsageError { .. }
             | RunEvent::CrashQuestion { .. }
+            | RunEvent::TakenBack { .. }
             | RunEvent::Stopping(_)
             | RunEvent::WorkerOutput { .. } => {}
         }

@@ -1,5 +1,6 @@
 //! One collection being handed out.
 
+use super::foreign::Foreign;
 use super::history::Took;
 use super::queues::Queues;
 use super::units::Units;
@@ -48,7 +49,18 @@ pub enum Action {
 /// assert_eq!(distribution.poll_action(), Some(Action::Park { worker: WorkerId(0) }));
 /// ```
 #[derive(Debug)]
-pub struct Distribution {
+pub struct Distribution(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// By the rule of a mode.
+    Ruled(Ruled),
+    /// As somebody else decides.
+    Foreign(Foreign),
+}
+
+#[derive(Debug)]
+struct Ruled {
     scheduler: Box<dyn Scheduler>,
     queues: Queues,
     stage: Stage,
@@ -73,74 +85,148 @@ impl Distribution {
     #[must_use]
     pub fn expecting(mode: Mode, collection: &Collection, options: Options, took: &[Option<Took>]) -> Self {
         let (units, order) = Units::new(mode, collection, options, took);
-        Self {
+        Self(Kind::Ruled(Ruled {
             scheduler: mode.scheduler(options),
             queues: Queues::new(units, order),
             stage: Stage::Gathering,
-        }
+        }))
+    }
+
+    /// A collection that is handed out as somebody else decides ([`assign`](Self::assign), [`ask`](Self::ask),
+    /// [`park`](Self::park)), and not otherwise.
+    #[must_use]
+    pub fn foreign() -> Self {
+        Self(Kind::Foreign(Foreign::default()))
     }
 
     /// A worker has come, with nothing to do yet.
     pub fn add_worker(&mut self, worker: WorkerId) {
-        self.queues.add_worker(worker);
-        self.settle();
+        match &mut self.0 {
+            Kind::Ruled(ruled) => {
+                ruled.queues.add_worker(worker);
+                ruled.settle();
+            }
+            Kind::Foreign(foreign) => foreign.add_worker(worker),
+        }
     }
 
     /// Hands out the first items to the workers that are there.
     pub fn begin(&mut self) {
-        if self.stage != Stage::Gathering {
-            return;
+        if let Kind::Ruled(ruled) = &mut self.0
+            && ruled.stage == Stage::Gathering
+        {
+            ruled.stage = Stage::Running;
+            ruled.scheduler.begin(&mut ruled.queues);
+            ruled.settle();
         }
-        self.stage = Stage::Running;
-        self.scheduler.begin(&mut self.queues);
-        self.settle();
+    }
+
+    /// Gives a worker these items, which nobody has. Of a foreign distribution only.
+    pub fn assign(&mut self, worker: WorkerId, items: &[ItemIndex]) {
+        if let Kind::Foreign(foreign) = &mut self.0 {
+            foreign.assign(worker, items);
+        }
+    }
+
+    /// Asks a worker for items back; answers whether it is asked at all. Of a foreign distribution only.
+    pub fn ask(&mut self, worker: WorkerId, items: &[ItemIndex]) -> bool {
+        match &mut self.0 {
+            Kind::Ruled(_) => false,
+            Kind::Foreign(foreign) => foreign.ask(worker, items),
+        }
+    }
+
+    /// Tells a worker that its last item has no successor for now. Of a foreign distribution only.
+    pub fn park(&mut self, worker: WorkerId) {
+        if let Kind::Foreign(foreign) = &mut self.0 {
+            foreign.park(worker);
+        }
     }
 
     /// The worker has finished an item, which took so long.
     pub fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) {
-        let known = self.queues.finish(worker, item);
+        let known = match &mut self.0 {
+            Kind::Ruled(ruled) => ruled.item_finished(worker, item, took),
+            Kind::Foreign(foreign) => foreign.finish(worker, item),
+        };
         debug_assert!(known, "{worker} finished an item that it did not have");
-        if self.stage == Stage::Running && self.queues.pending_items() > 0 {
-            self.scheduler.refill(&mut self.queues, worker, took);
-        }
-        self.settle();
     }
 
     /// The worker has answered a [`Action::Steal`]: it gave back all of the items, or none.
     pub fn answered(&mut self, worker: WorkerId, given: bool) {
-        self.queues.answered(worker, given);
-        self.settle();
+        match &mut self.0 {
+            Kind::Ruled(ruled) => {
+                ruled.queues.answered(worker, given);
+                ruled.settle();
+            }
+            Kind::Foreign(foreign) => foreign.answered(worker, given),
+        }
     }
 
     /// Workers are gone, all at once, so that none of them is given what another one had. What they had queued goes to
     /// others, except for each one's lost item, which is never run again.
     pub fn remove_workers(&mut self, gone: impl IntoIterator<Item = (WorkerId, Option<ItemIndex>)>) {
-        for (worker, lost) in gone {
-            self.queues.remove_worker(worker, lost);
+        match &mut self.0 {
+            Kind::Ruled(ruled) => {
+                for (worker, lost) in gone {
+                    ruled.queues.remove_worker(worker, lost);
+                }
+                ruled.settle();
+            }
+            Kind::Foreign(foreign) => {
+                for (worker, _) in gone {
+                    foreign.remove_worker(worker);
+                }
+            }
         }
-        self.settle();
     }
 
-    /// An item that was lost with its worker, or is finished, is to run once more: next, and alone.
+    /// An item that was lost with its worker, or is finished, is to run once more: next, and alone. Of a foreign
+    /// distribution, whoever decides knows.
     pub fn put_back(&mut self, item: ItemIndex) {
-        self.queues.put_back(item);
-        self.settle();
+        if let Kind::Ruled(ruled) = &mut self.0 {
+            ruled.queues.put_back(item);
+            ruled.settle();
+        }
     }
 
     /// Nothing more is handed out.
     pub fn stop(&mut self) {
-        self.stage = Stage::Stopped;
-        self.queues.forget_actions();
+        match &mut self.0 {
+            Kind::Ruled(ruled) => {
+                ruled.stage = Stage::Stopped;
+                ruled.queues.forget_actions();
+            }
+            Kind::Foreign(foreign) => foreign.forget_actions(),
+        }
     }
 
     /// What the worker has been given and has not finished or given back, in order.
     pub fn queued(&self, worker: WorkerId) -> impl Iterator<Item = ItemIndex> {
-        self.queues.queued(worker)
+        let (ruled, foreign) = match &self.0 {
+            Kind::Ruled(ruled) => (Some(ruled.queues.queued(worker)), None),
+            Kind::Foreign(foreign) => (None, Some(foreign.queued(worker))),
+        };
+        ruled.into_iter().flatten().chain(foreign.into_iter().flatten())
     }
 
     /// The next thing to do, until there is none.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.queues.next_action()
+        match &mut self.0 {
+            Kind::Ruled(ruled) => ruled.queues.next_action(),
+            Kind::Foreign(foreign) => foreign.next_action(),
+        }
+    }
+}
+
+impl Ruled {
+    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) -> bool {
+        let known = self.queues.finish(worker, item);
+        if self.stage == Stage::Running && self.queues.pending_items() > 0 {
+            self.scheduler.refill(&mut self.queues, worker, took);
+        }
+        self.settle();
+        known
     }
 
     /// Sees to it that nobody waits who could have work, and that nobody waits for work that will not come.

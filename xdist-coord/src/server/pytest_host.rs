@@ -17,9 +17,7 @@ use xdist_proto::RunId;
 use xdist_proto::WorkerId;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
-use xdist_proto::frontend::{
-    ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FrontendCommand, FrontendMessage, NodeConfigured,
-};
+use xdist_proto::frontend::{Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FrontendCommand, FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack};
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::version::VersionRange;
 
@@ -143,7 +141,10 @@ impl PytestHostLink {
         let has = |feature| hello.features.get(feature).is_some_and(|&value| value > 0);
         let configures_nodes = has(FEATURE_CONFIGURE_NODE);
         let stage = std::mem::replace(&mut self.stage, Stage::Open { configures_nodes });
-        turn.inputs.push(Input::PytestHostJoined { judges_crashes: has(FEATURE_CRASHES) });
+        turn.inputs.push(Input::PytestHostJoined {
+            judges_crashes: has(FEATURE_CRASHES),
+            schedules: has(FEATURE_SCHEDULER),
+        });
         let Stage::Opening(waiting) = stage else { return };
         for message in waiting {
             match message {
@@ -189,6 +190,10 @@ fn input(command: FrontendCommand) -> Input {
             Input::NodeConfigured { worker, input }
         }
         FrontendCommand::CrashHandled(answer) => Input::CrashHandled(answer),
+        FrontendCommand::Assign(Assign { worker, items }) => Input::Assigned { worker, items },
+        FrontendCommand::TakeBack(TakeBack { worker, items }) => Input::TakeBack { worker, items },
+        FrontendCommand::ParkWorker(ParkWorker { worker }) => Input::Parked { worker },
+        FrontendCommand::Retire(Retire { worker }) => Input::Retired { worker },
         FrontendCommand::InterruptRun(_) => Input::InterruptRequested,
     }
 }

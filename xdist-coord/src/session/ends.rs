@@ -293,7 +293,9 @@ impl Session {
     fn abandon_books(&mut self) {
         let mut served = vec![false; self.books.len()];
         let each = self.is_each();
-        for (_, worker) in self.workers.all().filter(|(_, worker)| worker.is_in_use()) {
+        // A worker that was told to end while the run goes on still finishes what it has.
+        let serves = |(_, worker): &(WorkerId, &Worker)| worker.is_in_use() || worker.leased() > 0;
+        for (_, worker) in self.workers.all().filter(serves) {
             let shared = (!each).then_some(0);
             if let Some(book) = worker.active().map(|active| active.book).or(worker.inherits).or(shared) {
                 served[book] = true;

@@ -105,6 +105,13 @@ pub enum RunEvent {
         /// The crash, of which an item is known.
         crash: Box<Crash>,
     },
+    /// A worker was asked for items by the pytest host's scheduler, and gave these back.
+    TakenBack {
+        /// Where.
+        worker: WorkerId,
+        /// Which; none if it was asked too late.
+        items: Vec<ItemIndex>,
+    },
     /// A worker is gone: after its clean end (`error` is `None`), or after `Crashed`.
     WorkerDown {
         /// The worker.

@@ -398,7 +398,10 @@ impl Session {
         let (mode, options) = self.plan.as_ref().map(|plan| (plan.mode, plan.scheduling)).unwrap_or_default();
         // In mode each, where there are more books, no order is better than another.
         let took = std::mem::take(&mut self.history).of(&collection);
-        let distribution = Distribution::expecting(mode, &collection, options, &took);
+        let distribution = match self.is_scheduled_elsewhere() {
+            true => Distribution::foreign(),
+            false => Distribution::expecting(mode, &collection, options, &took),
+        };
         let book = Book::new(digest, collection, distribution, owner);
         if !book.is_closed() {
             self.open_books += 1;
@@ -412,6 +415,10 @@ impl Session {
             Life::Active(Active { book, mapping, leased: 0, finished: 0, steal: None, cancel: None });
         self.books[book].distribution.add_worker(id);
         self.carry_out(book);
+        let kept = self.pytest_host.kept_for(id);
+        if !kept.is_empty() {
+            self.assigned(id, kept);
+        }
     }
 
     /// A replacement is of no use.

@@ -8,7 +8,7 @@ use xdist_proto::frame::FrameError;
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, PreambleError};
 use xdist_proto::message::WorkerMessage;
-use xdist_proto::{Value, WorkerId};
+use xdist_proto::{ItemIndex, Value, WorkerId};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub enum Input {
     PytestHostJoined {
         /// Whether it decides if an item that crashed is to run again.
         judges_crashes: bool,
+        /// Whether it decides which worker gets which items.
+        schedules: bool,
     },
     /// The pytest host's answer to `AskConfiguration`.
     NodeConfigured {
@@ -71,6 +73,30 @@ pub enum Input {
     },
     /// The pytest host's answer to a crash with a `request`.
     CrashHandled(CrashHandled),
+    /// The pytest host's scheduler gives a worker items.
+    Assigned {
+        /// The worker.
+        worker: WorkerId,
+        /// The items, in order.
+        items: Vec<ItemIndex>,
+    },
+    /// The pytest host's scheduler wants items back. Answered by [`RunEvent::TakenBack`](super::RunEvent::TakenBack).
+    TakeBack {
+        /// The worker.
+        worker: WorkerId,
+        /// The items.
+        items: Vec<ItemIndex>,
+    },
+    /// The pytest host's scheduler has no successor for a worker's last item for now.
+    Parked {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The pytest host's scheduler has nothing more for a worker.
+    Retired {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// The pytest host is gone, or could not be started.
     PytestHostLost {
         /// What happened and what to do.

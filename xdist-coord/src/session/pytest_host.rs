@@ -19,6 +19,9 @@ use xdist_proto::{ItemIndex, Value, WorkerId};
 pub(super) struct State {
     presence: PytestHost,
     judges_crashes: bool,
+    schedules: bool,
+    /// Items for workers that cannot take any yet.
+    early: BTreeMap<WorkerId, Vec<ItemIndex>>,
     /// What each worker is configured with, once that is known.
     inputs: BTreeMap<WorkerId, BTreeMap<String, Value>>,
     /// Crashed items whose fate is undecided, by the number of the question.
@@ -35,11 +38,34 @@ struct Question {
 
 impl State {
     pub(super) const fn new(presence: PytestHost) -> Self {
-        Self { presence, judges_crashes: false, inputs: BTreeMap::new(), questions: BTreeMap::new() }
+        Self {
+            presence,
+            judges_crashes: false,
+            schedules: false,
+            early: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            questions: BTreeMap::new(),
+        }
     }
 
-    pub(super) const fn joined(&mut self, judges_crashes: bool) {
+    pub(super) const fn joined(&mut self, judges_crashes: bool, schedules: bool) {
         self.judges_crashes = judges_crashes;
+        self.schedules = schedules;
+    }
+
+    /// Whether it decides which worker gets which items.
+    pub(super) const fn schedules(&self) -> bool {
+        self.schedules
+    }
+
+    /// Keeps items for a worker that cannot take any yet.
+    pub(super) fn keep_for(&mut self, worker: WorkerId, items: Vec<ItemIndex>) {
+        self.early.entry(worker).or_default().extend(items);
+    }
+
+    /// What was kept for a worker.
+    pub(super) fn kept_for(&mut self, worker: WorkerId) -> Vec<ItemIndex> {
+        self.early.remove(&worker).unwrap_or_default()
     }
 
     pub(super) const fn is_present(&self) -> bool {

@@ -190,6 +190,9 @@ impl Session {
                 self.books[book].give_back(item);
             }
             self.books[book].distribution.answered(id, !items.is_empty());
+            if self.is_scheduled_elsewhere() {
+                self.report(RunEvent::TakenBack { worker: id, items });
+            }
             self.carry_out(book);
         } else if active.cancel.take_if(|cancel| *cancel == request).is_some() {
             active.leased -= items.len();

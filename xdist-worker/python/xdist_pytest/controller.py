@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 import pytest
 
 from . import crashes
+from .bridge import Bridge, make_scheduler
 from .distterminal import DistTerminal
 from .link import LinkError
 from .msgpack import Value
@@ -45,13 +46,16 @@ class Interrupted(KeyboardInterrupt):
 class Pending:
     """What `pytest_handlecrashitem` gets for a scheduler: it can have the item run again."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, scheduler: Any = None) -> None:
         self.config = config
         self.items: list[str] = []
+        self._scheduler = scheduler
 
     def mark_test_pending(self, item: str) -> None:
         """Has an item run again."""
         self.items.append(item)
+        if self._scheduler is not None:
+            self._scheduler.mark_test_pending(item)
 
 
 class DistSession:
@@ -81,6 +85,8 @@ class DistSession:
         self._session: Any = None
         self._exit_status: Optional[int] = None
         self._interrupt: Optional[Callable[[], None]] = None
+        self._bridge: Optional[Bridge] = None
+        self._has_scheduler = False
 
     def interrupt_with(self, interrupt: Callable[[], None]) -> None:
         """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
@@ -104,13 +110,18 @@ class DistSession:
         self._terminal.begin(specs)
         self.config.hook.pytest_xdist_setupnodes(config=self.config, specs=specs)
         self._terminal.created()
+        scheduler = make_scheduler(self.config)
+        self._has_scheduler = scheduler is not None
         self._link = self._connect(self)
+        if scheduler is not None:
+            self._bridge = Bridge(scheduler, self._link)
 
     def features(self) -> list[str]:
         """The questions of the coordinator that plugins here have answers to."""
         hook = self.config.hook
         asked = {"configure_node": hook.pytest_configure_node, "crashes": hook.pytest_handlecrashitem}
-        return [feature for feature, caller in asked.items() if caller.get_hookimpls()]
+        features = [feature for feature, caller in asked.items() if caller.get_hookimpls()]
+        return [*features, "scheduler"] if self._has_scheduler else features
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> bool:
@@ -131,6 +142,8 @@ class DistSession:
                 handler = handlers.get(kind)
                 if handler is not None:
                     handler(**fields)
+                if self._bridge is not None and not link.has_more():
+                    self._bridge.settle()
         raise LinkError("the coordinator ended before the run was over; what it said stands above")
 
     @contextlib.contextmanager
@@ -178,7 +191,7 @@ class DistSession:
             "testrunuid": self._manager.testrunuid,
             "mainargv": list(sys.argv),
         }
-        self._nodes[worker] = node = Node(gateway, self.config, self._manager, workerinput)
+        self._nodes[worker] = node = Node(worker, gateway, self.config, self._manager, workerinput)
         self.config.hook.pytest_xdist_newgateway(gateway=gateway)
         self._terminal.initialized(node)
 
@@ -218,6 +231,8 @@ class DistSession:
         known.extend(items)
         if len(known) == total:
             self._session.testscollected = total
+            if self._bridge is not None:
+                self._bridge.items_known(known)
             self._tell_collections()
 
     def _tell_collections(self) -> None:
@@ -233,6 +248,8 @@ class DistSession:
                 continue
             ids = [item["id"] for item in items]
             self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=ids)
+            if self._bridge is not None and not node.is_down:
+                self._bridge.collected(node)
         self._collected = waiting
 
     def _on_collection_mismatch(self, reference: int, differing: list[dict[str, Any]]) -> None:
@@ -248,7 +265,8 @@ class DistSession:
     def _on_scheduling(self, mode: str) -> None:
         if mode == "loadgroup":
             self._terminal.show_groups(self._items[None])
-        self._terminal.scheduling(SCHEDULERS.get(mode, mode))
+        own = self._bridge and type(self._bridge.scheduler).__name__
+        self._terminal.scheduling(own or SCHEDULERS.get(mode, mode))
 
     def _item(self, worker: int, item: int) -> dict[str, Any]:
         items = self._items.get(worker)
@@ -272,6 +290,12 @@ class DistSession:
             self._start(fields)
         self._log(worker, item, fields, report)
         self.config.hook.pytest_runtest_logfinish(nodeid=fields["id"], location=location_of(fields))
+        if self._bridge is not None:
+            self._bridge.finished(self._nodes[worker], item, sum(report.get("us", ())) / 1e6)
+
+    def _on_taken_back(self, worker: int, items: list[int]) -> None:
+        if self._bridge is not None:
+            self._bridge.taken_back(self._nodes[worker], items)
 
     def _log(self, worker: int, index: int, item: dict[str, Any], report: dict[str, Any]) -> None:
         log = self.config.hook.pytest_runtest_logreport
@@ -290,14 +314,18 @@ class DistSession:
         report.item_index = index
 
     def _on_crash_question(self, request: int, crash: dict[str, Any]) -> None:
-        pending = Pending(self.config)
+        pending = Pending(self.config, self._bridge and self._bridge.scheduler)
         report = self._tell_crash(crash, pending)
+        if self._bridge is not None:
+            self._bridge.crashed(bool(pending.items))
         assert self._link is not None
         self._link.send("crash_handled", request=request, again=bool(pending.items), excused=report.outcome != "failed")
 
     def _on_crashed(self, asked: bool = False, **crash: Any) -> None:
         if not asked and crash.get("item") is not None:
-            self._tell_crash(crash, Pending(self.config))
+            self._tell_crash(crash, Pending(self.config, self._bridge and self._bridge.scheduler))
+            if self._bridge is not None:
+                self._bridge.crashed(False)
 
     def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
         worker, index = crash["worker"], crash["item"]
@@ -324,6 +352,8 @@ class DistSession:
         if node.is_down:
             return
         node.is_down = node.shutting_down = True
+        if self._bridge is not None:
+            self._bridge.gone(node)
         self.config.hook.pytest_testnodedown(node=node, error=error)
         if error is not None:
             self._terminal.down(node, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import select
 import socket
 import struct
 import sys
@@ -75,6 +76,10 @@ class Link:
         for kind, fields in msgpack.unpack(payload).items():
             return kind, fields
         raise LinkError("the coordinator sent no message")
+
+    def has_more(self) -> bool:
+        """Whether a message can be read without waiting."""
+        return self._position < len(self._received) or bool(select.select([self._socket], [], [], 0)[0])
 
     def _take(self, count: int) -> Optional[bytes]:
         while len(self._received) - self._position < count:

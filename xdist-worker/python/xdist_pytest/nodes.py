@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
+
+    from .bridge import Bridge
 
 
 class Spec:
@@ -78,7 +82,13 @@ class NodeManager:
 class Node:
     """A worker (pytest-xdist's `WorkerController`)."""
 
-    def __init__(self, gateway: Gateway, config: pytest.Config, manager: NodeManager, workerinput: dict[str, Any]):
+    def __init__(
+        self, number: int, gateway: Gateway, config: pytest.Config, manager: NodeManager, workerinput: dict[str, Any]
+    ) -> None:
+        #: Its number on the wire.
+        self.number = number
+        #: What carries out what a scheduler wants of it, if one decides here.
+        self.bridge: Optional[Bridge] = None
         self.gateway = gateway
         self.config = config
         self.nodemanager = manager
@@ -111,6 +121,26 @@ class Node:
             "sysplatform": ready.get("platform", ""),
         }
         self.gateway._facts = {**facts, "pid": ready.get("pid")}
+
+    def send_runtest_some(self, indices: Iterable[int]) -> None:
+        """Gives the worker tests; for schedulers."""
+        if self.bridge is not None:
+            self.bridge.run(self, indices)
+
+    def send_runtest_all(self) -> None:
+        """Gives the worker all tests; for schedulers."""
+        if self.bridge is not None:
+            self.bridge.run_all(self)
+
+    def send_steal(self, indices: Iterable[int]) -> None:
+        """Asks the worker for tests; for schedulers."""
+        if self.bridge is not None:
+            self.bridge.steal(self, indices)
+
+    def shutdown(self) -> None:
+        """Has the worker end after what it has; for schedulers."""
+        if self.bridge is not None:
+            self.bridge.shut_down(self)
 
     def __repr__(self) -> str:
         return f"<WorkerController {self.gateway.id}>"

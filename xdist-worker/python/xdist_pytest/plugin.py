@@ -106,9 +106,7 @@ def auto_workers(config: pytest.Config) -> int:
     return max(0, int(count or 0))
 
 
-def add_options(
-    parser: pytest.Parser, default_workers: Optional[str] = None, has_looponfail: bool = False
-) -> None:
+def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, has_looponfail: bool = False) -> None:
     """Defines pytest-xdist's command line options and settings."""
     group = parser.getgroup("xdist", "distributed testing")
     # Small letters are for pytest itself, hence the private method for two of them.

@@ -19,7 +19,7 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
         // Written as pytest's reports.
         RunEvent::ItemFinished { .. } | RunEvent::CollectReport { .. } => return None,
         // What is decided follows.
-        RunEvent::CrashQuestion { .. } => return None,
+        RunEvent::CrashQuestion { .. } | RunEvent::TakenBack { .. } => return None,
         RunEvent::Configured(configured) => ("Configured", self::configured(configured)),
         RunEvent::WorkerStarting { worker, replaces, .. } => {
             let replaces = replaces.as_ref().map(name);
