@@ -271,10 +271,6 @@ impl Workers {
         &self.workers[id.0 as usize]
     }
 
-    pub(crate) fn knows(&self, id: WorkerId) -> bool {
-        (id.0 as usize) < self.workers.len()
-    }
-
     pub(crate) fn get_mut(&mut self, id: WorkerId) -> &mut Worker {
         &mut self.workers[id.0 as usize]
     }
