@@ -126,6 +126,8 @@ impl Session {
         debug_assert!(self.books[book].is_leased_to(item, event.worker));
         let running = Duration::from_millis(event.running_ms);
         self.report(RunEvent::ItemStarted { worker: event.worker, item, phase: event.phase, running });
+        self.books[book].distribution.runs_long(event.worker);
+        self.carry_out(book);
         Ok(())
     }
 

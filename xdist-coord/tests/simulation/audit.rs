@@ -146,6 +146,7 @@ impl Audit {
             RunEvent::WorkerCollecting { .. }
             | RunEvent::WorkerCollected { .. }
             | RunEvent::Unforkable { .. }
+            | RunEvent::TakenBack { .. }
             | RunEvent::CollectReport { .. } => {}
             RunEvent::Collected { worker, collection } => self.collected(*worker, collection),
             RunEvent::CollectionMismatch(_) => self.mismatches += 1,
