@@ -366,7 +366,7 @@ class DistSession:
         self._exhausted = f"maximum crashed workers reached: {limit}"
         if limit == 0:
             self._exhausted = f"worker {name} crashed and worker restarting disabled"
-        self._terminal.line(self._exhausted)
+        self._terminal.line(f"\n{self._exhausted}")
 
     def _on_warning(self, worker: int, warning: dict[str, Any]) -> None:
         location = warning.get("location")
