@@ -219,6 +219,9 @@ class DistSession:
         # Of a worker that joins later, the items are known.
         self._tell_collections()
 
+    def _on_unforkable(self, worker: int, reason: str) -> None:
+        self._terminal.unforkable(reason)
+
     def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
         made = self._reviver.collect_report(report)
         made.node = self._nodes[worker]
