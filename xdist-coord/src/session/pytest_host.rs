@@ -3,7 +3,7 @@
 //! The pytest host is a frontend that runs what plugins have to do on this side. It is asked about every worker before
 //! that one is configured, and perhaps about items that crashed; a worker that waits for an answer does nothing else.
 
-use super::event::{Crash, RunEnd, StopReason};
+use super::event::{Crash, PYTEST_HOST, RunEnd, StopReason};
 use super::violation::Violation;
 use super::{Course, Output, RunEvent, Session};
 use crate::session::config::PytestHost;
@@ -218,7 +218,7 @@ impl Session {
     pub(super) fn pytest_host_lost(&mut self, error: String) {
         self.pytest_host.presence = PytestHost::Never;
         self.pytest_host.judges_crashes = false;
-        self.report(RunEvent::HostLost { host: "the pytest host".to_owned(), error });
+        self.report(RunEvent::HostLost { host: PYTEST_HOST.to_owned(), error });
         let stopped = RunEnd::Stopped(StopReason::PytestHostLost);
         if self.course == Course::Ending(RunEnd::Completed) {
             // The workers' last words, which plugins wanted to hear, are still to come.

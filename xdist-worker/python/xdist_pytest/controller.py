@@ -134,17 +134,20 @@ class DistSession:
         link = self._link
         assert link is not None
         handlers = {name[len("_on_") :]: getattr(self, name) for name in dir(self) if name.startswith("_on_")}
-        with self._ctrl_c():
-            for kind, fields in link:
-                if kind == "finished":
-                    link.close()
-                    return self._finish(fields)
-                handler = handlers.get(kind)
-                if handler is not None:
-                    handler(**fields)
-                if self._bridge is not None and not link.has_more():
-                    self._bridge.settle()
-        raise LinkError("the coordinator ended before the run was over; what it said stands above")
+        try:
+            with self._ctrl_c():
+                for kind, fields in link:
+                    if kind == "finished":
+                        return self._finish(fields)
+                    handler = handlers.get(kind)
+                    if handler is not None:
+                        handler(**fields)
+                    if self._bridge is not None and not link.has_more():
+                        self._bridge.settle()
+            raise LinkError("the coordinator ended before the run was over; what it said stands above")
+        finally:
+            # Whatever happened here, the run is not to go on without.
+            link.close()
 
     @contextlib.contextmanager
     def _ctrl_c(self) -> Iterator[None]:

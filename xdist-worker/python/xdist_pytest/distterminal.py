@@ -126,7 +126,9 @@ class DistTerminal:
         self.line(f"[{node.gateway.id}] node down: {error}")
 
     def output(self, node: Node, stream: str, data: bytes) -> None:
-        """A worker has written what pytest did not capture."""
+        """A worker has written what pytest did not capture. What hooks print there is printed here already."""
+        if stream == "stdout" and self._config.getoption("capture", "fd") != "no":
+            return
         text = data.decode("utf-8", "replace")
         for line in text.splitlines():
             self.line(f"[{node.gateway.id}] {line}")
