@@ -154,8 +154,6 @@ impl Session {
         }
         let worker = self.workers.get(id);
         match worker.life {
-            Life::Configuring if self.is_discarded(id) => {}
-            Life::Configuring => self.proceed(id, input),
             Life::Waiting => {
                 let host = worker.host;
                 self.pytest_host.inputs.insert(id, input);
@@ -163,7 +161,13 @@ impl Session {
                     self.configure_worker(id);
                 }
             }
-            Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_) | Life::Down => {}
+            // It was told to end meanwhile.
+            _ if self.is_discarded(id) => {}
+            // It has said that it waits, whatever it has said since.
+            Life::Configuring | Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_) => {
+                self.proceed(id, input)
+            }
+            Life::Down => {}
         }
     }
 

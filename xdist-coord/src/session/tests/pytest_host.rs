@@ -228,7 +228,7 @@ fn a_worker_that_does_not_wait_although_it_said_so_is_borne_with() {
     bench.tell_ready(0, options());
     bench.said.clear();
     bench.answer(0, "key");
-    bench.expect("");
+    bench.expect("gw0 proceed with key, full");
 }
 
 #[test]
