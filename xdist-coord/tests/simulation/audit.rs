@@ -154,7 +154,9 @@ impl Audit {
             RunEvent::ItemFinished { worker, item, .. } => {
                 self.item_ended(Some(*worker), *item, End::Finished)
             }
-            RunEvent::CrashQuestion { .. } => panic!("there is no pytest host to ask: {event:?}"),
+            RunEvent::CrashQuestion { .. } | RunEvent::TakenBack { .. } => {
+                panic!("there is no pytest host to ask: {event:?}")
+            }
             RunEvent::Crashed(crash) => {
                 assert!(!self.down.contains(&crash.worker), "{} crashes after its end", crash.worker);
                 if let Some(item) = crash.item {
