@@ -68,9 +68,11 @@ release:
 debug:
 	@$(CARGO) build --locked --quiet --package xdist-cli
 
-$(VENV): tools/requirements.txt
+$(VENV): tools/requirements.txt tools/requirements-plugins.txt
 	@$(PYTHON) -m venv .venv
 	@$(VENV) -m pip install --quiet --disable-pip-version-check --requirement tools/requirements.txt
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .venv/plugins \
+		--requirement tools/requirements-plugins.txt
 	@touch $@
 
 clean:

@@ -26,6 +26,9 @@ import outcomes  # noqa: E402  (from tools/)
 # The interpreter whose pytest is driven; another one than that of these tests if need be.
 PYTHON = os.environ.get("XDIST_TEST_PYTHON", sys.executable)
 
+# Plugins of others, which are not there for every suite.
+PLUGINS = os.environ.get("XDIST_TEST_PLUGINS", os.path.join(sys.prefix, "plugins"))
+
 # For anything that should take a moment; generous, since it is only reached when something is wrong.
 DEADLINE = 60.0
 
@@ -202,3 +205,10 @@ def xdist(tmp_path):
     made = Xdist(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def plugins():
+    """A directory for `PYTHONPATH` that has the plugins of `tools/requirements-plugins.txt`."""
+    assert os.path.isdir(PLUGINS), f"{PLUGINS} is not there; `make test` makes it"
+    return PLUGINS

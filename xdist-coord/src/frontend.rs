@@ -166,6 +166,7 @@ fn crashed(crash: Crash) -> Crashed {
     Crashed {
         worker: crash.worker,
         cause: crash.cause.to_string(),
+        limit_ms: crash.time_limit().map(millis),
         pid: crash.pid,
         out_of_memory: crash.out_of_memory,
         stderr_tail: crash.stderr_tail,

@@ -324,7 +324,7 @@ impl Driver {
                 self.input(Input::NodeConfigured { worker, input: BTreeMap::new() });
             }
             Some(Question::Crash(request)) => self.judge(request, verdict),
-            None => self.input(Input::PytestHostJoined { judges_crashes: verdict != 0 }),
+            None => self.input(Input::PytestHostJoined { judges_crashes: verdict != 0, schedules: false }),
         }
         Some(())
     }

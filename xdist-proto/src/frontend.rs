@@ -326,6 +326,9 @@ pub struct Crashed {
     /// Process id of the test process, if it came that far.
     #[serde(rename = "pid", default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// The limit in milliseconds, if the process was ended because the item took longer than that.
+    #[serde(rename = "limit_ms", default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
     /// Whether the machine ran out of memory at that time, as far as the host can tell.
     #[serde(rename = "out_of_memory", default)]
     pub out_of_memory: bool,

@@ -432,6 +432,9 @@ pub struct RunOptions {
     /// `--durations-from`: an absolute path where the worker runs.
     #[serde(rename = "durations_from", default, skip_serializing_if = "Option::is_none")]
     pub durations_from: Option<String>,
+    /// `--timeout`, in milliseconds; 0 for none. The worker's own host sees to it.
+    #[serde(rename = "timeout_ms", default)]
+    pub timeout_ms: u64,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
@@ -796,6 +799,10 @@ pub enum EndCause {
     /// The host ended it, for the reason in the text.
     #[serde(rename = "killed")]
     Killed(String),
+    /// The host ended it, since the item that was running took longer than this many milliseconds (`timeout_ms` of
+    /// [`RunOptions`]).
+    #[serde(rename = "timed_out")]
+    TimedOut(u64),
 }
 
 /// What was running when a test process ended.

@@ -19,6 +19,8 @@ mod supervisor;
 
 mod slot;
 
+mod stopwatch;
+
 mod ending;
 
 pub mod runner;

@@ -52,6 +52,7 @@ const FILES: &[(&str, &str)] = files![
     "distribution.py",
     "distributor.py",
     "distterminal.py",
+    "dumps.py",
     "entry.py",
     "fixtures.py",
     "forkable.py",

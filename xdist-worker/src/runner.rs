@@ -36,7 +36,9 @@
 //!    `stop_requested`, ends its session (`worker_output`) and exits without reading further items.
 //! 7. Where not every phase passed, a frame of [`SO_FAR`] and an `item_finished` with the phases so far is written before
 //!    the teardown. Nobody sees it, unless the runner dies before the item is finished.
-//! 8. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
+//! 8. The signal `dump_signal` of `sys.rs` has it write the stacks of all its threads to its standard error, and end. It does
+//!    so without the interpreter's help, whatever that is doing. With `--isolate` the process of the test does so.
+//! 9. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
 //!    The first one after a `Drain` that the host sent because of an `interrupt` is not reported as `stop_requested`.
 
 use xdist_proto::report::Phase;
@@ -97,6 +99,9 @@ pub enum Activity {
     Idle = 5,
     /// Ending the session.
     Finishing = 6,
+    /// Tearing an item down, and waiting to be told whether it has a successor. The start of the item moves along by the
+    /// time that this takes.
+    Waiting = 7,
 }
 
 /// The number in place of an item that means that none is running.
@@ -179,7 +184,7 @@ impl Activity {
         match self {
             Self::Setup => Some(Phase::Setup),
             Self::Call => Some(Phase::Call),
-            Self::Teardown => Some(Phase::Teardown),
+            Self::Teardown | Self::Waiting => Some(Phase::Teardown),
             Self::Starting | Self::Collecting | Self::Idle | Self::Finishing => None,
         }
     }
@@ -193,6 +198,7 @@ impl Activity {
             4 => Self::Collecting,
             5 => Self::Idle,
             6 => Self::Finishing,
+            7 => Self::Waiting,
             _ => return None,
         })
     }

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     /// The answer to [`Action::ClawBack`], which comes before any other event: how many of the commands sent last the
     /// runner had not taken.
     ClawedBack { untaken: u32 },
+    /// The running item takes too long, and the runner is ended for it.
+    Expired,
     /// The runner has finished an item.
     Finished { item: ItemIndex, lease: LeaseId },
     /// The runner's session wants to run nothing more.
@@ -93,6 +95,7 @@ enum Purpose {
     Cancel { request: u32 },
     SendCollection,
     Interrupt,
+    Stop,
 }
 
 /// The queue of one worker, and the part of it that its runner can see.
@@ -135,6 +138,7 @@ impl Slot {
             Event::Interrupt => self.interrupt(),
             Event::Shutdown { grace } => self.shutdown(grace),
             Event::ClawedBack { untaken } => self.clawed_back(untaken),
+            Event::Expired => self.claw_back_if(!self.sent.is_empty(), Purpose::Stop),
             Event::Finished { item, lease } => self.finished(item, lease),
             Event::StopRequested => self.stop(),
             Event::SessionEnded => {
@@ -312,6 +316,7 @@ impl Slot {
                 }
                 self.top_up();
             }
+            Purpose::Stop => self.stop(),
             Purpose::Interrupt => {
                 self.queue.clear();
                 self.queue.push_back(Command::Interrupt);

@@ -9,8 +9,11 @@ const TAIL_BYTES: usize = 16 << 10;
 /// How many lines of it are reported, without the stack dump.
 const TAIL_LINES: usize = 30;
 
-/// What Python's faulthandler writes first.
+/// What Python's faulthandler writes first when a process dies.
 const DUMP_START: &str = "Fatal Python error: ";
+
+/// What it writes first when it is asked for a dump. `DUMP_START` too, since the process may die otherwise meanwhile.
+const ASKED_DUMP_STARTS: [&str; 3] = [DUMP_START, "Current thread", "Thread 0x"];
 
 /// Collects standard error and keeps the end of it.
 #[derive(Debug, Default)]
@@ -18,6 +21,10 @@ pub(crate) struct StderrTail {
     bytes: Vec<u8>,
     /// What began as a stack dump and has not been passed on.
     withheld: Vec<u8>,
+    /// How much was dropped at the front.
+    dropped: usize,
+    /// How much there was when a stack dump was asked for, which comes after that.
+    asked_at: Option<usize>,
 }
 
 /// What is worth telling about a dead runner.
@@ -30,11 +37,18 @@ pub(crate) struct LastWords {
 }
 
 impl StderrTail {
+    /// A stack dump was asked for.
+    pub(crate) fn expect_dump(&mut self) {
+        self.asked_at = Some(self.dropped + self.bytes.len());
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         // Cutting only every other time makes the copying cheap.
         if self.bytes.len() > 2 * KEPT_BYTES {
-            self.bytes.drain(..self.bytes.len() - KEPT_BYTES);
+            let surplus = self.bytes.len() - KEPT_BYTES;
+            self.bytes.drain(..surplus);
+            self.dropped += surplus;
         }
     }
 
@@ -43,7 +57,7 @@ impl StderrTail {
     pub(crate) fn take_in(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         self.push(&bytes);
         if self.withheld.is_empty() {
-            let dump = start_of_dump(&bytes).unwrap_or(bytes.len());
+            let dump = start_of_dump(&bytes, self.starts()).unwrap_or(bytes.len());
             self.withheld = bytes.split_off(dump);
             return bytes;
         }
@@ -57,30 +71,43 @@ impl StderrTail {
     }
 
     pub(crate) fn last_words(&self) -> LastWords {
-        let kept = &self.bytes[self.bytes.len().saturating_sub(KEPT_BYTES)..];
-        let text = String::from_utf8_lossy(kept);
-        let lines: Vec<&str> = text.lines().collect();
-        let Some(start) = lines.iter().rposition(|line| line.starts_with(DUMP_START)) else {
-            return LastWords { tail: tail_of(lines), stack: None };
+        let from = self.bytes.len().saturating_sub(KEPT_BYTES);
+        // Where a dump was asked for, there may be others before it.
+        let asked = self.asked_at.map_or(from, |at| at.saturating_sub(self.dropped).max(from));
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        let (before, since) = (text(&self.bytes[from..asked]), text(&self.bytes[asked..]));
+        let lines: Vec<&str> = since.lines().collect();
+        let start = match self.asked_at {
+            Some(_) => lines.iter().position(|line| starts_dump(line, self.starts())),
+            None => lines.iter().rposition(|line| starts_dump(line, self.starts())),
         };
-        let length = lines[start..].iter().take_while(|line| is_dump_line(line)).count();
-        let (before, dump) = lines.split_at(start);
-        let (dump, after) = dump.split_at(length);
-        let tail = tail_of(before.iter().chain(after).copied().collect());
-        LastWords { tail, stack: Some(dump.join("\n").trim_end().to_owned()) }
+        let (earlier, rest) = lines.split_at(start.unwrap_or(lines.len()));
+        let length = rest.iter().take_while(|line| is_dump_line(line)).count();
+        let (dump, after) = rest.split_at(length);
+        let tail = tail_of(before.lines().chain(earlier.iter().chain(after).copied()).collect());
+        let stack = (!dump.is_empty()).then(|| dump.join("\n").trim_end().to_owned());
+        LastWords { tail, stack }
+    }
+
+    fn starts(&self) -> &'static [&'static str] {
+        if self.asked_at.is_some() { &ASKED_DUMP_STARTS } else { &[DUMP_START] }
     }
 }
 
 /// Where the first line is that begins a stack dump.
-fn start_of_dump(bytes: &[u8]) -> Option<usize> {
-    let mut start = 0;
+fn start_of_dump(bytes: &[u8], starts: &[&str]) -> Option<usize> {
+    let mut at = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        if line.starts_with(DUMP_START.as_bytes()) {
-            return Some(start);
+        if starts.iter().any(|start| line.starts_with(start.as_bytes())) {
+            return Some(at);
         }
-        start += line.len();
+        at += line.len();
     }
     None
+}
+
+fn starts_dump(line: &str, starts: &[&str]) -> bool {
+    starts.iter().any(|start| line.starts_with(start))
 }
 
 /// Whether a line is one of those that faulthandler writes (CPython 3.9 to 3.14, and PyPy).
@@ -143,6 +170,25 @@ mod tests {
         assert_eq!(tail.take_withheld(), b"Fatal Python error: Aborted\n  File \"a.py\", line 3 in f\n");
         assert_eq!(tail.take_in(b"two\n".to_vec()), b"two\n");
         assert!(tail.last_words().stack.is_some());
+    }
+
+    #[test]
+    fn the_dump_that_was_asked_for_is_told_from_earlier_ones() {
+        let mut tail = StderrTail::default();
+        let earlier = b"Current thread 0x01 (most recent call first):\n  File \"old.py\", line 1 in f\n";
+        assert_eq!(tail.take_in(earlier.to_vec()), earlier);
+        tail.expect_dump();
+        assert_eq!(tail.take_in(b"one\nThread 0x02 (most recent call first):\n".to_vec()), b"one\n");
+        tail.take_in(b"  File \"new.py\", line 2 in g\n".to_vec());
+        let words = tail.last_words();
+        assert_eq!(words.tail, format!("{}one", str::from_utf8(earlier).unwrap()));
+        let stack = "Thread 0x02 (most recent call first):\n  File \"new.py\", line 2 in g";
+        assert_eq!(words.stack.as_deref(), Some(stack));
+
+        let mut unanswered = StderrTail::default();
+        unanswered.push(earlier);
+        unanswered.expect_dump();
+        assert_eq!(unanswered.last_words().stack, None);
     }
 
     #[test]

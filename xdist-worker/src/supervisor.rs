@@ -5,23 +5,25 @@ use crate::ending::{Ending, Step};
 use crate::event::{Pipe, RunnerEvent};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::{Outbox, TooLong};
-use crate::runner::Status;
+use crate::runner::{Activity, Status};
 use crate::slot::{self, Action, Slot};
 use crate::stderr_tail::StderrTail;
-use crate::sys::Reaped;
+use crate::stopwatch::{Stopwatch, Verdict};
+use crate::sys::{self, Reaped};
 use rustix::process::Signal;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+use xdist_proto::WorkerId;
 use xdist_proto::message::{
-    Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished, ItemStarted, OutputEvent, Stream,
-    Unscheduled, WorkerMessage,
+    Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished, ItemStarted, OutputEvent,
+    RunOptions, Stream, Unscheduled, WorkerMessage,
 };
-use xdist_proto::{ItemIndex, LeaseId, WorkerId};
 
-/// Looking at the status page more often than this would cost more than it tells.
-const SHORTEST_LOOK: Duration = Duration::from_millis(20);
+/// How long a runner may take to dump its stacks. It does so without the interpreter's help, so one that takes longer
+/// will not do it at all: the signal is blocked or handled by the test.
+const DUMP_GRACE: Duration = Duration::from_secs(2);
 
 /// Whether a worker is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +53,24 @@ pub(crate) struct Supervisor {
     so_far: Option<Box<ItemFinished>>,
     stderr: StderrTail,
     finished: u32,
-    started_after: Option<Duration>,
+    stopwatch: Stopwatch,
     look_at: Option<Instant>,
-    announced: Option<(ItemIndex, LeaseId)>,
+    /// The item that took too long, for which the runner is ended.
+    timed_out: Option<TimedOut>,
     exited_at_ns: u64,
+}
+
+/// An item that took too long.
+#[derive(Clone, Copy, Debug)]
+struct TimedOut {
+    item: CrashItem,
+    limit: Duration,
 }
 
 impl Supervisor {
     /// `stopper` hangs up the readers' `stop` when it is dropped.
     pub(crate) fn new(configure: &Configure, child: Child, stopper: OwnedFd, now: Instant) -> Self {
-        let started_after = Some(Duration::from_millis(configure.wants.started_after_ms));
-        let started_after = started_after.filter(|after| !after.is_zero());
+        let stopwatch = Stopwatch::new(Duration::from_millis(configure.wants.started_after_ms));
         Self {
             worker: configure.worker,
             slot: Slot::new(),
@@ -74,9 +83,9 @@ impl Supervisor {
             so_far: None,
             stderr: StderrTail::default(),
             finished: 0,
-            started_after,
-            look_at: started_after.map(|after| now + after.max(SHORTEST_LOOK)),
-            announced: None,
+            look_at: stopwatch.first_look().map(|wait| now + wait),
+            stopwatch,
+            timed_out: None,
             exited_at_ns: 0,
         }
     }
@@ -144,6 +153,10 @@ impl Supervisor {
             RunnerEvent::Exited => {
                 self.exited_at_ns = monotonic_ns();
                 self.kill_at = None;
+                if self.timed_out.is_some() {
+                    // What the item has started holds pipes, and would be waited for.
+                    self.child.kill_group();
+                }
                 self.ending.exited(now)
             }
         };
@@ -187,11 +200,14 @@ impl Supervisor {
     }
 
     fn message(&mut self, message: &WorkerMessage, payload: &[u8], now: Instant, outbox: &mut Outbox) {
-        // Nothing that comes after a fault can be trusted.
-        if self.fault.is_some() {
+        // Nothing that comes after a fault can be trusted. What took too long has failed, even if it ends after all.
+        if self.fault.is_some() || self.timed_out.is_some() {
             return;
         }
         let Some(event) = self.judge(message) else { return };
+        if let WorkerMessage::Ready(ready) = message {
+            self.heed(&ready.options, now);
+        }
         if let Some(event) = event {
             self.decide(event, now, outbox);
         }
@@ -244,6 +260,12 @@ impl Supervisor {
         Some(event)
     }
 
+    /// Takes the limits that the worker's own options set.
+    fn heed(&mut self, options: &RunOptions, now: Instant) {
+        self.stopwatch.set_timeout(Duration::from_millis(options.timeout_ms));
+        self.look_at = self.stopwatch.first_look().map(|wait| now + wait);
+    }
+
     /// Lets the slot decide, and does what it decides.
     fn decide(&mut self, event: slot::Event, now: Instant, outbox: &mut Outbox) {
         self.slot.handle(event);
@@ -291,44 +313,49 @@ impl Supervisor {
         self.child.kill_group();
     }
 
-    /// Tells the coordinator of an item that runs long, once.
+    /// Looks at the running item, in case it takes long.
     fn look(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Some(after) = self.started_after.filter(|_| self.ending.is_running()) else {
-            self.look_at = None;
+        self.look_at = None;
+        if !self.ending.is_running() || self.timed_out.is_some() {
             return;
-        };
-        let mut wait = after;
-        if let Some((item, lease, phase, running)) = self.running_item(monotonic_ns())
-            && self.announced != Some((item, lease))
-        {
-            if running >= after {
-                self.announced = Some((item, lease));
-                outbox.send(&WorkerMessage::ItemStarted(ItemStarted {
-                    worker: self.worker,
-                    lease,
-                    item,
-                    phase,
-                    running_ms: whole_ms(running),
-                }));
-            } else {
-                wait = after - running;
-            }
         }
-        self.look_at = Some(now + wait.max(SHORTEST_LOOK));
+        // A runner may wait, and its results too: for the host to say what follows, or for the coordinator to read.
+        let status = self.child.status().filter(|status| status.activity != Activity::Waiting);
+        let status = status.filter(|_| outbox.accepts_events());
+        let running = status.and_then(|status| self.running_item(status, monotonic_ns()));
+        let time = running.map(|item| ((item.item, item.lease), Duration::from_millis(item.running_ms)));
+        let (verdict, wait) = self.stopwatch.look(time);
+        self.look_at = wait.map(|wait| now + wait);
+        match (verdict, running) {
+            (Verdict::Tell, Some(CrashItem { lease, item, phase, running_ms })) => {
+                let started = ItemStarted { worker: self.worker, lease, item, phase, running_ms };
+                outbox.send(&WorkerMessage::ItemStarted(started));
+            }
+            (Verdict::Expired(limit), Some(item)) => self.expire(TimedOut { item, limit }, now, outbox),
+            (Verdict::Wait, _) | (_, None) => {}
+        }
     }
 
-    /// The item that has begun and was not reported, its phase, and for how long it has been running.
-    fn running_item(
-        &self,
-        now_ns: u64,
-    ) -> Option<(ItemIndex, LeaseId, xdist_proto::report::Phase, Duration)> {
-        let status: Status = self.child.status()?;
+    /// Ends the runner because of an item that takes too long, with a stack dump if there is one to be had.
+    fn expire(&mut self, timed_out: TimedOut, now: Instant, outbox: &mut Outbox) {
+        tracing::info!(worker = %self.worker, item = timed_out.item.item.0, "an item takes too long");
+        // First of all nothing more is begun, should it come to its end just now.
+        self.decide(slot::Event::Expired, now, outbox);
+        self.timed_out = Some(timed_out);
+        self.stderr.expect_dump();
+        self.child.signal(sys::dump_signal());
+        self.kill_at = Some((now + DUMP_GRACE, "it did not end when an item took too long"));
+    }
+
+    /// The item that has begun and was not reported.
+    fn running_item(&self, status: Status, now_ns: u64) -> Option<CrashItem> {
         let (item, lease, phase) = status.running()?;
         // The page may be read in the middle of a change, or belong to an item whose report is already here.
         if !self.slot.is_unfinished(item, lease) {
             return None;
         }
-        Some((item, lease, phase, Duration::from_nanos(now_ns.saturating_sub(status.started_ns))))
+        let running = Duration::from_nanos(now_ns.saturating_sub(status.started_ns));
+        Some(CrashItem { lease, item, phase, running_ms: whole_ms(running) })
     }
 
     fn show(&self, stream: Stream, data: Vec<u8>, outbox: &mut Outbox) {
@@ -355,12 +382,9 @@ impl Supervisor {
     }
 
     fn down(&mut self, memory: &mut OutOfMemoryWatch) -> Down {
-        let item = self.running_item(self.exited_at_ns).map(|(item, lease, phase, running)| CrashItem {
-            lease,
-            item,
-            phase,
-            running_ms: whole_ms(running),
-        });
+        let timed_out = self.timed_out.map(|timed_out| timed_out.item);
+        let running = || self.running_item(self.child.status()?, self.exited_at_ns);
+        let item = timed_out.or_else(running);
         let so_far = self
             .so_far
             .take()
@@ -388,6 +412,9 @@ impl Supervisor {
     fn cause(&self, reaped: Option<Reaped>) -> EndCause {
         if let Some(fault) = &self.fault {
             return EndCause::Killed(fault.clone());
+        }
+        if let Some(timed_out) = self.timed_out {
+            return EndCause::TimedOut(whole_ms(timed_out.limit));
         }
         let Some(Reaped { status, .. }) = reaped else {
             return EndCause::Killed("its end was not seen by xdist".to_owned());

@@ -1,7 +1,8 @@
 //! What needs unsafe code: the only place in the workspace that has any.
 #![allow(
     unsafe_code,
-    reason = "three system interfaces have no safe form: work between fork and exec, wait4, and inherited descriptors"
+    reason = "some system interfaces have no safe form: work between fork and exec, wait4, inherited descriptors, \
+              and real-time signals"
 )]
 
 use rustix::process::{Pid, Signal};
@@ -49,6 +50,18 @@ pub fn inherited_link(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open, as was just seen, and nothing else in this process owns it: it was opened by the
     // coordinator before this program started, which is what the caller was told its number for.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// What a runner is sent to have it dump its stacks and end: a signal that ends processes, and that hardly any test has
+/// a use for.
+pub(crate) fn dump_signal() -> Signal {
+    #[cfg(target_os = "linux")]
+    let number = libc::SIGRTMAX() - 3;
+    #[cfg(not(target_os = "linux"))]
+    let number = libc::SIGSYS;
+    // SAFETY: it is the number of a signal, and none of those that the C library keeps to itself, which are below
+    // `SIGRTMIN`.
+    unsafe { Signal::from_raw_unchecked(number) }
 }
 
 /// How a child ended.

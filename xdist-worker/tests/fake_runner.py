@@ -1,7 +1,7 @@
 """A runner without pytest: speaks the contract of `src/runner.rs`, and behaves as the plan in FAKE_PLAN says.
 
-The plan is a JSON object: `count` items (default 10); `at`, which maps `ITEM:PHASE` to what is done there; `boot`, what is
-done first of all. A phase is `setup`, `call`, `teardown` or `after`, which is past the item's report.
+The plan is a JSON object: `count` items (default 10); `at`, which maps `ITEM:PHASE` to what is done there; `options`, which
+it reports; `boot`, what is done first of all. A phase is `setup`, `call`, `teardown` or `after`, which is past the item's report.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ import sys
 LISTED = [int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")]
 INHERITED = sorted(set(LISTED) - {0, 1, 2} - set(map(int, sys.argv[-5:-1])))
 
-STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
+STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING, WAITING = range(8)
 PLAN = json.loads(os.environ.get("FAKE_PLAN", "{}"))
 COUNT = PLAN.get("count", 10)
 WORKER = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
@@ -86,7 +86,8 @@ class Runner:
         names = ["PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER_COUNT", "XDIST_RUN_DIR"]
         header = [f"{name}={os.environ.get(name)}" for name in [*names, "EXTRA"]]
         header.append(f"descriptors={INHERITED}")
-        self.send("ready", pid=os.getpid(), cwd=os.getcwd(), header=header)
+        options = PLAN.get("options", {})
+        self.send("ready", pid=os.getpid(), cwd=os.getcwd(), header=header, options=options)
         command = self.receive()
         if command == b"C":
             self.page[8] = COLLECTING
@@ -154,6 +155,22 @@ class Runner:
         print("holding", flush=True)
         while True:
             ctypes.PyDLL(None).pause()
+
+    def do_dump_when_asked(self):
+        faulthandler.register(signal.SIGRTMAX - 3, all_threads=True, chain=True)
+
+    def do_be_deaf(self):
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+
+    def do_end_when_asked(self):
+        """Ends the item as soon as the host wants the stacks."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMAX - 3])
+        signal.sigwait([signal.SIGRTMAX - 3])
+
+    def do_wait_for_host(self):
+        """As pytest does where it cannot go on without the next item."""
+        self.page[8] = WAITING
+        print("waiting", flush=True)
 
     def do_wait(self):
         print("waiting", flush=True)

@@ -401,6 +401,67 @@ fn a_long_test_is_announced_once() {
     coordinator.vanish().unwrap();
 }
 
+/// Runs items 0 to 3, of which item 1 does this, with a limit that only that one reaches.
+fn end_of_too_long(deeds: &str) -> (Vec<WorkerMessage>, Down) {
+    let (messages, down) =
+        end_of(&format!(r#"{{"options": {{"timeout_ms": 1000}}, "at": {{"1:call": "{deeds}"}}}}"#));
+    assert_eq!(finished_items(&messages), [0]);
+    assert_eq!((&down.cause, down.finished), (&EndCause::TimedOut(1000), 1));
+    let item = down.item.unwrap();
+    assert_eq!((item.item, item.lease, item.phase), (ItemIndex(1), LeaseId(1), Phase::Call));
+    assert!(item.running_ms >= 1000, "{item:?}");
+    (messages, down)
+}
+
+#[test]
+fn an_item_that_takes_too_long_is_ended_with_a_stack_dump() {
+    let (messages, down) = end_of_too_long("partial dump_when_asked hold");
+    let stack = down.stack.expect("a stack");
+    assert!(stack.contains("in do_hold"), "{stack}");
+    assert_eq!(down.stderr_tail, "whole line\nno end");
+    assert!(!messages.iter().any(|message| format!("{message:?}").contains("in do_hold")), "told once");
+}
+
+#[test]
+fn an_item_that_takes_too_long_is_ended_whatever_it_does() {
+    for deeds in ["hold", "be_deaf hold", "child wait", "stop"] {
+        assert_eq!(end_of_too_long(deeds).1.stack, None, "{deeds}");
+    }
+}
+
+#[test]
+fn an_item_that_ends_too_late_has_failed_all_the_same_and_nothing_follows_it() {
+    end_of_too_long("end_when_asked");
+}
+
+#[test]
+fn what_was_reported_before_the_limit_was_reached_is_kept() {
+    let (_, down) =
+        end_of(r#"{"options": {"timeout_ms": 300}, "at": {"0:call": "so_far", "0:teardown": "wait"}}"#);
+    assert_eq!(down.cause, EndCause::TimedOut(300));
+    assert_eq!(down.item.unwrap().phase, Phase::Teardown);
+    assert_eq!(down.report.unwrap().class, OutcomeClass::Fail);
+}
+
+#[test]
+fn time_spent_waiting_for_the_host_is_not_the_items() {
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    let limits = r#""options": {"timeout_ms": 500}"#;
+    let at = r#""at": {"0:teardown": "wait_for_host"}"#;
+    coordinator.start_fake(WORKER, &format!("{{{limits}, {at}}}"));
+    coordinator.start_fake(WorkerId(1), &format!(r#"{{{limits}, "at": {{"0:call": "wait"}}}}"#));
+    coordinator.run(WORKER, 1, 0..1);
+    coordinator.wait_for_output(WORKER, Stream::Stdout, "waiting");
+    // The other one reaches its limit and is down, and this one, which began before, is still there.
+    coordinator.run(WorkerId(1), 2, 0..1);
+    let (_, down) = coordinator.wait_for_down();
+    assert_eq!(down.worker, WorkerId(1));
+    coordinator.drain(WORKER);
+    let (messages, down) = coordinator.wait_for_down();
+    assert_eq!((finished_items(&messages), down.cause), (vec![0], EndCause::Exited(0)));
+    coordinator.vanish().unwrap();
+}
+
 #[test]
 fn a_coordinator_that_reads_late_loses_nothing() {
     let mut coordinator = Coordinator::start(FRAME_BYTES);

@@ -2,44 +2,13 @@
 
 use super::value::repr_text;
 use super::words;
-use xdist_coord::session::event::{Crash, CrashCause, CrashedItem};
-use xdist_proto::message::EndCause;
+use xdist_coord::session::event::{Crash, CrashedItem};
+use xdist_proto::report::Phase;
 
 /// How the test process ended: `exit code 3`, `signal 11 (SIGSEGV)`, `signal 9 (SIGKILL), out of memory`.
 pub(crate) fn cause(crash: &Crash) -> String {
-    let end = match &crash.cause {
-        CrashCause::Process(EndCause::Exited(code)) => format!("exit code {code}"),
-        CrashCause::Process(EndCause::Signaled(number)) => signal(*number),
-        CrashCause::Process(EndCause::NotStarted(reason)) => format!("not started: {reason}"),
-        CrashCause::Process(EndCause::Killed(reason)) => format!("killed: {reason}"),
-        CrashCause::HostLost(reason) => format!("host lost: {reason}"),
-    };
+    let end = crash.cause.to_string();
     if crash.out_of_memory { end + ", out of memory" } else { end }
-}
-
-fn signal(number: i32) -> String {
-    signal_name(number).map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
-}
-
-/// The names of the signals that end processes, where Linux and macOS number them alike.
-const fn signal_name(number: i32) -> Option<&'static str> {
-    Some(match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        _ => return None,
-    })
 }
 
 /// The sentence that pytest-xdist says of a crashed item.
@@ -49,7 +18,17 @@ pub(crate) fn headline(name: &str, node_id: &str) -> String {
 
 /// Everything that is known of a crash in the middle of an item, for its failure.
 pub(crate) fn body(name: &str, node_id: &str, item: &CrashedItem, crash: &Crash) -> String {
-    let mut text = format!("{}\n{}", headline(name, node_id), circumstances(item, crash));
+    let mut text = match crash.time_limit() {
+        Some(_) => format!(
+            "{} ({})\nworker {} was killed while running {}{}",
+            cause(crash),
+            phase(item),
+            repr_text(name),
+            repr_text(node_id),
+            facts(crash)
+        ),
+        None => format!("{}\n{}", headline(name, node_id), circumstances(item, crash)),
+    };
     for (title, lines) in details(crash) {
         text.push_str(&format!("\n\n{title}:\n{lines}"));
     }
@@ -88,26 +67,35 @@ fn without_machinery(stack: &str) -> String {
 
 /// `in call, after 0.5s: exit code 3 (pid 123, peak memory 34.5 MiB)`.
 fn circumstances(item: &CrashedItem, crash: &Crash) -> String {
-    let phase = item.phase.map_or("in an unknown phase", |phase| match phase {
-        xdist_proto::report::Phase::Setup => "in setup",
-        xdist_proto::report::Phase::Call => "in call",
-        xdist_proto::report::Phase::Teardown => "in teardown",
-    });
     let running =
         item.running.map_or_else(String::new, |time| format!(", after {}", words::running_time(time)));
+    format!("{}{running}: {}{}", phase(item), cause(crash), facts(crash))
+}
+
+const fn phase(item: &CrashedItem) -> &'static str {
+    match item.phase {
+        None => "in an unknown phase",
+        Some(Phase::Setup) => "in setup",
+        Some(Phase::Call) => "in call",
+        Some(Phase::Teardown) => "in teardown",
+    }
+}
+
+/// ` (pid 123, peak memory 34.5 MiB)`, as far as it is known.
+fn facts(crash: &Crash) -> String {
     let pid = crash.pid.map(|pid| format!("pid {pid}"));
     let memory = (crash.peak_rss_kib > 0)
         .then(|| format!("peak memory {:.1} MiB", crash.peak_rss_kib as f64 / 1024.0));
     let facts: Vec<String> = [pid, memory].into_iter().flatten().collect();
-    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-    format!("{phase}{running}: {}{facts}", cause(crash))
+    if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
-    use xdist_proto::report::Phase;
+    use xdist_coord::session::event::CrashCause;
+    use xdist_proto::message::EndCause;
     use xdist_proto::{ItemIndex, WorkerId};
 
     fn crash(cause: CrashCause) -> Crash {
@@ -159,13 +147,30 @@ mod tests {
         "#);
     }
 
-    #[test]
-    fn the_body_tells_all_there_is() {
-        let item = CrashedItem {
+    fn item() -> CrashedItem {
+        CrashedItem {
             item: ItemIndex(0),
             phase: Some(Phase::Call),
             running: Some(Duration::from_millis(520)),
-        };
+        }
+    }
+
+    #[test]
+    fn a_test_that_took_too_long_is_told_from_a_crash() {
+        let crash =
+            Crash { item: Some(item()), stack: None, ..crash(CrashCause::Process(EndCause::TimedOut(2500))) };
+        insta::assert_snapshot!(body("gw0", "a.py::test_it", &item(), &crash), @r#"
+        timeout: ran for more than 2.5 s (in call)
+        worker 'gw0' was killed while running 'a.py::test_it' (pid 123, peak memory 34.5 MiB)
+
+        last lines on standard error:
+        last words
+        "#);
+    }
+
+    #[test]
+    fn the_body_tells_all_there_is() {
+        let item = item();
         let crash = crash(CrashCause::Process(EndCause::Signaled(11)));
         insta::assert_snapshot!(body("gw0", "a.py::test_it[it's]", &item, &crash), @r#"
         worker 'gw0' crashed while running "a.py::test_it[it's]"

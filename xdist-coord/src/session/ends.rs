@@ -41,6 +41,15 @@ enum Manner {
     Crashed(Box<Crash>),
 }
 
+/// Whether it counts that a worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Its process died: there are only so many replacements.
+    Crash,
+    /// Its host ended it for what its item did, and each item does that once at most.
+    OnPurpose,
+}
+
 /// What a worker leaves behind.
 #[derive(Debug)]
 struct Legacy {
@@ -200,6 +209,7 @@ impl Session {
                 self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
+                let timed_out = crash.time_limit().is_some();
                 let questioned =
                     departure.item.zip(legacy.book).filter(|_| self.pytest_host.judges_crashes());
                 match questioned {
@@ -211,7 +221,8 @@ impl Session {
                     self.counts.failures += 1 + u32::from(failed_before);
                     self.check_failures();
                 }
-                self.replace(id, legacy);
+                let loss = if timed_out { Loss::OnPurpose } else { Loss::Crash };
+                self.replace(id, legacy, loss);
             }
         }
         if let Some(digest) = self.lists.forget_worker(id) {
@@ -230,8 +241,8 @@ impl Session {
         self.report(RunEvent::Crashed(crash));
     }
 
-    /// Starts another worker in the place of a crashed one, if there is use for it and the limit allows it.
-    fn replace(&mut self, id: WorkerId, legacy: &Legacy) {
+    /// Starts another worker in the place of one that is gone, if there is use for it and the limit allows it.
+    fn replace(&mut self, id: WorkerId, legacy: &Legacy, loss: Loss) {
         let worker = self.workers.get(id);
         let book = legacy.book.or(worker.inherits);
         let useful = match (&self.course, book) {
@@ -246,7 +257,11 @@ impl Session {
         let fruitless = if legacy.fruitful { 0 } else { worker.fruitless + 1 };
         let spec = worker.spec.clone();
         let limit = self.plan.as_ref().and_then(|plan| plan.max_restarts);
-        match self.restarts.crashed(limit, self.ever_collected, fruitless) {
+        let restart = match loss {
+            Loss::Crash => self.restarts.crashed(limit, self.ever_collected, fruitless),
+            Loss::OnPurpose => Restart::Replace,
+        };
+        match restart {
             Restart::Replace => {
                 let inherits = book.filter(|_| self.is_each());
                 let replacement = self.start_worker(spec, Some(id));

@@ -300,6 +300,19 @@ pub enum StopReason {
     PytestHostLost,
 }
 
+impl Crash {
+    /// The limit, if the item that was running is why the process was ended: it took longer than that.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        match (&self.cause, &self.item) {
+            (CrashCause::Process(EndCause::TimedOut(limit_ms)), Some(_)) => {
+                Some(Duration::from_millis(*limit_ms))
+            }
+            (CrashCause::Process(_) | CrashCause::HostLost(_), _) => None,
+        }
+    }
+}
+
 impl fmt::Display for CrashCause {
     /// In one line, for example `exit code 3` or `signal 11 (SIGSEGV)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -311,9 +324,15 @@ impl fmt::Display for CrashCause {
             },
             Self::Process(EndCause::NotStarted(why)) => write!(f, "not started: {why}"),
             Self::Process(EndCause::Killed(why)) => write!(f, "killed: {why}"),
+            Self::Process(EndCause::TimedOut(limit_ms)) => write!(f, "timeout: {}", over(*limit_ms)),
             Self::HostLost(why) => write!(f, "host lost: {why}"),
         }
     }
+}
+
+/// `ran for more than 2.5 s`.
+fn over(limit_ms: u64) -> String {
+    format!("ran for more than {} s", Duration::from_millis(limit_ms).as_secs_f64())
 }
 
 /// The names of the signals that processes die of, where they have the same number everywhere.
@@ -331,6 +350,8 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
         13 => "SIGPIPE",
         14 => "SIGALRM",
         15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
         _ => return None,
     })
 }

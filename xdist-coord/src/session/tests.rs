@@ -328,6 +328,7 @@ fn told(event: RunEvent) -> Option<String> {
             assert!(!crash.asked, "nobody has been asked before");
             format!("question {request}: {} crashed in {}", crash.worker, crash.item.unwrap().item.0)
         }
+        RunEvent::TakenBack { worker, items } => format!("{worker} taken back {}", numbers(&items)),
         RunEvent::Crashed(crash) => match crash.item {
             Some(item) => {
                 let asked = if crash.asked { ", as was asked about" } else { "" };
@@ -595,6 +596,39 @@ fn no_more_is_restarted_than_the_limit_allows() {
          * not run 1: more than 0 workers crashed
          close 0 Done
          finished Stopped(RestartsExhausted(0)) 2 = 0 + 1 + 1, 1 failed",
+    );
+}
+
+#[test]
+fn a_worker_that_was_ended_for_a_test_is_replaced_whatever_the_limit() {
+    let mut bench = Bench::running(1, "a b c", &RunOptions { max_restarts: Some(0), ..options() });
+    bench.said.clear();
+    bench.down(0, EndCause::TimedOut(2500), Some((0, 0)));
+    bench.expect(
+        "* gw0 crashed in 0 Some(Call): timeout: ran for more than 2.5 s
+         * gw0 down: timeout: ran for more than 2.5 s
+         * gw1 starts for gw0
+         gw1 configure gw1 of 1",
+    );
+    bench.tell_ready(1, options());
+    bench.collect(1, "a b c");
+    bench.said.clear();
+    // Without a test to blame it is a crash like any other.
+    bench.down(1, EndCause::TimedOut(2500), None);
+    bench.expect_among("* gw1 not replaced, limit 0");
+}
+
+#[test]
+fn a_test_that_took_too_long_is_a_failure() {
+    let mut bench = Bench::running(2, "a b c d", &RunOptions { max_fail: Some(1), ..options() });
+    bench.said.clear();
+    bench.down(0, EndCause::TimedOut(1000), Some((0, 0)));
+    bench.expect(
+        "* gw0 crashed in 0 Some(Call): timeout: ran for more than 1 s
+         * gw0 down: timeout: ran for more than 1 s
+         * stopping: stopping after 1 failure
+         gw1 cancel 0
+         gw1 drain",
     );
 }
 

@@ -82,7 +82,7 @@ impl Audit {
     pub(crate) fn input(&mut self, input: &Input) {
         self.verdict = None;
         match input {
-            Input::PytestHostJoined { judges_crashes } => self.judges = *judges_crashes,
+            Input::PytestHostJoined { judges_crashes, .. } => self.judges = *judges_crashes,
             Input::PytestHostLost { .. } => {
                 self.presence = PytestHost::Never;
                 self.judges = false;

@@ -99,6 +99,7 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
     let crashed = Crashed {
         worker: WORKER,
         cause: "signal 11 (SIGSEGV)".into(),
+        limit_ms: None,
         pid: Some(4711),
         out_of_memory: true,
         stderr_tail: "Fatal Python error\n".into(),
@@ -111,6 +112,8 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         asked: true,
     };
     let question = Box::new(Crashed { asked: false, ..crashed.clone() });
+    let cause = "timeout: ran for more than 2.5 s".into();
+    let timed_out = Crashed { worker: WORKER, cause, limit_ms: Some(2500), ..Crashed::default() };
     let least = Crashed { worker: WORKER, cause: "exit code 1".into(), ..Crashed::default() };
     vec![
         (
@@ -128,6 +131,7 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         ),
         ("crash_question", FrontendMessage::CrashQuestion(CrashQuestion { request: 9, crash: question })),
         ("crashed", FrontendMessage::Crashed(Box::new(crashed))),
+        ("crashed-timed-out", FrontendMessage::Crashed(Box::new(timed_out))),
         ("crashed-minimal", FrontendMessage::Crashed(Box::new(least))),
         ("warning-frontend", FrontendMessage::Warning(RunWarning { worker: WORKER, warning: warning() })),
         (

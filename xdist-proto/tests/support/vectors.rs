@@ -344,6 +344,7 @@ pub(super) fn ready() -> Ready {
             ramp_ms: 1000,
             max_fail: Some(1),
             durations_from: Some("/work/durations.sqlite3".into()),
+            timeout_ms: 2500,
         },
         display: display(),
         unforkable: Some("coverage is being measured".into()),
@@ -514,6 +515,7 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         ("down-report", WorkerMessage::Down(Down { report: Some(Box::new(failed())), ..crashed })),
         ("down-exited", WorkerMessage::Down(down(EndCause::Exited(0)))),
         ("down-not-started", WorkerMessage::Down(down(EndCause::NotStarted("no such file".into())))),
+        ("down-timed-out", WorkerMessage::Down(down(EndCause::TimedOut(2500)))),
         ("down-killed", WorkerMessage::Down(down(EndCause::Killed("shutdown".into())))),
     ]
 }

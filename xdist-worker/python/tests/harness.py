@@ -25,7 +25,7 @@ DEADLINE = 60.0
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; main(*map(int, sys.argv[2:7]))"
 )
-ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing")
+ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing", "waiting")
 
 
 class Event(NamedTuple):

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import time
-from typing import Any, NamedTuple, NoReturn, Optional, Union
+from typing import Any, Callable, NamedTuple, NoReturn, Optional, TypeVar, Union
 
 from . import msgpack
 from .interrupts import Interrupts
@@ -26,7 +26,7 @@ SO_FAR = b"\xc1"
 STATUS_BYTES = 32
 NO_ITEM = 0xFFFF_FFFF
 
-STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
+STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING, WAITING = range(8)
 
 PROCEED = "proceed"
 COLLECT = "collect"
@@ -44,6 +44,8 @@ class Item(NamedTuple):
 
 
 Command = Union[str, Item]
+
+_T = TypeVar("_T")
 
 _KINDS = {b"G": PROCEED, b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
 _NUMBER = struct.Struct("<I")
@@ -86,11 +88,27 @@ class Commands:
     def receive(self) -> Command:
         """The next command; waits for it. `DRAIN` once the host is gone."""
         while self._socket is not None:
-            command = self._next(self._socket.recv(64))
+            command = self._take(self._socket.recv(64))
             if command is not None:
-                self._number = (self._number + 1) & 0xFFFF_FFFF
                 return command
         return DRAIN
+
+    def receive_now(self) -> Optional[Command]:
+        """The next command, if it is there already."""
+        while self._socket is not None:
+            try:
+                command = self._take(self._socket.recv(64, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                return None
+            if command is not None:
+                return command
+        return DRAIN
+
+    def _take(self, datagram: bytes) -> Optional[Command]:
+        command = self._next(datagram)
+        if command is not None:
+            self._number = (self._number + 1) & 0xFFFF_FFFF
+        return command
 
     def peek(self) -> Optional[Command]:
         """The command that `receive` would take, if there is one already."""
@@ -194,6 +212,16 @@ class Status:
     def enter(self, activity: int) -> None:
         """What is going on changes, for the same item."""
         self._page[8] = activity
+
+    def wait(self, wait: Callable[[], _T]) -> _T:
+        """Calls what waits for the host, and does not count the time as the item's. It is in its teardown then."""
+        index, lease, activity, started = self._ITEM.unpack_from(self._page)
+        began = self._now()
+        self._page[8] = WAITING
+        try:
+            return wait()
+        finally:
+            self._ITEM.pack_into(self._page, 0, index, lease, activity, started + self._now() - began)
 
     def has_item(self) -> bool:
         """Whether an item is running, in this process or in one that was forked from it."""

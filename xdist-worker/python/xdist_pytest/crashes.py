@@ -21,8 +21,7 @@ class Text:
 def report(worker: str, node_id: str, crash: dict[str, Any]) -> Any:
     """The report of an item that was running when its test process ended."""
     path = node_id.split("::")[0]
-    headline = f"worker {worker!r} crashed while running {node_id!r}"
-    text = "\n".join([headline, *_circumstances(crash), *_details(crash)])
+    text = "\n".join([*_circumstances(worker, node_id, crash), *_details(crash)])
     made: Any = pytest.TestReport(node_id, (path, None, path), {}, "failed", text, "???")  # type: ignore[arg-type]
     return made
 
@@ -34,16 +33,19 @@ def passed_before(crash: dict[str, Any]) -> dict[str, Any]:
     return {"phases": [{"phase": phase, "class": "pass"} for phase in passed], "us": []}
 
 
-def _circumstances(crash: dict[str, Any]) -> list[str]:
+def _circumstances(worker: str, node_id: str, crash: dict[str, Any]) -> list[str]:
     phase = crash.get("phase")
     running = crash.get("running_ms")
     where = f"in {phase}" if phase else "in an unknown phase"
     after = f", after {running / 1000:.1f}s" if running is not None else ""
+    cause = crash["cause"] + (", out of memory" if crash.get("out_of_memory") else "")
     facts = [f"pid {crash['pid']}"] if crash.get("pid") else []
     if crash.get("peak_rss_kib"):
         facts.append(f"peak memory {crash['peak_rss_kib'] / 1024:.1f} MiB")
-    memory = ", out of memory" if crash.get("out_of_memory") else ""
-    return [f"{where}{after}: {crash['cause']}{memory}" + (f" ({', '.join(facts)})" if facts else "")]
+    known = f" ({', '.join(facts)})" if facts else ""
+    if crash.get("limit_ms"):
+        return [f"{cause} ({where})", f"worker {worker!r} was killed while running {node_id!r}{known}"]
+    return [f"worker {worker!r} crashed while running {node_id!r}", f"{where}{after}: {cause}{known}"]
 
 
 def _details(crash: dict[str, Any]) -> list[str]:

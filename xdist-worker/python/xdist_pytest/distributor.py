@@ -61,6 +61,12 @@ class Distributor(XdistPlugin):
         if config.option.dist != "no" and config.option.tx and not hasattr(config, "workerinput"):
             dist.install(config, self._start)
 
+    @pytest.hookimpl
+    def pytest_report_header(self, config: pytest.Config) -> Optional[str]:
+        """Says what has no effect, where nothing is distributed."""
+        is_controller = config.option.dist != "no" and config.option.tx
+        return None if is_controller or hasattr(config, "workerinput") else options.unheeded(config)
+
     def _start(self, session: DistSession) -> Link:
         """Starts the coordinator."""
         ours, theirs = socket.socketpair()

@@ -15,13 +15,14 @@ from .process import leave
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .dumps import Dumps
     from .interrupts import Interrupts
 
 #: What a test's process exits with, where it is not the test that decides: the session goes on, or wants to end.
 GOES_ON, WANTS_STOP = 0, 250
 
 
-def run_isolated(channel: Channel, interrupts: Interrupts, run: Callable[[], bool]) -> bool:
+def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Callable[[], bool]) -> bool:
     """Calls `run` in a process of its own; answers whether the session is to go on, as `run` does there.
 
     If that process crashes, so does this one, in the same way: the host then blames the test and starts another worker.
@@ -34,7 +35,9 @@ def run_isolated(channel: Channel, interrupts: Interrupts, run: Callable[[], boo
         child = os.fork()
     channel.survives_fork = False
     if child == 0:
+        dumps.answer()
         _be_the_test(run)
+    dumps.pass_on_to(child)
     interrupted = False
     while True:
         try:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from .channel import COLLECT, DRAIN, INTERRUPT, PARK, PROCEED, SEND_COLLECTION, Command, Commands, Item
+from .channel import COLLECT, DRAIN, INTERRUPT, PARK, PROCEED, SEND_COLLECTION, Command, Commands, Item, Status
 
 
 class ItemQueue:
     """The host's commands in the order of their arrival, each read when it is needed and not before."""
 
-    def __init__(self, commands: Commands, send_collection: Callable[[], None]) -> None:
+    def __init__(self, commands: Commands, status: Status, send_collection: Callable[[], None]) -> None:
         #: Whether the session is to end; nothing more is read then.
         self.ended = False
         #: Whether it is to end because of an interrupt.
         self.interrupted = False
         self._commands = commands
+        self._status = status
         self._send_collection = send_collection
         self._successor: Optional[Item] = None
         self._collect_came = False
@@ -53,7 +54,10 @@ class ItemQueue:
     def successor(self) -> Optional[Item]:
         """The item after the running one; waits until it is known. `None` if there is none, or none for now."""
         while self._successor is None and not self.ended:
-            command = self._read()
+            command = self._commands.receive_now()
+            if command is None:
+                command = self._status.wait(self._commands.receive)
+            self._heed(command)
             if isinstance(command, Item):
                 self._successor = command
             elif command == PARK:
@@ -76,9 +80,12 @@ class ItemQueue:
 
     def _read(self) -> Command:
         command = self._commands.receive()
+        self._heed(command)
+        return command
+
+    def _heed(self, command: Command) -> None:
         if command == SEND_COLLECTION:
             self._send_collection()
         elif command in (DRAIN, INTERRUPT):
             self.ended = True
             self.interrupted = command == INTERRUPT
-        return command

@@ -48,7 +48,7 @@ def positive(text: str) -> int:
 
 
 def duration_ms(text: str) -> int:
-    """`--ramp`: seconds, or a number with the unit `s`, `m` or `h`; in milliseconds."""
+    """Seconds, or a number with the unit `s`, `m` or `h`; in milliseconds."""
     match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([smh]?)\s*", text)
     try:
         seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
@@ -57,6 +57,24 @@ def duration_ms(text: str) -> int:
     if not 0 <= seconds < 1e9:
         raise argparse.ArgumentTypeError(f"expected a duration such as 10, 10s, 5m or 1h, not {text!r}")
     return round(seconds * 1000)
+
+
+def seconds(text: str) -> float:
+    """`--timeout`: as `duration_ms`, but in seconds, which is what others who have such an option mean by it."""
+    return duration_ms(text) / 1000
+
+
+def is_defined(parser: pytest.Parser, name: str) -> bool:
+    """Whether there is an option of this name."""
+    groups = {id(group): group for group in (*parser._groups, parser._anonymous)}
+    return any(name in option.names() for group in groups.values() for option in group.options)
+
+
+def forget_value(positional: list[str], args: list[str], name: str) -> None:
+    """Takes the value of an option out of what was taken for files, since it was not known that this is an option."""
+    for flag, value in zip(args, args[1:]):
+        if flag == name and value in positional and re.fullmatch(r"[0-9.]+[smh]?", value):
+            positional.remove(value)
 
 
 def _number(text: str, expected: str) -> int:
@@ -141,6 +159,7 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "run": option.testrunuid,
         "ramp_ms": option.ramp,
         "max_fail": config.getoption("maxfail", 0) or None,
+        "timeout_ms": round(option.testtimeout * 1000) if option.testtimeout else None,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -169,6 +188,13 @@ def expanded_specs(specs: list[str]) -> list[str]:
         match = re.match(r"(\d+)\*", spec)
         expanded += [spec[match.end() :]] * int(match[1]) if match else [spec]
     return expanded
+
+
+def unheeded(config: pytest.Config) -> Optional[str]:
+    """What to say of options that have no effect without workers, if one of them is given that matters."""
+    if getattr(config.option, "testtimeout", None):
+        return "xdist: the time limit of tests is not enforced without workers"
+    return None
 
 
 def neutralise(config: pytest.Config) -> None:

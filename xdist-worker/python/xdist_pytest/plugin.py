@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
 from . import compat, fixtures, hookspecs, options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class XdistPlugin:
@@ -45,6 +48,17 @@ class XdistPlugin:
         if not self._has_options:
             self._has_options = True
             add_options(parser, self._default_workers, has_looponfail=self._has_looponfail)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_load_initial_conftests(
+        self, early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+    ) -> Generator[None, None, None]:
+        """Defines `--timeout` if no plugin and no conftest has an option of that name, such as pytest-timeout."""
+        if not options.is_defined(parser, "--timeout"):
+            options.forget_value(early_config.known_args_namespace.file_or_dir, args, "--timeout")
+        yield
+        if not options.is_defined(parser, "--timeout"):
+            add_timeout(parser, "--timeout")
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -92,6 +106,11 @@ class PlainPlugin:
             config.option.distload = False
             config.option.tx = []
         return None
+
+    @pytest.hookimpl
+    def pytest_report_header(self, config: pytest.Config) -> Optional[str]:
+        """Says what has no effect."""
+        return options.unheeded(config)
 
 
 def auto_workers(config: pytest.Config) -> int:
@@ -187,6 +206,7 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
         default=0,
         help="Spread the first tests of the workers over this time, for example 10, 10s, 5m or 1h.",
     )
+    add_timeout(parser, "--test-timeout")
     group.addoption(
         "--start",
         dest="start",
@@ -222,6 +242,19 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
         parser.addini("looponfailroots", "Not supported.", type="paths")
     parser.addini("rsyncdirs", "Directories to copy to other machines.", type="paths")
     parser.addini("rsyncignore", "Patterns of files that are not copied to other machines.", type="paths")
+
+
+def add_timeout(parser: pytest.Parser, name: str) -> None:
+    """Defines the time limit of tests under this name, of which it has two where both are free."""
+    parser.getgroup("xdist").addoption(
+        name,
+        dest="testtimeout",
+        metavar="SECONDS",
+        type=options.seconds,
+        default=None,
+        help="Fail every test that takes longer than this, setup and teardown included, whatever it is doing, and go on "
+        "in another process (0: no limit, the default).",
+    )
 
 
 def _add_environment_options(group: Any) -> None:

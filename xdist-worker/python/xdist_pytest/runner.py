@@ -12,6 +12,7 @@ import traceback
 from typing import Any, NoReturn, Optional
 
 from .channel import Channel, read_command
+from .dumps import Dumps
 from .freezing import Freezing
 from .interrupts import Interrupts
 from .process import become_pytest, leave
@@ -29,7 +30,10 @@ def main(commands: int, events: int, status: int, configuration: int, control: i
     The arguments are the five descriptors of `xdist-worker/src/runner.rs`.
     """
     # pytest does so too, but later than a conftest can crash. It captures standard error before that.
-    faulthandler.enable(file=os.dup(2))
+    stderr = os.dup(2)
+    faulthandler.enable(file=stderr)
+    dumps = Dumps(stderr)
+    dumps.answer()
     interrupts = Interrupts()
     interrupts.start()
     channel = Channel(commands, events, status, interrupts)
@@ -40,11 +44,16 @@ def main(commands: int, events: int, status: int, configuration: int, control: i
     freezing = Freezing()
     freezing.install()
     freezing.look_less_often()
-    leave(_run(channel, interrupts, configure, configuration, Sharing(control, freezing)))
+    leave(_run(channel, interrupts, dumps, configure, configuration, Sharing(control, freezing)))
 
 
 def _run(
-    channel: Channel, interrupts: Interrupts, configure: dict[str, Any], configuration: int, sharing: Sharing
+    channel: Channel,
+    interrupts: Interrupts,
+    dumps: Dumps,
+    configure: dict[str, Any],
+    configuration: int,
+    sharing: Sharing,
 ) -> int:
     """Runs the session; answers what pytest would exit with."""
     try:
@@ -55,7 +64,7 @@ def _run(
 
         from .session import run
 
-        return run(channel, interrupts, configure, configuration, sharing)
+        return run(channel, interrupts, dumps, configure, configuration, sharing)
     except KeyboardInterrupt:
         channel.events.send("stop_requested", kind="interrupt", reason="KeyboardInterrupt")
         return 2

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import warnings
     from collections.abc import Generator
 
+    from .dumps import Dumps
     from .image import Birth
     from .interrupts import Interrupts
     from .sharing import Sharing
@@ -46,10 +47,15 @@ _INTERRUPTED = 2
 
 
 def run(
-    channel: Channel, interrupts: Interrupts, configure: dict[str, Any], configuration: int, sharing: Sharing
+    channel: Channel,
+    interrupts: Interrupts,
+    dumps: Dumps,
+    configure: dict[str, Any],
+    configuration: int,
+    sharing: Sharing,
 ) -> int:
     """Runs the session from parsing to the end; answers what pytest would exit with."""
-    session = WorkerSession(channel, interrupts, configure, configuration, sharing)
+    session = WorkerSession(channel, interrupts, dumps, configure, configuration, sharing)
     try:
         return session.run()
     except pytest.exit.Exception as error:
@@ -80,15 +86,17 @@ class WorkerSession:
         self,
         channel: Channel,
         interrupts: Interrupts,
+        dumps: Dumps,
         configure: dict[str, Any],
         configuration: int,
         sharing: Sharing,
     ) -> None:
         self._channel = channel
         self._events = channel.events
-        self._queue = ItemQueue(channel.commands, self._tell_collection)
+        self._queue = ItemQueue(channel.commands, channel.status, self._tell_collection)
         self._status = channel.status
         self._interrupts = interrupts
+        self._dumps = dumps
         self._configure = configure
         # The descriptor of the memory file that the host puts long commands into.
         self._configuration = configuration
@@ -317,7 +325,9 @@ class WorkerSession:
     def _run_item(self, session: pytest.Session, command: Item) -> None:
         if not self._isolate:
             self._run_item_here(session, command, NextItem(lambda: self._find_successor(session)))
-        elif not run_isolated(self._channel, self._interrupts, lambda: self._run_item_alone(session, command)):
+        elif not run_isolated(
+            self._channel, self._interrupts, self._dumps, lambda: self._run_item_alone(session, command)
+        ):
             self._stop_told = True
 
     def _run_item_alone(self, session: pytest.Session, command: Item) -> bool:

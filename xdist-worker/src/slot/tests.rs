@@ -37,6 +37,7 @@ impl World {
                     lease: LeaseId(lease.parse().unwrap()),
                 }
             }
+            "expired" => Event::Expired,
             "stop_requested" => Event::StopRequested,
             "session_ended" => Event::SessionEnded,
             other => panic!("no such step: {other}"),
@@ -95,6 +96,21 @@ fn check(scenario: &str) {
         let (step, expected) = line.split_once("->").unwrap_or((line, ""));
         assert_eq!(world.step(step.trim()).join(", "), expected.trim(), "at {line:?}");
     }
+}
+
+#[test]
+fn after_an_item_that_took_too_long_nothing_is_begun() {
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 2 3 4 5 6 7 8 9 -> send 0, send 1, send 2, send 3, send 4, send 5, send 6, send 7
+         read 1
+         expired -> claw back [1 2 3 4 5 6 7]
+         run 2: 10
+         steal 1: 9 -> unscheduled 1 []
+         cancel 2 -> unscheduled 2 []
+         drain",
+    );
 }
 
 #[test]

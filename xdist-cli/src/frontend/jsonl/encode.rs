@@ -192,9 +192,8 @@ fn crashed(crash: &Crash, roster: &Roster) -> Value {
     let (exit_code, signal) = match &crash.cause {
         CrashCause::Process(EndCause::Exited(code)) => (Some(*code), None),
         CrashCause::Process(EndCause::Signaled(signal)) => (None, Some(*signal)),
-        CrashCause::Process(EndCause::NotStarted(_) | EndCause::Killed(_)) | CrashCause::HostLost(_) => {
-            (None, None)
-        }
+        CrashCause::Process(EndCause::NotStarted(_) | EndCause::Killed(_) | EndCause::TimedOut(_))
+        | CrashCause::HostLost(_) => (None, None),
     };
     let head = match &crash.item {
         Some(item) => self::item(crash.worker, item.item, roster),
@@ -208,6 +207,7 @@ fn crashed(crash: &Crash, roster: &Roster) -> Value {
         ("exit_code", exit_code.into()),
         ("signal", signal.into()),
         ("out_of_memory", crash.out_of_memory.into()),
+        ("timeout", crash.time_limit().map(|limit| limit.as_secs_f64()).into()),
         ("pid", crash.pid.into()),
         ("peak_rss_kib", crash.peak_rss_kib.into()),
         ("stack", crash.stack.clone().into()),

@@ -1,0 +1,180 @@
+"""What the runner does so that the host can put an end to tests that take too long."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from harness import DEADLINE, Runner
+from xdist_pytest.dumps import DUMP_SIGNAL
+
+Suite = Callable[..., Path]
+Start = Callable[..., Runner]
+
+BUSY = {
+    "holding the interpreter lock": "ctypes.PyDLL(None).pause()",
+    "in a loop": "while True: pass",
+    "in a deadlock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "in a thread": "thread = threading.Thread(target=time.sleep, args=[600]); thread.start(); thread.join()",
+}
+
+
+def started(runner: Runner) -> int:
+    """When the running item began, on the monotonic clock."""
+    (value,) = struct.unpack("<Q", os.pread(runner.status, 8, 16))
+    return int(value)
+
+
+def options_of(runner: Runner) -> dict[str, Any]:
+    """The `RunOptions` that a runner tells; ends its session."""
+    runner.drain()
+    fields: dict[str, Any] = runner.wait("ready")["options"]
+    runner.finish()
+    return fields
+
+
+@pytest.mark.parametrize("isolate", [(), ("--isolate",)])
+@pytest.mark.parametrize("code", BUSY.values(), ids=BUSY)
+def test_the_stacks_are_dumped_whatever_goes_on_and_the_process_ends(
+    suite: Suite, start: Start, code: str, isolate: tuple[str, ...]
+) -> None:
+    directory = suite(
+        test_a=f"""
+        import ctypes, pathlib, threading, time
+
+        def hang():
+            pathlib.Path("running").touch()
+            {code}
+
+        def test_a(): hang()
+        def test_b(): pass
+        """
+    )
+    runner = start(*isolate)
+    runner.collect()
+    runner.wait("collected")
+    runner.item(0)
+    runner.item(1)
+    runner.wait_for_file(directory / "running")
+    runner.signal(DUMP_SIGNAL)
+    runner.finish()
+    assert runner.process.returncode == -DUMP_SIGNAL
+    assert b"in hang" in runner.error_output
+    assert (b"in _be_the_test" in runner.error_output) == bool(isolate), "it is the test's stack"
+    assert runner.activity() == ((0, 7), "call")
+    assert "item_finished" not in runner.kinds()
+
+
+def test_a_test_may_do_with_the_signal_what_it_likes(suite: Suite, start: Start) -> None:
+    suite(
+        test_a=f"""
+        import os, signal
+
+        def test_a():
+            came = []
+            previous = signal.signal({DUMP_SIGNAL}, lambda *_: came.append(1))
+            os.kill(os.getpid(), {DUMP_SIGNAL})
+            signal.signal({DUMP_SIGNAL}, previous or signal.SIG_DFL)
+            assert came
+        """
+    )
+    (report,) = start().run_all()
+    assert report.get("class", "pass") == "pass"
+
+
+def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite, start: Start) -> None:
+    directory = suite(
+        test_a="""
+        import pathlib, time, pytest
+
+        @pytest.fixture(scope="module")
+        def module_thing():
+            yield
+            while not pathlib.Path("go").exists():
+                time.sleep(0.001)
+
+        def test_a(module_thing): pass
+        """
+    )
+    runner = start()
+    runner.collect()
+    runner.wait("collected")
+    runner.item(0)
+    wait_for_activity(runner, "waiting")
+    before, since = started(runner), time.monotonic_ns()
+    while time.monotonic_ns() - since < 1_000_000:
+        pass
+    runner.park()
+    wait_for_activity(runner, "teardown")
+    assert started(runner) - before >= 1_000_000
+    (directory / "go").touch()
+    runner.drain()
+    runner.finish()
+    assert runner.kinds().count("item_finished") == 1
+
+
+def wait_for_activity(runner: Runner, activity: str) -> None:
+    """Waits until something goes on in the runner."""
+    end = time.monotonic() + DEADLINE
+    while runner.activity()[1] != activity:
+        assert time.monotonic() < end, runner.errors()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], None),
+        (["--timeout=0"], None),
+        (["--timeout", "1.5"], 1500),
+        (["--test-timeout=2m"], 120_000),
+        (["--timeout=3", "--test-timeout=4"], 4000),
+    ],
+)
+def test_the_time_limit_of_tests_is_told(suite: Suite, start: Start, args: list[str], expected: Optional[int]) -> None:
+    assert options_of(start(*args)).get("timeout_ms") == expected
+
+
+@pytest.mark.parametrize("value", ["-1", "soon", "nan"])
+def test_a_time_limit_that_is_none_is_a_usage_error(suite: Suite, start: Start, value: str) -> None:
+    runner = start(f"--timeout={value}")
+    runner.finish()
+    assert "expected a duration" in runner.of_kind("usage_error")[0]["text"]
+
+
+PLUGIN = """
+    def pytest_addoption(parser):
+        parser.getgroup("{group}").addoption("--timeout", type=float, default=7)
+
+    def pytest_configure(config):
+        assert config.getoption("--timeout") == config.option.timeout == {value}
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "args"), [("conftest", []), ("tests/conftest.py", []), ("their_timeout", ["-p", "their_timeout"])]
+)
+@pytest.mark.parametrize("group", ["timeout", "general", "xdist"])
+def test_another_option_of_that_name_wins(suite: Suite, start: Start, where: str, args: list[str], group: str) -> None:
+    suite(
+        **{where: PLUGIN.format(group=group, value=3.0)},
+        **{"tests/test_a.py": "def test_a(): pass", "pytest.ini": "[pytest]\ntestpaths = tests\npythonpath = .\n"},
+    )
+    surroundings = {"PYTHONPATH": str(suite())}
+    told = options_of(start(*args, "--timeout", "3", "--test-timeout=5", environment=surroundings))
+    assert told["timeout_ms"] == 5000
+
+
+def test_the_value_of_the_option_is_not_taken_for_a_file(suite: Suite, start: Start) -> None:
+    suite(
+        **{
+            "pytest.ini": "[pytest]\ntestpaths = tests\n",
+            "tests/conftest.py": "def pytest_addoption(parser): parser.addoption('--theirs')",
+            "tests/test_a.py": "def test_a(): pass",
+        }
+    )
+    runner = start("--timeout", "3", "--theirs=x")
+    assert len(runner.run_all()) == 1
