@@ -125,7 +125,9 @@ impl Session {
         };
         debug_assert!(self.books[book].is_leased_to(item, event.worker));
         let running = Duration::from_millis(event.running_ms);
-        self.report(RunEvent::ItemStarted { worker: event.worker, item, phase: event.phase, running });
+        let slow = self.plan.as_ref().and_then(|plan| plan.exceeded(running));
+        let ItemStarted { worker, phase, .. } = *event;
+        self.report(RunEvent::ItemStarted { worker, item, phase, running, slow });
         Ok(())
     }
 
