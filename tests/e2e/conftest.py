@@ -161,6 +161,23 @@ class Xdist:
         self._started.append(process)
         return Process(process, log)
 
+    def start_pytest(self, *args, **env: str) -> Process:
+        """Starts `pytest` with the plugin that makes `-n` run on xdist."""
+        self._runs += 1
+        log = self.scratch / f"report-{self._runs}.jsonl"
+        path = f"{ROOT / 'xdist-worker' / 'python'}{os.pathsep}{ROOT / 'tools'}"
+        process = subprocess.Popen(
+            [
+                *(PYTHON, "-m", "pytest", "-p", "no:xdist", "-p", "xdist_pytest.entry"),
+                *("-p", "recorder", "--record", str(log), *map(str, args)),
+            ],
+            cwd=self.directory, env={**self.env, "PYTHONPATH": path, "XDIST_BINARY": self.binary, **env}, text=True,
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        self._started.append(process)
+        return Process(process, log)
+
     def run(self, *args, **options) -> Result:
         return self.start(*args, **options).wait()
 

@@ -717,7 +717,8 @@ REASONS = {
 def test_a_difference_that_could_be_noticed(suite, expected, reason):
     text, told = REASONS[reason]
     suite.files(conftest=text + "\n", test_a=OUTCOMES)
-    result = suite.run("-n2", "-v")
+    # It would import the conftest too.
+    result = suite.run("-n2", "-v", "--pytest-host=never")
     assert imports(suite) == 2, result.text
     assert result.out.count("every worker collects by itself: ") == 1, result.text
     assert told in result.out.partition("every worker collects by itself: ")[2].partition("\n")[0]
@@ -744,7 +745,7 @@ HARMLESS = {
 @pytest.mark.parametrize("what", HARMLESS)
 def test_what_cannot_be_noticed(suite, expected, what):
     suite.files(conftest=HARMLESS[what] + "\n", test_a=OUTCOMES)
-    result = suite.run("-n2", "-v")
+    result = suite.run("-n2", "-v", "--pytest-host=never")
     assert imports(suite) == 1, result.text
     assert "collects by itself" not in result.out
     assert facts(result) == expected

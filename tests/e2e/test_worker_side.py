@@ -181,7 +181,9 @@ def test_workeroutput_and_hooks(xdist):
 
         @pytest.hookimpl(trylast=True)
         def pytest_sessionfinish(session):
-            signal(f"finish {session.config.workerinput['workerid']} {session.testscollected}")
+            # It is called in the pytest host too.
+            if hasattr(session.config, "workerinput"):
+                signal(f"finish {session.config.workerinput['workerid']} {session.testscollected}")
         """,
         test_a="def test_a():\n    pass\n\ndef test_b():\n    pass\n",
     )

@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use terminal::Terminal;
 use xdist_coord::scheduler;
-use xdist_coord::session::event::{RunEvent, RunSummary};
+use xdist_coord::session::event::{PYTEST_HOST, RunEnd, RunEvent, RunSummary, StopReason};
 
 /// Consumes the run's events.
 pub(crate) trait Frontend {
@@ -186,7 +186,14 @@ impl Frontend for Frontends {
             report_log.event(event, now);
         }
         self.history.event(event, now);
-        if !self.handed_over {
+        if self.handed_over {
+            // It cannot tell this by itself.
+            if let RunEvent::HostLost { host, error } = event
+                && host == PYTEST_HOST
+            {
+                self.terminal.complain(&format!("xdist: {host}: {error}"));
+            }
+        } else {
             self.junit.event(event, now);
             self.cache.event(event, now);
             self.terminal.event(event, now);
@@ -200,6 +207,12 @@ impl Frontend for Frontends {
         }
         if self.handed_over {
             self.history.finish(summary, now);
+            if summary.end == RunEnd::Stopped(StopReason::PytestHostLost) {
+                self.terminal.complain(&format!(
+                    "xdist: of {} tests {} have a result, {} crashed and {} were not run",
+                    summary.collected, summary.finished, summary.crashed, summary.not_run
+                ));
+            }
             self.report_problems();
             return;
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
     FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, WorkerCollected, WorkerDown,
-    WorkerStarting,
+    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, Unforkable,
+    WorkerCollected, WorkerDown, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -77,7 +77,8 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
             exit_status,
             values: values.into_iter().collect(),
         }),
-        RunEvent::WorkerCollecting { .. } | RunEvent::Unforkable { .. } => return Vec::new(),
+        RunEvent::Unforkable { worker, reason } => FrontendMessage::Unforkable(Unforkable { worker, reason }),
+        RunEvent::WorkerCollecting { .. } => return Vec::new(),
     };
     vec![message]
 }

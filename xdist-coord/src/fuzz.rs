@@ -5,16 +5,18 @@
 
 use crate::scheduler::{History, Mode, Took};
 use crate::session::input::{CloseCause, GarbledError};
-use crate::session::{Config, Input, Output, RunEvent, RunSummary, Session, Timeouts};
+use crate::session::{Config, Input, Output, PytestHost, RunEvent, RunSummary, Session, Timeouts};
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{HostId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 use xdist_proto::codec::{self, DecodeError, Decoded};
+use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
-    Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished,
-    Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, Wants, WorkerMessage, WorkerOutput,
+    Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause, HostWanted,
+    ItemFinished, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, Wants, WorkerMessage,
+    WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
@@ -61,10 +63,18 @@ struct Driver {
     queues: BTreeMap<WorkerId, VecDeque<(ItemIndex, LeaseId)>>,
     /// Where each worker was configured.
     homes: BTreeMap<WorkerId, LinkId>,
+    /// What the pytest host is asked and has not answered, if there may be one.
+    pytest_host: Option<VecDeque<Question>>,
     /// Items with an end; in mode `each`, by worker.
     ended: BTreeSet<(Option<WorkerId>, ItemIndex)>,
     tally: Tally,
     summary: Option<RunSummary>,
+}
+
+/// What the pytest host is asked.
+enum Question {
+    Configuration(WorkerId),
+    Crash(u32),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -76,7 +86,13 @@ struct Tally {
 
 impl Driver {
     fn new(bytes: &mut Bytes<'_>) -> Option<Self> {
-        let mode = Mode::ALL[bytes.below(6)? as usize];
+        let first = bytes.below(256)?;
+        let mode = Mode::ALL[first as usize % 6];
+        let pytest_host = match first / 6 % 4 {
+            2 => PytestHost::OnDemand,
+            3 => PytestHost::Present,
+            _ => PytestHost::Never,
+        };
         let workers = bytes.below(5)?;
         let items = bytes.below(12)?;
         let shape = bytes.below(8)?;
@@ -97,7 +113,7 @@ impl Driver {
             python: Vec::new(),
             start: Start::Auto,
             wants: Wants::default(),
-            pytest_host: crate::session::PytestHost::Never,
+            pytest_host,
             timeouts: Timeouts::default(),
         };
         #[expect(
@@ -118,6 +134,7 @@ impl Driver {
             all_links: Vec::new(),
             queues: BTreeMap::new(),
             homes: BTreeMap::new(),
+            pytest_host: (pytest_host != PytestHost::Never).then(VecDeque::new),
             ended: BTreeSet::new(),
             tally: Tally::default(),
             summary: None,
@@ -135,7 +152,9 @@ impl Driver {
 
     /// One input, or none if the data is used up.
     fn act(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
-        match bytes.below(16)? {
+        // Where there may be a pytest host, some of what happens is its doing.
+        let action = if self.pytest_host.is_some() { bytes.below(20)? } else { bytes.below(16)? };
+        match action {
             0..=5 => self.answer(bytes)?,
             6 | 7 => self.finish_item(bytes)?,
             8 => self.launch(bytes)?,
@@ -153,6 +172,8 @@ impl Driver {
             }
             13 => self.raw(bytes)?,
             14 => self.launch(bytes)?,
+            16..=18 => self.answer_as_pytest_host(bytes)?,
+            19 => self.babble_as_pytest_host(bytes)?,
             _ => match bytes.below(6)? {
                 0 => self.input(Input::InterruptRequested),
                 1 => {
@@ -236,13 +257,16 @@ impl Driver {
         match command {
             CoordinatorMessage::Configure(configure) => {
                 let worker = configure.worker;
-                let options = self.options.clone();
                 self.homes.insert(worker, link);
                 self.queues.insert(worker, VecDeque::new());
-                let ready = Ready { worker, options, ..Ready::default() };
-                self.input(Input::Received { link, message: WorkerMessage::Ready(Box::new(ready)) });
+                if configure.wants.hooks && worker.0 % 3 != 2 {
+                    let message = WorkerMessage::HostWanted(HostWanted { worker, hooks: Vec::new() });
+                    self.input(Input::Received { link, message });
+                } else {
+                    self.ready(link, worker);
+                }
             }
-            CoordinatorMessage::Proceed(_) => {}
+            CoordinatorMessage::Proceed(proceed) => self.ready(link, proceed.worker),
             CoordinatorMessage::Collect(collect) => {
                 let worker = collect.worker;
                 send(WorkerMessage::Collecting(Collecting { worker }));
@@ -285,6 +309,45 @@ impl Driver {
             CoordinatorMessage::Ping(ping) => send(WorkerMessage::Pong(Pong { nonce: ping.nonce })),
         }
         Some(())
+    }
+
+    fn ready(&mut self, link: LinkId, worker: WorkerId) {
+        let ready = Ready { worker, options: self.options.clone(), ..Ready::default() };
+        self.input(Input::Received { link, message: WorkerMessage::Ready(Box::new(ready)) });
+    }
+
+    /// Answers what the pytest host was asked first.
+    fn answer_as_pytest_host(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
+        let verdict = bytes.below(4)?;
+        match self.pytest_host.as_mut().and_then(VecDeque::pop_front) {
+            Some(Question::Configuration(worker)) => {
+                self.input(Input::NodeConfigured { worker, input: BTreeMap::new() });
+            }
+            Some(Question::Crash(request)) => self.judge(request, verdict),
+            None => self.input(Input::PytestHostJoined { judges_crashes: verdict != 0, schedules: false }),
+        }
+        Some(())
+    }
+
+    /// The pytest host says what it was not asked, or is lost.
+    fn babble_as_pytest_host(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
+        match bytes.below(8)? {
+            0 => self.input(Input::PytestHostLost { error: "it died".to_owned() }),
+            1..4 => {
+                let worker = WorkerId(bytes.below(8)?);
+                self.input(Input::NodeConfigured { worker, input: BTreeMap::new() });
+            }
+            _ => {
+                let request = bytes.below(10)?;
+                self.judge(request, bytes.below(4)?);
+            }
+        }
+        Some(())
+    }
+
+    fn judge(&mut self, request: u32, verdict: u32) {
+        let (again, excused) = (verdict & 1 != 0, verdict & 2 != 0);
+        self.input(Input::CrashHandled(CrashHandled { request, again, excused }));
     }
 
     fn end(&mut self, link: LinkId, worker: WorkerId) {
@@ -349,17 +412,23 @@ impl Driver {
                     let sent = self.links.get_mut(&link);
                     sent.unwrap_or_else(|| panic!("{message:?} on a closed link")).push_back(message);
                 }
-                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
-                    panic!("there is no pytest host in this run")
+                Output::StartPytestHost { .. } => {
+                    assert!(self.pytest_host.is_some(), "there is no pytest host in this run");
                 }
+                Output::AskConfiguration { worker } => self.asked(Question::Configuration(worker)),
                 Output::Report(event) => self.event(&event),
                 Output::Finished(summary) => self.summary = Some(summary),
             }
         }
     }
 
+    fn asked(&mut self, question: Question) {
+        self.pytest_host.as_mut().expect("there may be a pytest host in this run").push_back(question);
+    }
+
     fn event(&mut self, event: &RunEvent) {
         match event {
+            RunEvent::CrashQuestion { request, .. } => self.asked(Question::Crash(*request)),
             RunEvent::ItemFinished { worker, item, .. } => {
                 self.tally.finished += 1;
                 self.ended_once(Some(*worker), *item);
@@ -412,7 +481,7 @@ fn down(worker: WorkerId, cause: EndCause, item: Option<CrashItem>) -> WorkerMes
 
 /// A message whose numbers are likely to hit something, true or not.
 fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
-    let kind = bytes.below(8)?;
+    let kind = bytes.below(9)?;
     let worker = WorkerId(bytes.below(6)?);
     let (item, number) = (ItemIndex(bytes.below(14)?), bytes.below(10)?);
     let report = ItemReport {
@@ -440,6 +509,7 @@ fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
             total: item.0,
             items: vec![Item::new("f.py::t")],
         }),
+        8 => WorkerMessage::HostWanted(HostWanted { worker, hooks: Vec::new() }),
         _ => {
             let item = Some(CrashItem { lease: LeaseId(number), item, phase: Phase::Setup, running_ms: 0 });
             down(worker, EndCause::Exited(1), item.filter(|_| number > 5))
@@ -453,7 +523,7 @@ mod tests {
 
     #[test]
     fn random_sequences_hold() {
-        for seed in 0..2000 {
+        for seed in 0..4000 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let length = rng.usize(0..600);
             let data: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();

@@ -138,6 +138,7 @@ impl Message for FrontendMessage {
         "configure_node",
         "worker_ready",
         "worker_collected",
+        "unforkable",
         "collect_report",
         "items",
         "collection_mismatch",

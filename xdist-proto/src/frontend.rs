@@ -40,6 +40,9 @@ pub enum FrontendMessage {
     /// A worker has collected.
     #[serde(rename = "worker_collected")]
     WorkerCollected(WorkerCollected),
+    /// Every worker collects by itself.
+    #[serde(rename = "unforkable")]
+    Unforkable(Unforkable),
     /// A collector failed or was skipped.
     #[serde(rename = "collect_report")]
     CollectReport(RunCollectReport),
@@ -197,6 +200,18 @@ pub struct WorkerCollected {
     /// How many items it deselected.
     #[serde(rename = "deselected", default)]
     pub deselected: u32,
+}
+
+/// Workers cannot be forked from one that has collected, so each collects by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Unforkable {
+    /// The worker that they were to be forked from.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Why not.
+    #[serde(rename = "reason")]
+    pub reason: String,
 }
 
 /// A collector failed or was skipped; told once, however many workers report it.

@@ -14,7 +14,21 @@ struct Scenario {
 
 impl Scenario {
     fn new(mode: Mode, options: Options, items: Vec<Item>, workers: u32) -> Self {
-        let mut distribution = Distribution::new(mode, &Collection { items }, options);
+        let distribution = Distribution::new(mode, &Collection { items }, options);
+        Self::of(distribution, workers)
+    }
+
+    /// Where it is known that each item took as many seconds as its number plus one.
+    fn timed(mode: Mode, items: Vec<Item>, workers: u32) -> Self {
+        let took = |number: usize| {
+            let call_us = u32::try_from(number + 1).unwrap() * 1_000_000;
+            Some(Took { call_us, fixtures_us: 0 })
+        };
+        let took: Vec<_> = (0..items.len()).map(took).collect();
+        Self::of(Distribution::expecting(mode, &Collection { items }, Options::default(), &took), workers)
+    }
+
+    fn of(mut distribution: Distribution, workers: u32) -> Self {
         for worker in 0..workers {
             distribution.add_worker(WorkerId(worker));
         }
@@ -24,7 +38,8 @@ impl Scenario {
         scenario
     }
 
-    /// Takes steps, one a line: `done W I`, `slow W I` (done after long), `gave W`, `kept W`, `add W`, `gone W [I]`.
+    /// Takes steps, one a line: `done W I`, `slow W I` (done after long), `gave W`, `kept W`, `add W`, `gone W [I]`,
+    /// `back I` (to run once more).
     fn steps(mut self, steps: &str) -> Self {
         for step in steps.lines().map(str::trim).filter(|step| !step.is_empty()) {
             let (verb, numbers) = step.split_once(' ').unwrap();
@@ -37,6 +52,7 @@ impl Scenario {
                 "gave" => self.distribution.answered(worker, true),
                 "kept" => self.distribution.answered(worker, false),
                 "add" => self.distribution.add_worker(worker),
+                "back" => self.distribution.put_back(ItemIndex(numbers[0])),
                 "gone" => self.distribution.remove_workers([(worker, item)]),
                 other => panic!("no such step: {other}"),
             }
@@ -347,6 +363,144 @@ fn a_unit_that_waits_behind_another_is_stolen_whole() {
 }
 
 #[test]
+fn what_is_put_back_goes_next_and_alone_to_whoever_runs_out() {
+    load(8, 2).steps("gone 0 0\nback 0\ndone 1 2").check(
+        "begin: gw0 runs 0 1, gw1 runs 2 3
+         gone 0 0:
+         back 0:
+         done 1 2: gw1 runs 0 1",
+    );
+    worksteal(6, 2).steps("gone 0 0\ndone 1 4\nback 0\ndone 1 5").check(
+        "begin: gw0 runs 0 1 2, gw1 runs 4 5 3
+         gone 0 0:
+         done 1 4:
+         back 0:
+         done 1 5: gw1 runs 0 1 2",
+    );
+    // What was left of its unit stays together, and comes after it.
+    let scopes = || ids("a.py::t1 a.py::t2 a.py::t3 b.py::t1 b.py::t2 b.py::t3");
+    let groups = || grouped("a a a b b b");
+    for (mode, items) in
+        [(Mode::LoadScope, scopes()), (Mode::LoadFile, scopes()), (Mode::LoadGroup, groups())]
+    {
+        Scenario::new(mode, Options::default(), items, 2)
+            .steps("gone 0 0\nback 0\ndone 1 3\ndone 1 4\ndone 1 5")
+            .check(
+                "begin: gw0 runs 0 1 2, gw1 runs 3 4 5
+                 gone 0 0:
+                 back 0:
+                 done 1 3: gw1 runs 0
+                 done 1 4: gw1 runs 1 2
+                 done 1 5:",
+            );
+    }
+    Scenario::new(Mode::WorkSteal, Options::default(), groups(), 2)
+        .steps("gone 0 0\nback 0\ndone 1 3\ndone 1 4")
+        .check(
+            "begin: gw0 runs 0 1 2, gw1 runs 3 4 5
+             gone 0 0:
+             back 0:
+             done 1 3:
+             done 1 4: gw1 runs 0 1 2",
+        );
+}
+
+#[test]
+fn what_is_put_back_goes_at_once_to_whoever_has_nothing() {
+    for mode in Mode::ALL {
+        // The only worker is gone, and another one comes.
+        Scenario::new(mode, Options::default(), plain(1), 1)
+            .steps("gone 0 0\nback 0\nadd 1\ndone 1 0")
+            .check(
+                "begin: gw0 runs 0, gw0 parks
+                 gone 0 0:
+                 back 0:
+                 add 1: gw1 runs 0, gw1 parks
+                 done 1 0:",
+            );
+    }
+    for mode in Mode::ALL.into_iter().filter(|&mode| mode != Mode::Each) {
+        // The other one has run out. An item that is finished can run once more too.
+        Scenario::new(mode, Options::default(), ids("a.py::t b.py::t"), 2)
+            .steps("done 1 1\ngone 0 0\nback 0\ndone 1 0\nback 0")
+            .check(
+                "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+                 done 1 1:
+                 gone 0 0:
+                 back 0: gw1 runs 0, gw1 parks
+                 done 1 0:
+                 back 0: gw1 runs 0, gw1 parks",
+            );
+    }
+}
+
+#[test]
+fn what_is_put_back_can_crash_again_and_be_stolen() {
+    worksteal(3, 1).steps("gone 0 0\nback 0\nadd 1\ngone 1 0\nback 0\nadd 2\ndone 2 0\nadd 3\ngave 2").check(
+        "begin: gw0 runs 0 1 2
+             gone 0 0:
+             back 0:
+             add 1: gw1 runs 0 1 2
+             gone 1 0:
+             back 0:
+             add 2: gw2 runs 0 1 2
+             done 2 0:
+             add 3: gw2 is asked for 2
+             gave 2: gw3 runs 2, gw2 parks, gw3 parks",
+    );
+}
+
+#[test]
+fn what_is_put_back_costs_what_it_did() {
+    Scenario::timed(Mode::WorkSteal, plain(6), 2)
+        .steps("gone 0 5\nback 5\ndone 1 4\ndone 1 3\ndone 1 0\ndone 1 5\nadd 2\ngave 1\ndone 2 1\ndone 1 2")
+        .check(
+            "begin: gw0 runs 5 2 1, gw1 runs 4 3 0
+             gone 0 5:
+             back 5:
+             done 1 4:
+             done 1 3: gw1 runs 5 2 1
+             done 1 0:
+             done 1 5:
+             add 2: gw1 is asked for 1
+             gave 1: gw2 runs 1, gw1 parks, gw2 parks
+             done 2 1:
+             done 1 2:",
+        );
+    Scenario::timed(Mode::Load, plain(6), 2).steps("gone 0 5\nback 5\ndone 1 4\ndone 1 3").check(
+        "begin: gw0 runs 5, gw1 runs 4, gw1 runs 3, gw0 runs 2
+         gone 0 5:
+         back 5:
+         done 1 4: gw1 runs 5
+         done 1 3: gw1 runs 2",
+    );
+    Scenario::timed(Mode::LoadFile, ids("a.py::t1 a.py::t2 b.py::t1 c.py::t1"), 2)
+        .steps("gave 1\ngone 0 3\nback 3\ndone 1 0\ndone 1 1\ndone 1 3\ndone 1 2")
+        .check(
+            "begin: gw0 runs 3, gw1 runs 0 1, gw1 runs 2, gw1 is asked for 2
+             gave 1: gw0 runs 2
+             gone 0 3:
+             back 3:
+             done 1 0: gw1 runs 3
+             done 1 1: gw1 runs 2
+             done 1 3: gw1 parks
+             done 1 2:",
+        );
+}
+
+#[test]
+fn nothing_that_is_put_back_after_the_stop_is_handed_out() {
+    let mut scenario = worksteal(2, 2);
+    scenario.distribution.stop();
+    scenario.steps("gone 0 0\nback 0\ndone 1 1").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         gone 0 0:
+         back 0:
+         done 1 1:",
+    );
+}
+
+#[test]
 fn a_worker_that_does_not_keep_to_the_order_is_borne_with() {
     worksteal(4, 1).steps("done 0 2\ndone 0 0\ngone 0 3\nadd 1").check(
         "begin: gw0 runs 0 1 2 3
@@ -402,4 +556,26 @@ fn large_collections_and_many_workers_are_borne_with() {
             }
         }
     }
+}
+
+#[test]
+fn what_takes_no_time_is_not_moved_unless_it_waits_behind_something_slow() {
+    let items = (0..4).map(|number| Item::new(format!("a.py::test_{number}"))).collect();
+    let mut distribution =
+        Distribution::new(Mode::WorkSteal, &Collection { items }, super::Options::default());
+    distribution.add_worker(WorkerId(0));
+    distribution.add_worker(WorkerId(1));
+    distribution.begin();
+    let actions = |distribution: &mut Distribution| {
+        std::iter::from_fn(|| distribution.poll_action())
+            .filter(|action| matches!(action, Action::Steal { .. }))
+            .collect::<Vec<_>>()
+    };
+    let quick = Duration::from_micros(200);
+    distribution.item_finished(WorkerId(1), ItemIndex(2), quick);
+    distribution.item_finished(WorkerId(1), ItemIndex(3), quick);
+    assert_eq!(actions(&mut distribution), [], "the other worker would be done with it before it arrives");
+    distribution.runs_long(WorkerId(0));
+    let stolen = Action::Steal { worker: WorkerId(0), items: vec![ItemIndex(1)] };
+    assert_eq!(actions(&mut distribution), [stolen]);
 }

@@ -17,7 +17,10 @@ use xdist_proto::RunId;
 use xdist_proto::WorkerId;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
-use xdist_proto::frontend::{Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FrontendCommand, FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack};
+use xdist_proto::frontend::{
+    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FrontendCommand,
+    FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack,
+};
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::version::VersionRange;
 

@@ -304,7 +304,7 @@ impl Session {
         }
     }
 
-    /// Closes the books that nobody can go on with.
+    /// Closes the books that nobody can go on with, and of which nothing more will be heard either.
     fn abandon_books(&mut self) {
         let mut served = vec![false; self.books.len()];
         let each = self.is_each();
@@ -317,7 +317,7 @@ impl Session {
             }
         }
         for (book, served) in served.into_iter().enumerate() {
-            if !served {
+            if !served && !self.pytest_host.has_question_about(book) {
                 self.close_book(book);
             }
         }

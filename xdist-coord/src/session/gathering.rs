@@ -89,6 +89,7 @@ impl Session {
         };
         tracing::info!(run = %plan.run, workers = configured.workers, mode = plan.mode.name(), "configured");
         let wanted = plan.workers.clone();
+        self.pytest_host.decide();
         self.plan = Some(plan);
         self.report(RunEvent::Configured(Box::new(configured)));
         self.release_withheld();

@@ -31,7 +31,7 @@ impl Session {
         let described = self.workers.get(worker).spec.to_string();
         self.report(RunEvent::WorkerStarting { worker, name, spec: described, replaces });
         if self.pytest_host.is_present() {
-            self.outputs.push_back(Output::AskConfiguration { worker });
+            self.ask_configuration(worker);
         }
         if new {
             let spec = self.workers.host(host).spec.clone();

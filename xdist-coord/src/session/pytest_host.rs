@@ -3,12 +3,12 @@
 //! The pytest host is a frontend that runs what plugins have to do on this side. It is asked about every worker before
 //! that one is configured, and perhaps about items that crashed; a worker that waits for an answer does nothing else.
 
-use super::event::{Crash, RunEnd, StopReason};
+use super::event::{Crash, PYTEST_HOST, RunEnd, StopReason};
 use super::violation::Violation;
 use super::{Course, Output, RunEvent, Session};
 use crate::session::config::PytestHost;
 use crate::workers::{Ending, HostLife, Life};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::message::{CoordinatorMessage, HostWanted, Proceed};
 use xdist_proto::report::OutcomeClass;
@@ -22,6 +22,10 @@ pub(super) struct State {
     schedules: bool,
     /// Items for workers that cannot take any yet.
     early: BTreeMap<WorkerId, Vec<ItemIndex>>,
+    /// Workers that have said that they wait for `proceed`.
+    waiting: BTreeSet<WorkerId>,
+    /// Workers about which it has been asked and has not answered.
+    asked: BTreeSet<WorkerId>,
     /// What each worker is configured with, once that is known.
     inputs: BTreeMap<WorkerId, BTreeMap<String, Value>>,
     /// Crashed items whose fate is undecided, by the number of the question.
@@ -43,14 +47,16 @@ impl State {
             judges_crashes: false,
             schedules: false,
             early: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            asked: BTreeSet::new(),
             inputs: BTreeMap::new(),
             questions: BTreeMap::new(),
         }
     }
 
     pub(super) const fn joined(&mut self, judges_crashes: bool, schedules: bool) {
-        self.judges_crashes = judges_crashes;
-        self.schedules = schedules;
+        self.judges_crashes = judges_crashes && self.is_present();
+        self.schedules = schedules && self.is_present();
     }
 
     /// Whether it decides which worker gets which items.
@@ -68,6 +74,14 @@ impl State {
         self.early.remove(&worker).unwrap_or_default()
     }
 
+    /// A worker is ready that has not asked for one, so the run goes on without. Who would ask later is another kind of
+    /// worker, and a host started for it would have missed a part of the run.
+    pub(super) const fn decide(&mut self) {
+        if self.is_on_demand() {
+            self.presence = PytestHost::Never;
+        }
+    }
+
     pub(super) const fn is_present(&self) -> bool {
         matches!(self.presence, PytestHost::Present)
     }
@@ -79,6 +93,11 @@ impl State {
 
     pub(super) const fn judges_crashes(&self) -> bool {
         self.judges_crashes
+    }
+
+    /// Whether it is still to be heard what is to become of an item of this book.
+    pub(super) fn has_question_about(&self, book: usize) -> bool {
+        self.questions.values().any(|question| question.book == book)
     }
 
     /// What the worker is configured with; `None` as long as nobody knows.
@@ -94,29 +113,47 @@ impl Session {
         if !matches!(self.workers.get(id).life, Life::Configuring) {
             return Err(self.unexpected(id, "host_wanted"));
         }
+        if !self.pytest_host.waiting.insert(id) {
+            return Err(Violation::SecondHostWanted { worker: id });
+        }
         if self.is_discarded(id) {
             return Ok(());
         }
         match self.pytest_host.presence {
             PytestHost::Never => self.proceed(id, BTreeMap::new()),
-            PytestHost::OnDemand => {
-                self.pytest_host.presence = PytestHost::Present;
-                self.outputs.push_back(Output::StartPytestHost { hooks: wanted.hooks });
-                self.outputs.push_back(Output::AskConfiguration { worker: id });
+            PytestHost::OnDemand => self.start_pytest_host(wanted),
+            // It was configured with the answer.
+            PytestHost::Present if self.pytest_host.inputs.contains_key(&id) => {
+                self.proceed(id, BTreeMap::new());
             }
-            PytestHost::Present => self.outputs.push_back(Output::AskConfiguration { worker: id }),
+            PytestHost::Present => self.ask_configuration(id),
         }
         Ok(())
     }
 
+    /// Starts the pytest host, and asks it about all who wait: the worker that wants it, and those whose hosts are not
+    /// up yet, which are configured with the answer.
+    fn start_pytest_host(&mut self, wanted: HostWanted) {
+        self.pytest_host.presence = PytestHost::Present;
+        self.outputs.push_back(Output::StartPytestHost { hooks: wanted.hooks });
+        for id in self.workers.living() {
+            if id == wanted.worker || matches!(self.workers.get(id).life, Life::Waiting) {
+                self.ask_configuration(id);
+            }
+        }
+    }
+
+    pub(super) fn ask_configuration(&mut self, worker: WorkerId) {
+        self.pytest_host.asked.insert(worker);
+        self.outputs.push_back(Output::AskConfiguration { worker });
+    }
+
     pub(super) fn node_configured(&mut self, id: WorkerId, input: BTreeMap<String, Value>) {
-        if !self.workers.knows(id) || self.workers.get(id).is_down() {
+        if !self.pytest_host.asked.remove(&id) {
             return;
         }
         let worker = self.workers.get(id);
         match worker.life {
-            // It has said that it waits.
-            Life::Configuring => self.proceed(id, input),
             Life::Waiting => {
                 let host = worker.host;
                 self.pytest_host.inputs.insert(id, input);
@@ -124,7 +161,13 @@ impl Session {
                     self.configure_worker(id);
                 }
             }
-            Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_) | Life::Down => {}
+            // It was told to end meanwhile.
+            _ if self.is_discarded(id) => {}
+            // It has said that it waits, whatever it has said since.
+            Life::Configuring | Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_) => {
+                self.proceed(id, input)
+            }
+            Life::Down => {}
         }
     }
 
@@ -148,10 +191,10 @@ impl Session {
             self.books[book].give_back(item);
             self.books[book].distribution.put_back(item);
             self.carry_out(book);
-            self.check_left();
         } else {
             self.settle_crash(question, excused);
         }
+        self.check_left();
     }
 
     fn settle_crash(&mut self, question: Question, excused: bool) {
@@ -179,8 +222,15 @@ impl Session {
     pub(super) fn pytest_host_lost(&mut self, error: String) {
         self.pytest_host.presence = PytestHost::Never;
         self.pytest_host.judges_crashes = false;
-        self.report(RunEvent::HostLost { host: "the pytest host".to_owned(), error });
-        self.begin_ending(RunEnd::Stopped(StopReason::PytestHostLost), &Ending::Drain);
+        self.report(RunEvent::HostLost { host: PYTEST_HOST.to_owned(), error });
+        let stopped = RunEnd::Stopped(StopReason::PytestHostLost);
+        if self.course == Course::Ending(RunEnd::Completed) {
+            // The workers' last words, which plugins wanted to hear, are still to come.
+            self.course = Course::Ending(stopped);
+            self.report(RunEvent::Stopping(StopReason::PytestHostLost));
+        } else {
+            self.begin_ending(stopped, &Ending::Drain);
+        }
         self.settle_questions();
     }
 }

@@ -11,13 +11,15 @@ use std::time::Duration;
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
-    CollectReportEvent, Collected, Collecting, CollectionChunk, CrashItem, Down, EndCause, InternalError,
-    ItemFinished, ItemStarted, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, UsageError, Wants,
-    WorkerMessage, WorkerOutput,
+    CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CrashItem, Down, EndCause,
+    InternalError, ItemFinished, ItemStarted, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled,
+    UsageError, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
-use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId};
+use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
+
+mod pytest_host;
 
 /// A session, its clock, and what it has said since that was last looked at.
 struct Bench {
@@ -262,11 +264,14 @@ fn summarize(output: Output) -> Option<String> {
 fn command(message: CoordinatorMessage) -> Option<String> {
     Some(match message {
         CoordinatorMessage::Configure(command) => {
-            format!("{} configure {} of {}", command.worker, command.name, command.worker_count)
+            let hooks = if command.wants.hooks { ", hooks" } else { "" };
+            let full = if command.wants.full { ", full" } else { "" };
+            let Configure { worker, name, worker_count, input, .. } = command;
+            format!("{worker} configure {name} of {worker_count}{}{hooks}{full}", with(&input))
         }
         CoordinatorMessage::Proceed(command) => {
-            let input: Vec<&str> = command.input.keys().map(String::as_str).collect();
-            format!("{} proceed with {:?}{}", command.worker, input, if command.full { ", full" } else { "" })
+            let full = if command.full { ", full" } else { "" };
+            format!("{} proceed{}{full}", command.worker, with(&command.input))
         }
         CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
         CoordinatorMessage::SendCollection(command) => format!("{} send_collection", command.worker),
@@ -286,6 +291,11 @@ fn command(message: CoordinatorMessage) -> Option<String> {
     })
 }
 
+/// The names of what a worker is configured with.
+fn with(input: &BTreeMap<String, Value>) -> String {
+    input.keys().map(|name| format!(" with {name}")).collect()
+}
+
 fn told(event: RunEvent) -> Option<String> {
     Some(match event {
         RunEvent::WorkerReady { .. } | RunEvent::WorkerCollecting { .. } | RunEvent::WorkerOutput { .. } => {
@@ -298,6 +308,7 @@ fn told(event: RunEvent) -> Option<String> {
             Some(replaced) => format!("{worker} starts for {replaced}"),
             None => format!("{worker} starts"),
         },
+        RunEvent::TakenBack { worker, items } => format!("{worker} gave back {}", numbers(&items)),
         RunEvent::WorkerCollected { worker, items, .. } => format!("{worker} collected {items}"),
         RunEvent::Unforkable { worker, reason } => format!("{worker} unforkable: {reason}"),
         RunEvent::CollectReport { worker, report } => {
@@ -317,13 +328,16 @@ fn told(event: RunEvent) -> Option<String> {
             format!("{worker} finished {} {:?}", item.0, report.class)
         }
         RunEvent::CrashQuestion { request, crash } => {
-            let item = crash.item.map(|crashed| crashed.item.0);
-            format!("question {request}: {} crashed in {item:?}", crash.worker)
+            assert!(!crash.asked, "nobody has been asked before");
+            format!("question {request}: {} crashed in {}", crash.worker, crash.item.unwrap().item.0)
         }
-        RunEvent::TakenBack { worker, items } => format!("{worker} taken back {}", numbers(&items)),
         RunEvent::Crashed(crash) => match crash.item {
             Some(item) => {
-                format!("{} crashed in {} {:?}: {}", crash.worker, item.item.0, item.phase, crash.cause)
+                let asked = if crash.asked { ", as was asked about" } else { "" };
+                format!(
+                    "{} crashed in {} {:?}: {}{asked}",
+                    crash.worker, item.item.0, item.phase, crash.cause
+                )
             }
             None => format!("{} crashed: {}", crash.worker, crash.cause),
         },

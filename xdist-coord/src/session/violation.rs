@@ -17,6 +17,8 @@ pub(crate) enum Violation {
     Unexpected { worker: WorkerId, kind: &'static str, state: &'static str },
     #[error("{worker} sent worker_output twice")]
     SecondOutput { worker: WorkerId },
+    #[error("{worker} sent host_wanted twice")]
+    SecondHostWanted { worker: WorkerId },
     #[error("the list of {worker} does not have the digest or the length that it announced")]
     Digest { worker: WorkerId },
     #[error("the list of {worker} came out of order")]

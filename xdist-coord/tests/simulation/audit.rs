@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use xdist_coord::session::{Output, RunEnd, RunEvent, RunSummary};
+use xdist_coord::session::event::Crash;
+use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
-use xdist_proto::message::CoordinatorMessage;
-use xdist_proto::{Collection, ItemIndex, WorkerId};
+use xdist_proto::frontend::CrashHandled;
+use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, WorkerMessage};
+use xdist_proto::report::OutcomeClass;
+use xdist_proto::{Collection, ItemIndex, Value, WorkerId};
 
 /// A test, whatever its index: its node id, and the how-manieth of that node id it is. In mode `each`, also the first of
 /// the workers that run it one in the place of the other.
@@ -33,11 +36,24 @@ pub(crate) struct Audit {
     pub(crate) scheduling: bool,
     pub(crate) stopping: bool,
     pub(crate) summary: Option<RunSummary>,
+    lost_pytest_host: bool,
     usage_errors: u32,
     mismatches: u32,
     steals: usize,
     started: BTreeSet<WorkerId>,
     down: BTreeSet<WorkerId>,
+    failed: u64,
+    presence: PytestHost,
+    judges: bool,
+    /// Workers that were told to come up, and those that wait to be let go on.
+    told_to_start: BTreeSet<WorkerId>,
+    waiting: BTreeSet<WorkerId>,
+    /// Workers that the pytest host was asked about, with its answer.
+    asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
+    /// Crashed tests whose fate is open, by the number of the question.
+    questions: BTreeMap<u32, Identity>,
+    /// The answer that is being dealt with.
+    verdict: Option<(Identity, CrashHandled)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +75,33 @@ pub(crate) fn identities(lineage: Option<WorkerId>, node_ids: impl Iterator<Item
 }
 
 impl Audit {
-    pub(crate) fn new(each: bool) -> Self {
-        Self { each, ..Self::default() }
+    pub(crate) fn new(each: bool, presence: PytestHost) -> Self {
+        Self { each, presence, ..Self::default() }
+    }
+
+    pub(crate) fn input(&mut self, input: &Input) {
+        self.verdict = None;
+        match input {
+            Input::PytestHostJoined { judges_crashes, .. } => self.judges = *judges_crashes,
+            Input::PytestHostLost { .. } => {
+                self.presence = PytestHost::Never;
+                self.judges = false;
+                self.lost_pytest_host = true;
+            }
+            Input::NodeConfigured { worker, input } => {
+                if let Some(answer) = self.asked.get_mut(worker) {
+                    answer.get_or_insert_with(|| input.clone());
+                }
+            }
+            Input::CrashHandled(answer) => {
+                let question = self.questions.remove(&answer.request);
+                self.verdict = question.map(|identity| (identity, answer.clone()));
+            }
+            Input::Received { message: WorkerMessage::HostWanted(wanted), .. } => {
+                self.waiting.insert(wanted.worker);
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn link_opened(&mut self, link: LinkId) {
@@ -104,22 +145,97 @@ impl Audit {
                     let most = MOST_STEALS * (self.ends.len() + self.started.len() + 1);
                     assert!(self.steals <= most, "items are taken to and fro: {} steals", self.steals);
                 }
-                if let CoordinatorMessage::Run(run) = message {
-                    let identities = identities(run.worker);
-                    for item in &run.items {
-                        self.handed_out(run.worker, &identities[item.as_usize()]);
+                match message {
+                    CoordinatorMessage::Run(run) => {
+                        let identities = identities(run.worker);
+                        for item in &run.items {
+                            self.handed_out(run.worker, &identities[item.as_usize()]);
+                        }
                     }
+                    CoordinatorMessage::Configure(configure) => self.told_to_start(configure),
+                    CoordinatorMessage::Proceed(proceed) => self.let_go_on(proceed),
+                    _ => {}
                 }
             }
             Output::Report(event) => self.event(event),
-            Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
-                panic!("there is no pytest host in this run: {output:?}")
+            Output::StartPytestHost { .. } => {
+                assert_eq!(self.presence, PytestHost::OnDemand, "the pytest host is started");
+                assert!(!self.configured, "the pytest host has missed a part of the run");
+                self.presence = PytestHost::Present;
+            }
+            Output::AskConfiguration { worker } => {
+                // It may have been lost by an input that came between this and what led to it.
+                assert!(self.presence == PytestHost::Present || self.lost_pytest_host);
+                assert!(
+                    self.started.contains(worker) && !self.down.contains(worker),
+                    "{worker} is not there"
+                );
+                assert_eq!(self.asked.insert(*worker, None), None, "{worker} is asked about twice");
             }
             Output::Finished(summary) => self.finished(summary),
         }
     }
 
+    fn told_to_start(&mut self, configure: &Configure) {
+        let worker = configure.worker;
+        assert!(self.told_to_start.insert(worker), "{worker} is configured twice");
+        let (hooks, full) = (configure.wants.hooks, configure.wants.full);
+        if self.presence == PytestHost::Present {
+            assert!(full && !hooks);
+            assert_eq!(self.asked.get(&worker), Some(&Some(configure.input.clone())), "{worker}");
+        } else {
+            assert!(!full && configure.input.is_empty());
+            assert_eq!(hooks, self.presence == PytestHost::OnDemand && !self.configured);
+        }
+    }
+
+    fn let_go_on(&mut self, proceed: &Proceed) {
+        let worker = proceed.worker;
+        assert!(self.waiting.remove(&worker), "{worker} does not wait");
+        assert_eq!(proceed.full, self.presence == PytestHost::Present);
+        let answer = self.asked.get(&worker).cloned().unwrap_or_else(|| Some(BTreeMap::new()));
+        assert_eq!(answer.as_ref(), Some(&proceed.input), "{worker}");
+    }
+
+    fn is_undecided(&self, identity: &Identity) -> bool {
+        self.questions.values().any(|open| open == identity)
+    }
+
+    fn questioned(&mut self, request: u32, crash: &Crash) {
+        assert!(self.judges && !crash.asked, "a question that nobody answers");
+        let item = crash.item.expect("a question is about an item");
+        let identity = self.identity(Some(crash.worker), item.item);
+        let holder = self.holders.remove(&identity);
+        assert_eq!(holder, Some(crash.worker), "{} had {identity:?} when it crashed", crash.worker);
+        assert_eq!(self.questions.insert(request, identity), None, "question {request} is asked twice");
+    }
+
+    fn crashed(&mut self, crash: &Crash) {
+        let Some(item) = crash.item else {
+            assert!(!crash.asked && !self.down.contains(&crash.worker));
+            return;
+        };
+        if !crash.asked {
+            assert!(!self.judges, "nobody was asked about {}", crash.worker);
+            assert!(!self.down.contains(&crash.worker), "{} crashes after its end", crash.worker);
+            self.failed += 1;
+            return self.item_ended(Some(crash.worker), item.item, End::Crashed);
+        }
+        let identity = self.identity(Some(crash.worker), item.item);
+        let excused = match self.verdict.take_if(|(judged, _)| *judged == identity) {
+            Some((_, verdict)) => verdict.excused,
+            None => {
+                assert!(self.is_undecided(&identity), "nobody was asked about {identity:?}");
+                self.questions.retain(|_, open| *open != identity);
+                false
+            }
+        };
+        self.failed += u64::from(!excused);
+        self.ended(identity, End::Crashed);
+    }
+
     fn handed_out(&mut self, worker: WorkerId, identity: &Identity) {
+        assert!(!self.is_undecided(identity), "{identity:?} is handed out before its fate is known");
         assert!(!self.down.contains(&worker), "{worker} is down and is given {identity:?}");
         assert_eq!(self.ends.get(identity), None, "{identity:?} is handed out after its end");
         let given_back = self.given_back.remove(identity);
@@ -146,23 +262,18 @@ impl Audit {
             RunEvent::WorkerCollecting { .. }
             | RunEvent::WorkerCollected { .. }
             | RunEvent::Unforkable { .. }
+            | RunEvent::TakenBack { .. }
             | RunEvent::CollectReport { .. } => {}
             RunEvent::Collected { worker, collection } => self.collected(*worker, collection),
             RunEvent::CollectionMismatch(_) => self.mismatches += 1,
             RunEvent::Scheduling { .. } => self.scheduling = true,
             RunEvent::ItemStarted { .. } => {}
-            RunEvent::ItemFinished { worker, item, .. } => {
+            RunEvent::ItemFinished { worker, item, report } => {
+                self.failed += u64::from(report.class == OutcomeClass::Fail);
                 self.item_ended(Some(*worker), *item, End::Finished)
             }
-            RunEvent::CrashQuestion { .. } | RunEvent::TakenBack { .. } => {
-                panic!("there is no pytest host to ask: {event:?}")
-            }
-            RunEvent::Crashed(crash) => {
-                assert!(!self.down.contains(&crash.worker), "{} crashes after its end", crash.worker);
-                if let Some(item) = crash.item {
-                    self.item_ended(Some(crash.worker), item.item, End::Crashed);
-                }
-            }
+            RunEvent::CrashQuestion { request, crash } => self.questioned(*request, crash),
+            RunEvent::Crashed(crash) => self.crashed(crash),
             RunEvent::WorkerDown { worker, .. } => {
                 assert!(self.started.contains(worker), "{worker} ends before it starts");
                 assert!(self.down.insert(*worker), "{worker} is down twice");
@@ -196,9 +307,13 @@ impl Audit {
         assert_eq!(previous, None, "collected comes once");
     }
 
-    fn item_ended(&mut self, worker: Option<WorkerId>, item: ItemIndex, end: End) {
+    fn identity(&self, worker: Option<WorkerId>, item: ItemIndex) -> Identity {
         let collection = &self.collections[&worker.filter(|_| self.each)];
-        let identity = collection[item.as_usize()].clone();
+        collection[item.as_usize()].clone()
+    }
+
+    fn item_ended(&mut self, worker: Option<WorkerId>, item: ItemIndex, end: End) {
+        let identity = self.identity(worker, item);
         if let Some(worker) = worker.filter(|_| end != End::NotRun) {
             assert_eq!(
                 self.holders.get(&identity),
@@ -207,6 +322,11 @@ impl Audit {
             );
         }
         self.holders.remove(&identity);
+        self.ended(identity, end);
+    }
+
+    fn ended(&mut self, identity: Identity, end: End) {
+        assert!(!self.is_undecided(&identity), "{identity:?} ends before its fate is known: {end:?}");
         let previous = self.ends.insert(identity.clone(), end);
         assert_eq!(previous, None, "{identity:?} has a second end: {end:?}");
     }
@@ -216,12 +336,16 @@ impl Audit {
         assert_eq!(summary.finished, count(End::Finished), "finished");
         assert_eq!(summary.crashed, count(End::Crashed), "crashed");
         assert_eq!(summary.not_run, count(End::NotRun), "not run");
+        assert_eq!(summary.failed, self.failed, "failed");
         let all: BTreeSet<&Identity> = self.collections.values().flatten().collect();
         assert_eq!(summary.collected, all.len() as u64, "collected");
         assert_eq!(summary.collected, self.ends.len() as u64, "every item has exactly one end");
         assert!(self.usage_errors <= 1 && self.mismatches <= 1, "told once");
         match &summary.end {
-            RunEnd::Completed => assert!(summary.not_run == 0 && !self.stopping),
+            RunEnd::Completed => {
+                assert!(summary.not_run == 0 && !self.stopping);
+                assert!(!self.lost_pytest_host, "plugins have missed a part of the run");
+            }
             RunEnd::Stopped(_) => assert!(self.stopping, "a stop is told of"),
             RunEnd::Mismatch => assert_eq!((self.mismatches, summary.collected), (1, 0)),
             RunEnd::UsageError(_) => assert_eq!(self.usage_errors, 1),

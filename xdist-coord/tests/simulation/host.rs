@@ -3,13 +3,13 @@
 //! It keeps to the timing of the real one: a worker takes its successor when it tears a test down, and waits for one
 //! there, so a scheduler that forgets a worker on its last test hangs the simulation.
 
-use crate::scenario::{Fate, Test};
+use crate::scenario::{Fate, Test, Wanted};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use xdist_proto::message::{
     CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CoordinatorMessage, CrashItem,
-    Down, EndCause, InternalError, ItemFinished, Pong, Ready, RunOptions, StopKind, StopRequested,
-    Unscheduled, UsageError, WorkerMessage, WorkerOutput,
+    Down, EndCause, HostWanted, InternalError, ItemFinished, Pong, Ready, RunOptions, StopKind,
+    StopRequested, Unscheduled, UsageError, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
 use xdist_proto::{Collection, ItemIndex, LeaseId, WorkerId};
@@ -59,6 +59,8 @@ enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
     Starting,
+    /// It has asked for the pytest host, and waits to be let go on.
+    AskingForHost,
     Ready,
     Collecting,
     Idle,
@@ -81,6 +83,7 @@ pub(crate) struct FakeWorker {
     queue: VecDeque<Entry>,
     finished: u32,
     collect_wanted: bool,
+    wants_host: bool,
     ending: bool,
     rng: fastrand::Rng,
 }
@@ -93,6 +96,7 @@ impl FakeHost {
     pub(crate) fn configure(
         &mut self,
         configure: &Configure,
+        wanted: Wanted,
         tests: Vec<usize>,
         fate: Fate,
         seed: u64,
@@ -106,6 +110,7 @@ impl FakeHost {
             queue: VecDeque::new(),
             finished: 0,
             collect_wanted: false,
+            wants_host: configure.wants.hooks && wanted.by(id),
             ending: false,
             rng: fastrand::Rng::with_seed(seed),
         };
@@ -169,9 +174,14 @@ impl FakeWorker {
 
     fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         match command {
-            CoordinatorMessage::Ping(_)
-            | CoordinatorMessage::Configure(_)
-            | CoordinatorMessage::Proceed(_) => Vec::new(),
+            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) => Vec::new(),
+            CoordinatorMessage::Proceed(_) => {
+                if self.activity == Activity::AskingForHost {
+                    self.ready(suite)
+                } else {
+                    Vec::new()
+                }
+            }
             CoordinatorMessage::Collect(_) => {
                 self.collect_wanted = true;
                 self.collect()
@@ -253,7 +263,17 @@ impl FakeWorker {
             }
             _ => {}
         }
+        if self.wants_host {
+            self.activity = Activity::AskingForHost;
+            let hooks = vec!["pytest_testnodedown (conftest.py)".to_owned()];
+            return vec![send(WorkerMessage::HostWanted(HostWanted { worker: id, hooks }))];
+        }
+        self.ready(suite)
+    }
+
+    fn ready(&mut self, suite: &Suite) -> Vec<Deed> {
         self.activity = Activity::Ready;
+        let id = self.id;
         let ready = Ready { worker: id, options: suite.options.clone(), ..Ready::default() };
         let mut deeds = vec![send(WorkerMessage::Ready(Box::new(ready)))];
         deeds.extend(self.collect());
@@ -403,7 +423,7 @@ impl FakeWorker {
 
     /// The session is to end.
     fn end(&mut self) -> Vec<Deed> {
-        let begun = !matches!(self.activity, Activity::Starting | Activity::Ready);
+        let begun = !matches!(self.activity, Activity::Starting | Activity::AskingForHost | Activity::Ready);
         if self.ending || self.fate == Fate::DoesNotEnd {
             return Vec::new();
         }
@@ -419,6 +439,7 @@ impl FakeWorker {
                 Some((item, lease, Phase::Teardown))
             }
             Activity::Starting
+            | Activity::AskingForHost
             | Activity::Ready
             | Activity::Collecting
             | Activity::Idle

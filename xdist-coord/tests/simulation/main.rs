@@ -10,10 +10,11 @@
 
 mod audit;
 mod host;
+mod pytest_host;
 mod scenario;
 mod world;
 
-use scenario::{Faults, Scenario};
+use scenario::{Faults, Kind, Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use world::{Trace, World};
 
@@ -27,62 +28,78 @@ fn number_from_environment(name: &str) -> Option<u64> {
 }
 
 /// Runs one seed, and says which it was if it fails.
-fn simulate(seed: u64, faults: Faults, trace: Trace) -> World {
+fn simulate(seed: u64, kind: Kind, trace: Trace) -> World {
     let run = || {
-        let mut world = World::new(Scenario::new(seed, faults), trace);
+        let mut world = World::new(Scenario::new(seed, kind), trace);
         world.run();
         world
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         println!(
-            "seed {seed} with {faults:?} failed; to replay:\n  \
+            "seed {seed} with {kind:?} failed; to replay:\n  \
              XDIST_SIM_SEED={seed} cargo test -p xdist-coord --test simulation {} -- --nocapture",
-            faults.test_name()
+            kind.test_name()
         );
         resume_unwind(panic)
     })
 }
 
-fn simulate_all(faults: Faults) {
+fn simulate_all(faults: Faults, hosted: bool) {
+    let kind = Kind { faults, hosted };
     if let Some(seed) = number_from_environment("XDIST_SIM_SEED") {
-        simulate(seed, faults, Trace::Print);
+        simulate(seed, kind, Trace::Print);
         return;
     }
     for seed in 0..number_from_environment("XDIST_SIM_SEEDS").unwrap_or(SEEDS) {
-        simulate(seed, faults, Trace::None);
+        simulate(seed, kind, Trace::None);
     }
 }
 
 #[test]
 fn honest_workers() {
-    simulate_all(Faults::None);
+    simulate_all(Faults::None, false);
 }
 
 #[test]
 fn crashing_workers() {
-    simulate_all(Faults::Crashes);
+    simulate_all(Faults::Crashes, false);
 }
 
 #[test]
 fn lying_hosts() {
-    simulate_all(Faults::Lies);
+    simulate_all(Faults::Lies, false);
+}
+
+#[test]
+fn honest_workers_and_a_pytest_host() {
+    simulate_all(Faults::None, true);
+}
+
+#[test]
+fn crashing_workers_and_a_pytest_host() {
+    simulate_all(Faults::Crashes, true);
+}
+
+#[test]
+fn lying_hosts_and_a_pytest_host() {
+    simulate_all(Faults::Lies, true);
 }
 
 #[test]
 fn seeds_that_once_failed() {
     for line in include_str!("regressions.txt").lines().filter(|line| !line.starts_with('#')) {
-        let (faults, seed) = line.split_once(' ').expect("a line is `faults seed`");
-        simulate(seed.parse().expect("a seed is a number"), Faults::named(faults), Trace::None);
+        let (kind, seed) = line.split_once(' ').expect("a line is `kind seed`");
+        simulate(seed.parse().expect("a seed is a number"), Kind::named(kind), Trace::None);
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..60 {
-        for faults in Faults::ALL {
-            let first = simulate(seed, faults, Trace::Keep).into_trace();
-            let second = simulate(seed, faults, Trace::Keep).into_trace();
-            assert_eq!(first, second, "seed {seed} with {faults:?}");
+        for kind in Kind::ALL {
+            let first = simulate(seed, kind, Trace::Keep).into_trace();
+            let second = simulate(seed, kind, Trace::Keep).into_trace();
+            assert_eq!(first, second, "seed {seed} with {kind:?}");
         }
     }
 }

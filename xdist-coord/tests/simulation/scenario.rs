@@ -5,7 +5,7 @@ use xdist_coord::scheduler::{History, Mode, Took};
 use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
-use xdist_proto::{Item, RunId};
+use xdist_proto::{Item, RunId, WorkerId};
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +18,76 @@ pub(crate) enum Faults {
     Lies,
 }
 
-impl Faults {
-    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Crashes, Self::Lies];
+/// What a simulated run is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) faults: Faults,
+    /// Whether there may be a pytest host.
+    pub(crate) hosted: bool,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self { faults: Faults::None, hosted: false },
+        Self { faults: Faults::Crashes, hosted: false },
+        Self { faults: Faults::Lies, hosted: false },
+        Self { faults: Faults::None, hosted: true },
+        Self { faults: Faults::Crashes, hosted: true },
+        Self { faults: Faults::Lies, hosted: true },
+    ];
 
     pub(crate) fn test_name(self) -> &'static str {
-        match self {
-            Self::None => "honest_workers",
-            Self::Crashes => "crashing_workers",
-            Self::Lies => "lying_hosts",
+        match (self.faults, self.hosted) {
+            (Faults::None, false) => "honest_workers",
+            (Faults::Crashes, false) => "crashing_workers",
+            (Faults::Lies, false) => "lying_hosts",
+            (Faults::None, true) => "honest_workers_and_a_pytest_host",
+            (Faults::Crashes, true) => "crashing_workers_and_a_pytest_host",
+            (Faults::Lies, true) => "lying_hosts_and_a_pytest_host",
         }
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|faults| faults.test_name() == name).expect("a test of this name")
+        Self::ALL.into_iter().find(|kind| kind.test_name() == name).expect("a test of this name")
+    }
+}
+
+/// What plugins have to do on the coordinator's side, and how the pytest host goes about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugins {
+    /// Which workers ask for the pytest host.
+    pub(crate) wanted: Wanted,
+    /// Whether it says what becomes of crashed items.
+    pub(crate) judges: bool,
+    /// It cannot be started.
+    pub(crate) fails: bool,
+    /// How long it takes to come up.
+    pub(crate) startup: Duration,
+    /// How long an answer takes at most, in milliseconds.
+    pub(crate) slowness_ms: u64,
+    /// When it vanishes, counted from when it was started.
+    pub(crate) vanishes: Option<Duration>,
+    /// It also answers what it was not asked.
+    pub(crate) babbles: bool,
+    /// How long worker hosts take to come up at most, in milliseconds; some then do so after the pytest host.
+    pub(crate) launch_ms: u64,
+}
+
+/// Which workers ask for the pytest host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Everyone,
+    Nobody,
+    EverySecond,
+}
+
+impl Wanted {
+    pub(crate) fn by(self, worker: WorkerId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Nobody => false,
+            Self::EverySecond => worker.0 % 2 == 1,
+        }
     }
 }
 
@@ -98,11 +155,13 @@ pub(crate) struct Scenario {
     pub(crate) collect_errors: bool,
     /// What is known of earlier runs: of some tests, not always rightly.
     pub(crate) history: History,
+    pub(crate) plugins: Plugins,
     pub(crate) rng: fastrand::Rng,
 }
 
 impl Scenario {
-    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, kind: Kind) -> Self {
+        let faults = kind.faults;
         let mut rng = fastrand::Rng::with_seed(seed);
         let mode = rng.choice(Mode::ALL).unwrap();
         let tests = tests(&mut rng, faults);
@@ -134,6 +193,7 @@ impl Scenario {
             1 => vec![millis(&mut rng, 60_000), millis(&mut rng, 90_000)],
             _ => Vec::new(),
         };
+        let (pytest_host, plugins) = plugins(seed, kind);
         let config = Config {
             run: RunId("run".to_owned()),
             workers: specs,
@@ -142,13 +202,25 @@ impl Scenario {
             python: vec!["python".to_owned()],
             start: Start::Auto,
             wants: Wants::default(),
-            pytest_host: PytestHost::Never,
+            pytest_host,
             timeouts: Timeouts::default(),
         };
         let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));
         let collect_errors = one_in(&mut rng, 8);
         let history = history(seed, &tests);
-        Self { seed, faults, tests, options, config, interrupts, reorders, collect_errors, history, rng }
+        Self {
+            seed,
+            faults,
+            tests,
+            options,
+            config,
+            interrupts,
+            reorders,
+            collect_errors,
+            history,
+            plugins,
+            rng,
+        }
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -238,6 +310,34 @@ fn history(seed: u64, tests: &[Test]) -> History {
         known.then(|| (History::key(&test.item.node_id), took))
     };
     History::new(tests.iter().filter_map(entry).collect())
+}
+
+/// Has a generator of its own too.
+fn plugins(seed: u64, kind: Kind) -> (PytestHost, Plugins) {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32));
+    let presence = match rng.u32(0..8) {
+        _ if !kind.hosted => PytestHost::Never,
+        0 => PytestHost::Never,
+        1..4 => PytestHost::Present,
+        _ => PytestHost::OnDemand,
+    };
+    let wanted = match rng.u32(0..8) {
+        0 => Wanted::Nobody,
+        1 => Wanted::EverySecond,
+        _ => Wanted::Everyone,
+    };
+    let faulty = kind.faults != Faults::None;
+    let plugins = Plugins {
+        wanted,
+        judges: one_in(&mut rng, 2),
+        fails: faulty && one_in(&mut rng, 25),
+        startup: millis(&mut rng, 4000),
+        slowness_ms: if one_in(&mut rng, 3) { 60_000 } else { 300 },
+        vanishes: (faulty && one_in(&mut rng, 5)).then(|| millis(&mut rng, 60_000)),
+        babbles: kind.faults == Faults::Lies && one_in(&mut rng, 2),
+        launch_ms: if kind.hosted && one_in(&mut rng, 3) { 5000 } else { 50 },
+    };
+    (presence, plugins)
 }
 
 fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<WorkerSpec> {

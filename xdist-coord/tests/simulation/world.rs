@@ -2,12 +2,13 @@
 
 use crate::audit::{Audit, Identity, identities};
 use crate::host::{Deed, FakeHost, Step, Suite};
+use crate::pytest_host::{FakePytestHost, Saying};
 use crate::scenario::{Fate, Faults, HostFate, Scenario, Test, millis, one_in};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
 use xdist_coord::session::input::{CloseCause, GarbledError};
-use xdist_coord::session::{Input, Output, RunEnd, Session};
+use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, Session};
 use xdist_coord::workers::{HostId, LinkId};
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
@@ -40,6 +41,7 @@ enum Event {
     ToHost(HostId, Box<CoordinatorMessage>),
     Worker(HostId, WorkerId, Step),
     HostFault(HostId),
+    FromPytestHost(Box<Input>),
     Interrupt,
 }
 
@@ -68,6 +70,7 @@ pub(crate) struct World {
     in_flight: usize,
     peers: BTreeMap<HostId, Peer>,
     links: BTreeMap<LinkId, HostId>,
+    pytest_host: FakePytestHost,
     audit: Audit,
     trace: Trace,
     record: Vec<String>,
@@ -89,7 +92,8 @@ impl World {
             Suite { tests, options: scenario.options.clone(), collect_errors: scenario.collect_errors };
         let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
         session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
-        let audit = Audit::new(scenario.mode() == Mode::Each);
+        let audit = Audit::new(scenario.mode() == Mode::Each, scenario.config.pytest_host);
+        let pytest_host = FakePytestHost::new(scenario.plugins.clone(), scenario.seed);
         let interrupts = std::mem::take(&mut scenario.interrupts);
         let mut world = Self {
             scenario,
@@ -102,6 +106,7 @@ impl World {
             in_flight: 0,
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
+            pytest_host,
             audit,
             trace,
             record: Vec::new(),
@@ -120,6 +125,9 @@ impl World {
     pub(crate) fn run(&mut self) {
         if self.trace == Trace::Print {
             println!("{:#?}", self.scenario);
+        }
+        if self.scenario.config.pytest_host == PytestHost::Present {
+            self.start_pytest_host();
         }
         self.drain();
         let mut steps = 0;
@@ -196,6 +204,30 @@ impl World {
                 self.perform(host, deeds);
             }
             Event::HostFault(host) => self.host_fault(host),
+            Event::FromPytestHost(input) => {
+                if self.pytest_host.is_heard(&input) {
+                    self.input(*input);
+                }
+            }
+        }
+    }
+
+    /// As the server does, not through `input`: outputs may be being carried out already.
+    fn start_pytest_host(&mut self) {
+        match self.pytest_host.start(self.now) {
+            Ok(sayings) => self.hear(sayings),
+            Err(error) => {
+                let input = Input::PytestHostLost { error };
+                self.note(|| format!("< {input:?}"));
+                self.audit.input(&input);
+                self.session.handle(input, self.epoch + self.now);
+            }
+        }
+    }
+
+    fn hear(&mut self, sayings: Vec<Saying>) {
+        for (at, input) in sayings {
+            self.at(at, Event::FromPytestHost(Box::new(input)));
         }
     }
 
@@ -304,7 +336,7 @@ impl World {
         }
         let seed = self.scenario.rng.u64(..);
         let Some(peer) = self.peers.get_mut(&host) else { return Vec::new() };
-        peer.host.configure(configure, tests, fate, seed)
+        peer.host.configure(configure, self.scenario.plugins.wanted, tests, fate, seed)
     }
 
     /// Tests with one node id cannot be told apart but by their order, so that stays.
@@ -410,6 +442,7 @@ impl World {
 
     fn input(&mut self, input: Input) {
         self.note(|| format!("< {input:?}"));
+        self.audit.input(&input);
         self.session.handle(input, self.epoch + self.now);
         self.drain();
     }
@@ -440,7 +473,7 @@ impl World {
         match output {
             Output::Launch { host, .. } => {
                 let fails = self.scenario.faults != Faults::None && one_in(&mut self.scenario.rng, 30);
-                let at = self.after(50);
+                let at = self.after(self.scenario.plugins.launch_ms);
                 self.at(at, if fails { Event::LaunchFailed(host) } else { Event::Launched(host) });
             }
             Output::Send { link, message } => {
@@ -460,10 +493,16 @@ impl World {
                 let host = self.links[&link];
                 self.silence(host);
             }
-            Output::StartPytestHost { .. }
-            | Output::AskConfiguration { .. }
-            | Output::Report(_)
-            | Output::Finished(_) => {}
+            Output::StartPytestHost { .. } => self.start_pytest_host(),
+            Output::AskConfiguration { worker } => {
+                let answer = self.pytest_host.ask(worker, self.now);
+                self.hear(answer);
+            }
+            Output::Report(RunEvent::CrashQuestion { request, .. }) => {
+                let answer = self.pytest_host.judge(request, self.now);
+                self.hear(answer);
+            }
+            Output::Report(_) | Output::Finished(_) => {}
         }
     }
 

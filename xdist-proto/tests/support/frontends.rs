@@ -2,10 +2,11 @@
 
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
-    CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed, EndKind,
-    ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning, Items,
-    NodeConfigured, NodeOutput, NotRun, RestartsExhausted, RunCollectReport, RunConfigured, RunError,
-    RunOutput, RunWarning, Scheduling, Stopping, WorkerCollected, WorkerDown, WorkerStarting,
+    Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
+    EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning,
+    Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire, RunCollectReport,
+    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack, TakenBack, Unforkable,
+    WorkerCollected, WorkerDown, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -53,6 +54,11 @@ fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
         ),
         ("worker_down", down(Some("signal 11 (SIGSEGV)".into()))),
         ("worker_down-clean", down(None)),
+        (
+            "unforkable",
+            FrontendMessage::Unforkable(Unforkable { worker: WORKER, reason: "a thread is running".into() }),
+        ),
+        ("taken_back", FrontendMessage::TakenBack(TakenBack { worker: WORKER, items: indexes(&[300]) })),
         (
             "restarts_exhausted",
             FrontendMessage::RestartsExhausted(RestartsExhausted { worker: WORKER, limit: 16 }),
@@ -185,7 +191,7 @@ fn finished(end: EndKind) -> FrontendMessage {
     FrontendMessage::Finished(Finished {
         end,
         reason: if is_exit { "enough".into() } else { String::new() },
-        worker: None,
+        worker: (end == EndKind::Interrupted).then_some(WORKER),
         exit_code: is_exit.then_some(9),
         collected: 302,
         not_run: 2,
@@ -207,6 +213,10 @@ pub(super) fn answers() -> Vec<(&'static str, FrontendCommand)> {
             "crash_handled",
             FrontendCommand::CrashHandled(CrashHandled { request: 9, again: true, excused: true }),
         ),
+        ("assign", FrontendCommand::Assign(Assign { worker: WORKER, items: indexes(&[0, 300]) })),
+        ("take_back", FrontendCommand::TakeBack(TakeBack { worker: WORKER, items: indexes(&[300]) })),
+        ("park_worker", FrontendCommand::ParkWorker(ParkWorker { worker: WORKER })),
+        ("retire", FrontendCommand::Retire(Retire { worker: WORKER })),
         ("interrupt_run", FrontendCommand::InterruptRun(InterruptRun {})),
     ]
 }

@@ -134,17 +134,20 @@ class DistSession:
         link = self._link
         assert link is not None
         handlers = {name[len("_on_") :]: getattr(self, name) for name in dir(self) if name.startswith("_on_")}
-        with self._ctrl_c():
-            for kind, fields in link:
-                if kind == "finished":
-                    link.close()
-                    return self._finish(fields)
-                handler = handlers.get(kind)
-                if handler is not None:
-                    handler(**fields)
-                if self._bridge is not None and not link.has_more():
-                    self._bridge.settle()
-        raise LinkError("the coordinator ended before the run was over; what it said stands above")
+        try:
+            with self._ctrl_c():
+                for kind, fields in link:
+                    if kind == "finished":
+                        return self._finish(fields)
+                    handler = handlers.get(kind)
+                    if handler is not None:
+                        handler(**fields)
+                    if self._bridge is not None and not link.has_more():
+                        self._bridge.settle()
+            raise LinkError("the coordinator ended before the run was over; what it said stands above")
+        finally:
+            # Whatever happened here, the run is not to go on without.
+            link.close()
 
     @contextlib.contextmanager
     def _ctrl_c(self) -> Iterator[None]:
@@ -218,6 +221,9 @@ class DistSession:
         self._collected.append(node)
         # Of a worker that joins later, the items are known.
         self._tell_collections()
+
+    def _on_unforkable(self, worker: int, reason: str) -> None:
+        self._terminal.unforkable(reason)
 
     def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
         made = self._reviver.collect_report(report)
@@ -368,7 +374,7 @@ class DistSession:
         self._exhausted = f"maximum crashed workers reached: {limit}"
         if limit == 0:
             self._exhausted = f"worker {name} crashed and worker restarting disabled"
-        self._terminal.line(self._exhausted)
+        self._terminal.line(f"\n{self._exhausted}")
 
     def _on_warning(self, worker: int, warning: dict[str, Any]) -> None:
         location = warning.get("location")

@@ -73,6 +73,7 @@ class Distributor(XdistPlugin):
         descriptor = theirs.fileno()
         command = [
             *(find_binary(), "run", "--controller-fd", str(descriptor), "--python", sys.executable),
+            *self._pinned(session.config),
             *("--worker-specs", "\n".join(session.config.option.tx), "--dist", session.config.option.dist, *self._args),
         ]
         environment = {**os.environ, "XDIST_CONTROLLER": "1"}
@@ -95,6 +96,14 @@ class Distributor(XdistPlugin):
         link.open(*session.features())
         session.interrupt_with(lambda: link.send("interrupt_run"))
         return link
+
+    @staticmethod
+    def _pinned(config: pytest.Config) -> list[str]:
+        """What workers are not to find out by themselves: files that a plugin has made meanwhile may mislead them."""
+        pinned = [f"--rootdir={config.rootpath}"]
+        if config.inipath is not None and not config.getoption("inifilename", None):
+            pinned += ["-c", str(config.inipath)]
+        return pinned
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

@@ -23,6 +23,7 @@ class DistTerminal:
         self._expected = 0
         self._items = 0
         self._done = False
+        self._told_unforkable = False
 
     def begin(self, specs: list[Spec]) -> None:
         """The workers are about to be started."""
@@ -59,6 +60,12 @@ class DistTerminal:
         if not self._done and list(self._states.values()).count("collected") >= self._expected:
             self._done = True
             self._show(always=True)
+
+    def unforkable(self, reason: str) -> None:
+        """Every worker collects by itself; told once."""
+        if self._config.option.verbose > 0 and not self._told_unforkable:
+            self._told_unforkable = True
+            self.line(f"every worker collects by itself: {reason}")
 
     def scheduling(self, name: str) -> None:
         """Tests are about to be handed out."""
@@ -123,7 +130,9 @@ class DistTerminal:
         self.line(f"SLOW [{node.gateway.id}] > {seconds:g}s {test}")
 
     def output(self, node: Node, stream: str, data: bytes) -> None:
-        """A worker has written what pytest did not capture."""
+        """A worker has written what pytest did not capture. What hooks print there is printed here already."""
+        if stream == "stdout" and self._config.getoption("capture", "fd") != "no":
+            return
         text = data.decode("utf-8", "replace")
         for line in text.splitlines():
             self.line(f"[{node.gateway.id}] {line}")

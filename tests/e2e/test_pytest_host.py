@@ -1,0 +1,394 @@
+"""What plugins and conftests do on the coordinator's side, through both doors: `xdist run` and `pytest -n`."""
+
+import os
+import signal
+
+import pytest
+
+DOORS = ("xdist run", "pytest -n")
+
+
+@pytest.fixture(params=DOORS)
+def run(request, xdist):
+    """Runs the suite through one of the doors."""
+
+    def through_the_door(*args, **env):
+        start = xdist.start if request.param == "xdist run" else xdist.start_pytest
+        return start(*args, **env).wait()
+
+    return through_the_door
+
+
+EXCHANGE = """
+    def pytest_configure_node(node):
+        node.workerinput["mine"] = (node.gateway.id, {1, 2}, b"\\xff", 1 << 80, node.config.option.numprocesses)
+
+    def pytest_testnodedown(node, error):
+        print("down", node.gateway.id, error, node.workeroutput["back"])
+
+    def pytest_sessionfinish(session):
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["back"] = ("bye", session.config.workerinput["workerid"])
+"""
+
+
+def test_data_goes_to_workers_and_back_with_its_types(xdist, run):
+    xdist.files(
+        conftest=EXCHANGE,
+        test_a="""
+        import pytest
+
+        @pytest.mark.parametrize("n", range(6))
+        def test_it(pytestconfig, worker_id, n):
+            name, numbers, data, big, count = pytestconfig.workerinput["mine"]
+            assert type(pytestconfig.workerinput["mine"]) is tuple
+            assert (name, numbers, data, big, count) == (worker_id, {1, 2}, b"\\xff", 1 << 80, 2)
+        """,
+    )
+    result = run("-n2")
+    assert (result.code, result.totals) == (0, {"passed": 6}), result.text
+    for worker in ("gw0", "gw1"):
+        assert f"down {worker} None ('bye', '{worker}')" in result.out
+
+
+def test_hooks_come_in_the_order_of_pytest_xdist(xdist, run):
+    xdist.files(
+        conftest="""
+        import pytest
+
+        def _tell(name):
+            def hook(**_):
+                print("hook", name)
+            return hook
+
+        def pytest_xdist_setupnodes(config, specs):
+            print("hook setupnodes", len(specs))
+
+        def pytest_xdist_newgateway(gateway):
+            print("hook newgateway", gateway.id, gateway.spec.popen)
+
+        def pytest_configure_node(node):
+            print("hook configure_node", sorted(node.workerinput))
+
+        def pytest_testnodeready(node):
+            print("hook testnodeready", node.workerinfo["id"], node.gateway._rinfo().executable != "")
+
+        def pytest_xdist_node_collection_finished(node, ids):
+            print("hook collection_finished", ids)
+
+        def pytest_runtest_logstart(nodeid, location):
+            print("hook logstart", nodeid, location)
+
+        def pytest_runtest_logreport(report):
+            if hasattr(report, "node"):
+                print("hook report", report.when, report.worker_id, report.item_index, report.node.gateway.id)
+
+        def pytest_runtest_logfinish(nodeid, location):
+            print("hook logfinish", nodeid)
+
+        def pytest_testnodedown(node, error):
+            print("hook testnodedown", error, node.workeroutput["exitstatus"])
+
+        def pytest_terminal_summary(terminalreporter):
+            print("hook summary")
+        """,
+        test_a="def test_it():\n    pass\n",
+    )
+    result = run("-n1")
+    told = [line[line.index("hook ") + 5 :] for line in result.out.splitlines() if "hook " in line]
+    assert told == [
+        "setupnodes 1",
+        "newgateway gw0 True",
+        "configure_node ['mainargv', 'testrunuid', 'workercount', 'workerid']",
+        "testnodeready gw0 True",
+        "collection_finished ['test_a.py::test_it']",
+        "logstart test_a.py::test_it ('test_a.py', 1, 'test_it')",
+        "report setup gw0 0 gw0",
+        "report call gw0 0 gw0",
+        "report teardown gw0 0 gw0",
+        "logfinish test_a.py::test_it",
+        "testnodedown None 0",
+        "summary",
+    ], result.text
+
+
+def test_a_crashed_test_can_be_run_again(xdist, run):
+    xdist.files(
+        conftest="""
+        def pytest_testnodedown(node, error):
+            print("down", error)
+
+        def pytest_handlecrashitem(crashitem, report, sched):
+            print("crashed", crashitem, report.outcome)
+            if not hasattr(sched.config, "once"):
+                sched.config.once = True
+                sched.mark_test_pending(crashitem)
+                report.outcome = "skipped"
+                report.longrepr = ("there", 1, "once more")
+        """,
+        test_a="""
+        import os
+
+        def test_crash(tmp_path_factory):
+            flag = tmp_path_factory.getbasetemp().parent / "flag"
+            if not flag.exists():
+                flag.touch()
+                os._exit(7)
+
+        def test_ok():
+            pass
+        """,
+    )
+    result = run("-n2")
+    assert (result.code, result.totals) == (0, {"passed": 2, "skipped": 1}), result.text
+    assert result.out.index("down exit code 7") < result.out.index("crashed test_a.py::test_crash failed")
+
+
+def test_a_crash_is_told_with_all_that_is_known(xdist, run):
+    xdist.files(
+        conftest="def pytest_testnodedown(node, error):\n    print('down', error)\n",
+        test_a="import os\n\ndef test_crash():\n    os._exit(7)\n\ndef test_ok():\n    pass\n",
+    )
+    result = run("-n1")
+    assert (result.code, result.totals) == (1, {"passed": 1, "failed": 1}), result.text
+    assert "worker 'gw0' crashed while running 'test_a.py::test_crash'" in result.out
+    assert "in call, after" in result.out and "exit code 7" in result.out
+    assert "replacing crashed worker gw0" in result.out
+
+
+def scheduler(body, base="LoadScopeScheduling"):
+    """A conftest with a scheduler of its own."""
+    return f"""
+    from xdist.scheduler import {base}
+
+    class Own({base}):
+        {body}
+
+    def pytest_xdist_make_scheduler(config, log):
+        return Own(config, log)
+    """
+
+
+def test_a_scheduler_written_in_python_decides(xdist, run):
+    xdist.files(
+        conftest=scheduler("_split_scope = lambda self, nodeid: nodeid.partition('[')[2][0]"),
+        test_a="""
+        import pytest
+
+        @pytest.mark.parametrize("key", ["a1", "b1", "c1", "a2", "b2", "c2", "a3", "b3", "c3"])
+        def test_it(key, worker_id):
+            signal(f"{key[0]} {worker_id}")
+        """,
+    )
+    result = run("-n3", "-v")
+    assert (result.code, result.totals) == (0, {"passed": 9}), result.text
+    assert "scheduling tests via Own" in result.out
+    seen = {xdist.signals.next() for _ in range(9)}
+    assert len(seen) == 3, f"each group runs on one worker: {seen}"
+
+
+@pytest.mark.parametrize("mode", ["Load", "WorkStealing", "LoadScope", "LoadFile", "LoadGroup"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_scheduler_survives_a_crash(xdist, mode, workers):
+    xdist.files(
+        conftest=scheduler("pass", f"{mode}Scheduling"),
+        test_a="""
+        import os
+        import pytest
+
+        @pytest.mark.parametrize("n", range(20))
+        def test_it(n):
+            if n == 7:
+                os._exit(1)
+        """,
+        test_b="import pytest\n\n@pytest.mark.parametrize('n', range(20))\ndef test_it(n):\n    pass\n",
+    )
+    result = xdist.run(f"-n{workers}")
+    assert (result.code, result.totals) == (1, {"passed": 39, "failed": 1}), result.text
+
+
+def test_a_scheduler_that_hands_out_nothing_is_named(xdist, run):
+    xdist.files(conftest=scheduler("schedule = lambda self: None; tests_finished = False"), test_a="def test_it():\n    pass\n")
+    result = run("-n2")
+    assert result.code != 0
+    assert "the scheduler Own gives nothing to any worker, and 1 tests are left" in result.text
+
+
+def test_a_scheduler_that_hands_out_a_test_twice_is_named(xdist, run):
+    xdist.files(
+        conftest=scheduler("schedule = lambda self: [node.send_runtest_some([0]) for node in self.nodes]"),
+        test_a="def test_it():\n    pass\n",
+    )
+    result = run("-n2")
+    assert result.code == 3, result.text
+    assert "its scheduler gives out test_a.py::test_it" in result.text
+
+
+@pytest.mark.parametrize("choice, told", [("never", False), ("always", True), ("auto", False)])
+def test_the_host_is_started_when_it_has_something_to_do(xdist, choice, told):
+    xdist.files(
+        conftest="""
+        import os
+
+        def pytest_unconfigure():
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                signal("host")
+        """,
+        test_a="def test_it():\n    signal('test')\n",
+    )
+    result = xdist.run("-n1", f"--pytest-host={choice}")
+    assert (result.code, result.totals) == (0, {"passed": 1}), result.text
+    assert xdist.signals.next() == "test"
+    if told:
+        assert xdist.signals.next() == "host"
+
+
+def test_a_wrong_choice_is_a_usage_error(xdist):
+    xdist.files(test_a="def test_it():\n    pass\n")
+    result = xdist.run("--pytest-host=perhaps")
+    assert result.code == 4
+    assert '--pytest-host takes auto, always or never, not "perhaps"' in result.err
+
+
+def test_a_host_that_dies_ends_the_run_and_says_so(xdist):
+    xdist.files(
+        conftest="""
+        import os
+
+        def pytest_runtest_logreport(report):
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                os._exit(9)
+        """,
+        test_a="import pytest\n\n@pytest.mark.parametrize('n', range(50))\ndef test_it(n):\n    pass\n",
+    )
+    result = xdist.run("-n2")
+    assert result.code != 0
+    assert "pytest host" in result.text and "exit status: 9" in result.text
+
+
+def test_the_first_failure_ends_the_run(xdist, run):
+    xdist.files(
+        conftest="def pytest_testnodedown(node, error):\n    pass\n",
+        test_a="import pytest\n\n@pytest.mark.parametrize('n', range(200))\ndef test_it(n):\n    assert n\n",
+    )
+    result = run("-n2", "-x")
+    assert result.code == 2
+    assert "xdist.dsession.Interrupted: stopping after 1 failure" in result.out
+    assert result.totals["failed"] == 1
+
+
+def test_outcomes_and_reports_are_those_of_plain_pytest(xdist, run):
+    xdist.files(
+        conftest="""
+        import pytest
+
+        @pytest.hookimpl(optionalhook=True)
+        def pytest_testnodedown(node, error):
+            pass
+        """,
+        test_a="""
+        import pytest
+        import warnings
+
+        def test_passes(record_property):
+            record_property("key", ("tuple", 1))
+            print("output")
+
+        def test_fails():
+            assert {1: 2} == {1: 3}
+
+        @pytest.mark.skip(reason="why")
+        def test_skipped():
+            pass
+
+        @pytest.mark.xfail(reason="known", strict=True)
+        def test_xpasses():
+            pass
+
+        @pytest.fixture
+        def broken():
+            raise ValueError("broken")
+
+        def test_error(broken):
+            pass
+
+        def test_warns():
+            warnings.warn("careful", DeprecationWarning)
+
+        @pytest.mark.filterwarnings("error")
+        def test_unknown_warning():
+            class OwnWarning(UserWarning):
+                pass
+            with pytest.warns(OwnWarning):
+                warnings.warn("own", OwnWarning)
+        """,
+        test_broken="import nothing_of_that_name\n",
+    )
+    plain = xdist.pytest("--continue-on-collection-errors", "-rA")
+    ours = run("-n2", "-rA", "--junitxml=ours.xml")
+    assert ours.outcomes == plain.outcomes, ours.text
+    assert ours.totals == plain.totals
+
+    def summary(text):
+        lines = text.partition("short test summary info")[2].splitlines()[1:-1]
+        return sorted(line.rstrip() for line in lines)
+
+    assert summary(ours.out) == summary(plain.out)
+    assert (xdist.directory / "ours.xml").stat().st_size > 0
+
+
+def test_the_last_failed_tests_are_known_to_the_next_run(xdist, run):
+    xdist.files(
+        conftest="def pytest_testnodedown(node, error):\n    pass\n",
+        test_a="def test_fails():\n    assert 0\n\ndef test_passes():\n    pass\n",
+    )
+    assert run("-n2").totals == {"failed": 1, "passed": 1}
+    assert run("-n2", "--lf").totals["failed"] == 1
+    assert "passed" not in run("-n2", "--lf").totals
+
+
+def test_ctrl_c_lets_tests_finish_their_teardown(xdist):
+    xdist.files(
+        test_a="""
+        import pytest
+        import time
+
+        @pytest.fixture
+        def thing():
+            yield
+            signal("teardown")
+
+        def test_long(thing):
+            signal("running")
+            time.sleep(50)
+        """
+    )
+    process = xdist.start_pytest("-n1")
+    assert xdist.signals.next() == "running"
+    os.killpg(process.popen.pid, signal.SIGINT)
+    assert xdist.signals.next() == "teardown"
+    result = process.wait()
+    assert result.code == 2, result.text
+    assert "KeyboardInterrupt" in result.out
+
+
+def test_without_n_pytest_is_plain(xdist):
+    xdist.files(test_a="def test_it(worker_id):\n    assert worker_id == 'master'\n")
+    assert xdist.start_pytest().wait().totals == {"passed": 1}
+    assert xdist.start_pytest("-n0").wait().totals == {"passed": 1}
+    assert xdist.start_pytest("-n2", "--collect-only", "-q").wait().code == 0
+
+
+def test_errors_in_arguments_are_told_once(xdist):
+    xdist.files(test_a="def test_it():\n    pass\n")
+    result = xdist.start_pytest("-n2", "nothing_there.py").wait()
+    assert result.code == 4
+    assert result.text.count("nothing_there.py") <= 2, result.text
+    assert xdist.start_pytest("-n", "many").wait().code == 4
+
+
+def test_the_program_must_be_there(xdist):
+    xdist.files(test_a="def test_it():\n    pass\n")
+    result = xdist.start_pytest("-n2", XDIST_BINARY="/nothing/there").wait()
+    assert result.code == 4
+    assert "cannot start /nothing/there" in result.text
