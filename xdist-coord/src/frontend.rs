@@ -43,8 +43,9 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         RunEvent::Scheduling { mode } => {
             FrontendMessage::Scheduling(Scheduling { mode: mode.name().to_owned() })
         }
-        RunEvent::ItemStarted { worker, item, phase, running } => {
-            FrontendMessage::ItemRunning(ItemRunning { worker, item, phase, running_ms: millis(running) })
+        RunEvent::ItemStarted { worker, item, phase, running, slow } => {
+            let (running_ms, slow_ms) = (millis(running), slow.map(millis));
+            FrontendMessage::ItemRunning(ItemRunning { worker, item, phase, running_ms, slow_ms })
         }
         RunEvent::ItemFinished { worker, item, report } => {
             FrontendMessage::ItemResult(ItemResult { worker, item, report: *report })

@@ -296,6 +296,10 @@ pub struct ItemRunning {
     /// For how long it has been running, in milliseconds.
     #[serde(rename = "running_ms", default)]
     pub running_ms: u64,
+    /// What it exceeds by that, if anything: the time that `--slow-after` gives, or that time doubled however often, in
+    /// milliseconds.
+    #[serde(rename = "slow_ms", default, skip_serializing_if = "Option::is_none")]
+    pub slow_ms: Option<u64>,
 }
 
 /// An item has its result.

@@ -435,6 +435,9 @@ pub struct RunOptions {
     /// `--timeout`, in milliseconds; 0 for none. The worker's own host sees to it.
     #[serde(rename = "timeout_ms", default)]
     pub timeout_ms: u64,
+    /// `--slow-after`, in milliseconds; 0 for never. The worker's own host tells of such items.
+    #[serde(rename = "slow_after_ms", default)]
+    pub slow_after_ms: u64,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
@@ -605,7 +608,8 @@ pub struct CollectionChunk {
     pub items: Vec<Item>,
 }
 
-/// An item has been running for as long as `wants.started_after_ms` says.
+/// An item has been running for as long as `wants.started_after_ms` says; sent again when it has been running for as long
+/// as `slow_after_ms` of the worker's [`RunOptions`] says, and each time that this time has doubled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ItemStarted {

@@ -26,16 +26,18 @@ pub(crate) enum Verdict {
 pub(crate) struct Stopwatch {
     /// When the coordinator is to be told of an item.
     tell_after: Option<Duration>,
+    /// When it is to be told of it again, and again each time that this time has doubled.
+    slow_after: Option<Duration>,
     /// How long an item may take.
     timeout: Option<Duration>,
-    /// The item that was told of.
-    told: Option<Running>,
+    /// The item that was told of, and for how long it had been running.
+    told: Option<(Running, Duration)>,
     /// The item that was over the limit at the last look. What it has reported since may not have been read yet.
     overdue: Option<Running>,
 }
 
 impl Stopwatch {
-    /// A watch that tells of items after this time; zero is never.
+    /// A watch that tells of items after this time; zero is never, whatever else is said.
     pub(crate) fn new(tell_after: Duration) -> Self {
         Self { tell_after: Some(tell_after).filter(|after| !after.is_zero()), ..Self::default() }
     }
@@ -45,9 +47,14 @@ impl Stopwatch {
         self.timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
     }
 
+    /// Sets when to tell of an item again; zero is never.
+    pub(crate) fn set_slow_after(&mut self, slow_after: Duration) {
+        self.slow_after = Some(slow_after).filter(|after| !after.is_zero() && self.tell_after.is_some());
+    }
+
     /// How long to wait for the first look; `None` if there is nothing to look for.
     pub(crate) fn first_look(&self) -> Option<Duration> {
-        let first = [self.tell_after, self.timeout].into_iter().flatten().min();
+        let first = [self.tell_after, self.slow_after, self.timeout].into_iter().flatten().min();
         first.map(|first| first.max(SHORTEST_LOOK))
     }
 
@@ -64,7 +71,7 @@ impl Stopwatch {
         }
         let verdict = match self.next_telling(item) {
             Some(after) if time >= after => {
-                self.told = Some(item);
+                self.told = Some((item, time));
                 Verdict::Tell
             }
             Some(_) | None => Verdict::Wait,
@@ -80,8 +87,19 @@ impl Stopwatch {
     }
 
     fn next_telling(&self, item: Running) -> Option<Duration> {
-        self.tell_after.filter(|_| self.told != Some(item))
+        match self.told {
+            Some((told, time)) if told == item => self.slow_after.map(|slow| next_doubling(slow, time)),
+            Some(_) | None => [self.tell_after, self.slow_after].into_iter().flatten().min(),
+        }
     }
+}
+
+/// The first of a time, twice that, four times that … that comes after another.
+fn next_doubling(mut time: Duration, after: Duration) -> Duration {
+    while time <= after && time < Duration::MAX {
+        time = time.saturating_mul(2);
+    }
+    time
 }
 
 #[cfg(test)]
@@ -117,6 +135,27 @@ mod tests {
         assert_eq!(look(&mut watch, ONE, 1000), (Verdict::Wait, 500));
         assert_eq!(look(&mut watch, OTHER, 499), (Verdict::Wait, 20));
         assert_eq!(watch.look(None), (Verdict::Wait, Some(ms(500))));
+    }
+
+    #[test]
+    fn a_slow_item_is_told_of_again_each_time_its_time_has_doubled() {
+        use Verdict::{Tell, Wait};
+        let mut watch = Stopwatch::new(ms(500));
+        watch.set_slow_after(ms(2000));
+        let times = [400, 600, 1900, 2100, 3900, 4000, 7000, 50_000, 63_000, 64_000];
+        let told: Vec<u64> =
+            times.into_iter().filter(|&time| look(&mut watch, ONE, time).0 == Tell).collect();
+        assert_eq!(told, [600, 2100, 4000, 50_000, 64_000]);
+        assert_eq!(look(&mut watch, OTHER, 499), (Wait, 20));
+
+        let mut early = Stopwatch::new(ms(500));
+        early.set_slow_after(ms(100));
+        let told = [100, 150, 200, 390, 500, 700, 800].map(|time| look(&mut early, ONE, time).0);
+        assert_eq!(told, [Tell, Wait, Tell, Wait, Tell, Wait, Tell]);
+
+        let mut unwanted = Stopwatch::new(Duration::ZERO);
+        unwanted.set_slow_after(ms(100));
+        assert_eq!(unwanted.first_look(), None);
     }
 
     #[test]

@@ -263,6 +263,7 @@ impl Supervisor {
     /// Takes the limits that the worker's own options set.
     fn heed(&mut self, options: &RunOptions, now: Instant) {
         self.stopwatch.set_timeout(Duration::from_millis(options.timeout_ms));
+        self.stopwatch.set_slow_after(Duration::from_millis(options.slow_after_ms));
         self.look_at = self.stopwatch.first_look().map(|wait| now + wait);
     }
 

@@ -401,6 +401,28 @@ fn a_long_test_is_announced_once() {
     coordinator.vanish().unwrap();
 }
 
+#[test]
+fn a_slow_test_is_told_of_again_each_time_its_time_has_doubled() {
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    let mut configure = fake(WORKER, r#"{"options": {"slow_after_ms": 100}, "at": {"0:call": "wait"}}"#);
+    configure.wants.started_after_ms = 20;
+    coordinator.send(CoordinatorMessage::Configure(configure));
+    coordinator.send(CoordinatorMessage::Collect(Collect { worker: WORKER }));
+    coordinator.run(WORKER, 1, 0..1);
+    let mut next = 20;
+    for _ in 0..4 {
+        let started = coordinator.wait_for(|message| match message {
+            WorkerMessage::ItemStarted(started) => Some(started),
+            _ => None,
+        });
+        assert!(started.running_ms >= next, "{started:?} came before {next} ms");
+        while next <= started.running_ms {
+            next = (next * 2).max(100);
+        }
+    }
+    coordinator.vanish().unwrap();
+}
+
 /// Runs items 0 to 3, of which item 1 does this, with a limit that only that one reaches.
 fn end_of_too_long(deeds: &str) -> (Vec<WorkerMessage>, Down) {
     let (messages, down) =

@@ -49,7 +49,7 @@ impl Running {
     /// Takes in an event.
     pub(crate) fn observe(&mut self, event: &RunEvent, now: Instant) {
         match event {
-            RunEvent::ItemStarted { worker, item, phase, running } => {
+            RunEvent::ItemStarted { worker, item, phase, running, .. } => {
                 let since = now.checked_sub(*running).unwrap_or(now);
                 self.tests.insert(*worker, Test { item: *item, phase: *phase, since });
             }

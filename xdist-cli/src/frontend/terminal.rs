@@ -43,7 +43,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use view::{Page, View};
 use warnings::Warnings;
 use xdist_coord::scheduler::Mode;
@@ -198,6 +198,14 @@ impl Terminal {
         if self.view.verbosity() > 0 && self.screen.drawing() == Drawing::Append {
             self.announce(worker, item);
         }
+    }
+
+    /// Tells of a test that takes long, wherever the output goes.
+    fn slow(&mut self, worker: WorkerId, item: ItemIndex, time: Duration) {
+        let name = self.roster.name(worker);
+        let node_id = self.view.node_id(&self.roster.node_id(worker, item));
+        let text = format!("SLOW [{name}] > {}s {node_id}", time.as_secs_f64());
+        self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()).into_owned());
     }
 
     fn announce(&mut self, worker: WorkerId, item: ItemIndex) {
@@ -511,7 +519,10 @@ impl Terminal {
             RunEvent::Collected { .. } => self.progress.total = self.roster.total(),
             RunEvent::CollectionMismatch(mismatch) => self.mismatch(mismatch),
             RunEvent::Scheduling { mode } => self.scheduling(*mode, now),
-            RunEvent::ItemStarted { worker, item, .. } => self.item_started(*worker, *item),
+            RunEvent::ItemStarted { worker, item, slow, .. } => match slow {
+                None => self.item_started(*worker, *item),
+                Some(time) => self.slow(*worker, *item, *time),
+            },
             RunEvent::ItemFinished { worker, item, report } => self.item_finished(*worker, *item, report),
             RunEvent::Crashed(crash) => self.crashed(crash),
             RunEvent::WorkerDown { worker, error } => {

@@ -79,7 +79,7 @@ pub enum RunEvent {
         /// How.
         mode: Mode,
     },
-    /// An item has been running for some time.
+    /// An item has been running for some time. Comes again, as that time grows.
     ItemStarted {
         /// Where.
         worker: WorkerId,
@@ -89,6 +89,8 @@ pub enum RunEvent {
         phase: Phase,
         /// For how long it has been running.
         running: Duration,
+        /// What it exceeds by that, if anything: the time that `--slow-after` gives, or that time doubled however often.
+        slow: Option<Duration>,
     },
     /// An item has its result.
     ItemFinished {

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) max_fail: Option<u32>,
     /// Over what time the workers' first items are spread.
     pub(super) ramp: Duration,
+    /// From when on an item is slow; zero for never.
+    pub(super) slow_after: Duration,
 }
 
 /// Options that make no sense.
@@ -69,7 +71,21 @@ impl Plan {
                 .or(counted.map(|count| count.max(1).saturating_mul(RESTARTS_PER_WORKER))),
             max_fail: options.max_fail.filter(|&limit| limit > 0),
             ramp: Duration::from_millis(options.ramp_ms),
+            slow_after: Duration::from_millis(options.slow_after_ms),
         })
+    }
+
+    /// What an item exceeds that has been running for so long: the time from which on it is slow, doubled as often as it
+    /// can be.
+    pub(super) fn exceeded(&self, running: Duration) -> Option<Duration> {
+        if self.slow_after.is_zero() || running < self.slow_after {
+            return None;
+        }
+        let mut exceeded = self.slow_after;
+        while exceeded <= running / 2 {
+            exceeded *= 2;
+        }
+        Some(exceeded)
     }
 
     /// How long the first item of the worker at this position is held back.
@@ -146,6 +162,18 @@ mod tests {
         );
         let tx = RunOptions { tx: vec!["ssh=x".to_owned()], ..RunOptions::default() };
         check(None, &tx, r#"--tx "ssh=x": "ssh" is not supported yet; use popen or exec=COMMAND"#);
+    }
+
+    #[test]
+    fn what_is_slow_exceeds_a_time_that_doubles() {
+        let options = RunOptions { slow_after_ms: 60_000, ..RunOptions::default() };
+        let plan = Plan::new(&config(None), &options).unwrap();
+        let exceeded = |seconds| plan.exceeded(Duration::from_secs(seconds)).map(|time| time.as_secs());
+        let times = [0, 59, 60, 119, 120, 239, 240, 3600];
+        let expected = [None, None, Some(60), Some(60), Some(120), Some(120), Some(240), Some(1920)];
+        assert_eq!(times.map(exceeded), expected);
+        let never = Plan::new(&config(None), &RunOptions::default()).unwrap();
+        assert_eq!(never.exceeded(Duration::MAX), None);
     }
 
     #[test]

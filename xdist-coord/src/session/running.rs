@@ -125,8 +125,10 @@ impl Session {
         };
         debug_assert!(self.books[book].is_leased_to(item, event.worker));
         let running = Duration::from_millis(event.running_ms);
-        self.report(RunEvent::ItemStarted { worker: event.worker, item, phase: event.phase, running });
-        self.books[book].distribution.runs_long(event.worker);
+        let slow = self.plan.as_ref().and_then(|plan| plan.exceeded(running));
+        let ItemStarted { worker, phase, .. } = *event;
+        self.report(RunEvent::ItemStarted { worker, item, phase, running, slow });
+        self.books[book].distribution.runs_long(worker);
         self.carry_out(book);
         Ok(())
     }

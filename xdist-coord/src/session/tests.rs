@@ -12,7 +12,7 @@ use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
     CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CrashItem, Down, EndCause,
-    InternalError, ItemFinished, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled,
+    InternalError, ItemFinished, ItemStarted, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled,
     UsageError, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
@@ -320,7 +320,10 @@ fn told(event: RunEvent) -> Option<String> {
         },
         RunEvent::CollectionMismatch(mismatch) => format!("mismatch {mismatch:?}"),
         RunEvent::Scheduling { mode } => format!("scheduling {}", mode.name()),
-        RunEvent::ItemStarted { worker, item, .. } => format!("{worker} is at {}", item.0),
+        RunEvent::ItemStarted { worker, item, slow, .. } => match slow {
+            Some(time) => format!("{worker} is at {} for more than {} s", item.0, time.as_secs()),
+            None => format!("{worker} is at {}", item.0),
+        },
         RunEvent::ItemFinished { worker, item, report } => {
             format!("{worker} finished {} {:?}", item.0, report.class)
         }
@@ -328,7 +331,6 @@ fn told(event: RunEvent) -> Option<String> {
             assert!(!crash.asked, "nobody has been asked before");
             format!("question {request}: {} crashed in {}", crash.worker, crash.item.unwrap().item.0)
         }
-        RunEvent::TakenBack { worker, items } => format!("{worker} taken back {}", numbers(&items)),
         RunEvent::Crashed(crash) => match crash.item {
             Some(item) => {
                 let asked = if crash.asked { ", as was asked about" } else { "" };
@@ -616,6 +618,18 @@ fn a_worker_that_was_ended_for_a_test_is_replaced_whatever_the_limit() {
     // Without a test to blame it is a crash like any other.
     bench.down(1, EndCause::TimedOut(2500), None);
     bench.expect_among("* gw1 not replaced, limit 0");
+}
+
+#[test]
+fn what_takes_long_is_told_with_what_it_exceeds() {
+    let mut bench = Bench::running(1, "a b", &RunOptions { slow_after_ms: 60_000, ..options() });
+    bench.said.clear();
+    for running_ms in [500, 60_010, 250_000] {
+        let (worker, lease, item) = (WorkerId(0), LeaseId(0), ItemIndex(0));
+        let started = ItemStarted { worker, lease, item, phase: Phase::Call, running_ms };
+        bench.tell(WorkerMessage::ItemStarted(started));
+    }
+    bench.expect("* gw0 is at 0\n* gw0 is at 0 for more than 60 s\n* gw0 is at 0 for more than 240 s");
 }
 
 #[test]

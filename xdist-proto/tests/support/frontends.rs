@@ -123,6 +123,17 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
                 item: ITEM,
                 phase: Phase::Setup,
                 running_ms: 2000,
+                slow_ms: None,
+            }),
+        ),
+        (
+            "item_running-slow",
+            FrontendMessage::ItemRunning(ItemRunning {
+                worker: WORKER,
+                item: ITEM,
+                phase: Phase::Call,
+                running_ms: 120_015,
+                slow_ms: Some(120_000),
             }),
         ),
         (

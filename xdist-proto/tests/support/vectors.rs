@@ -345,6 +345,7 @@ pub(super) fn ready() -> Ready {
             max_fail: Some(1),
             durations_from: Some("/work/durations.sqlite3".into()),
             timeout_ms: 2500,
+            slow_after_ms: 60_000,
         },
         display: display(),
         unforkable: Some("coverage is being measured".into()),

@@ -138,6 +138,14 @@ def test_the_time_limit_of_tests_is_told(suite: Suite, start: Start, args: list[
     assert options_of(start(*args)).get("timeout_ms") == expected
 
 
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [([], 60_000), (["--slow-after=0"], 0), (["--slow-after=1.5"], 1500), (["--slow-after=5m"], 300_000)],
+)
+def test_when_a_test_is_slow_is_told(suite: Suite, start: Start, args: list[str], expected: int) -> None:
+    assert options_of(start(*args))["slow_after_ms"] == expected
+
+
 @pytest.mark.parametrize("value", ["-1", "soon", "nan"])
 def test_a_time_limit_that_is_none_is_a_usage_error(suite: Suite, start: Start, value: str) -> None:
     runner = start(f"--timeout={value}")

@@ -283,10 +283,12 @@ class DistSession:
     def _start(self, item: dict[str, Any]) -> None:
         self.config.hook.pytest_runtest_logstart(nodeid=item["id"], location=location_of(item))
 
-    def _on_item_running(self, worker: int, item: int, **_: Any) -> None:
+    def _on_item_running(self, worker: int, item: int, slow_ms: Optional[int] = None, **_: Any) -> None:
         if (worker, item) not in self._started:
             self._started.add((worker, item))
             self._start(self._item(worker, item))
+        if slow_ms is not None:
+            self._terminal.slow(self._nodes[worker], self._item(worker, item)["id"], slow_ms / 1000)
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
         fields = self._item(worker, item)

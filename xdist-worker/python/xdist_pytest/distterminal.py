@@ -125,6 +125,10 @@ class DistTerminal:
         """A worker has died."""
         self.line(f"[{node.gateway.id}] node down: {error}")
 
+    def slow(self, node: Node, test: str, seconds: float) -> None:
+        """A test has been running for so long, or a little longer."""
+        self.line(f"SLOW [{node.gateway.id}] > {seconds:g}s {test}")
+
     def output(self, node: Node, stream: str, data: bytes) -> None:
         """A worker has written what pytest did not capture. What hooks print there is printed here already."""
         if stream == "stdout" and not self._shows_output():

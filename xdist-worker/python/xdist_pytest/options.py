@@ -160,6 +160,7 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "ramp_ms": option.ramp,
         "max_fail": config.getoption("maxfail", 0) or None,
         "timeout_ms": round(option.testtimeout * 1000) if option.testtimeout else None,
+        "slow_after_ms": option.slowafter,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}

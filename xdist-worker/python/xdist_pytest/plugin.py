@@ -208,6 +208,15 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
     )
     add_timeout(parser, "--test-timeout")
     group.addoption(
+        "--slow-after",
+        dest="slowafter",
+        metavar="SECONDS",
+        type=options.duration_ms,
+        default=60_000,
+        help="Say so of a test that takes longer than this, and again each time that the time has doubled (default: 60; 0: "
+        "never).",
+    )
+    group.addoption(
         "--start",
         dest="start",
         metavar="HOW",

@@ -39,8 +39,13 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
         }
         RunEvent::CollectionMismatch(mismatch) => ("CollectionMismatch", self::mismatch(mismatch, roster)),
         RunEvent::Scheduling { mode } => ("Scheduling", json!({ "mode": mode.name() })),
-        RunEvent::ItemStarted { worker, item, phase, running } => {
-            let fields = json!({ "when": phase.name(), "running": running.as_secs_f64() });
+        RunEvent::ItemStarted { worker, item, phase, running, slow } => {
+            let slow = slow.map(|time| time.as_secs_f64());
+            let fields = present([
+                ("when", phase.name().into()),
+                ("running", running.as_secs_f64().into()),
+                ("slow", slow.into()),
+            ]);
             ("ItemStarted", joined(self::item(*worker, *item, roster), fields))
         }
         RunEvent::Crashed(crash) => ("Crashed", crashed(crash, roster)),

@@ -199,6 +199,7 @@ fn a_slow_test_is_announced_where_there_is_no_live_area() {
         item: ItemIndex(0),
         phase: Phase::Call,
         running: Duration::from_secs(1),
+        slow: None,
     };
     let out = shown(verbose(1), &["a.py::test_1", "a.py::test_2"], |player| {
         player.play(slow());
@@ -212,6 +213,39 @@ fn a_slow_test_is_announced_where_there_is_no_live_area() {
     ");
     let out = shown(verbose(2), &["a.py::test_1"], |player| player.item(1, 0, vec![]));
     assert!(out.contains("a.py::test_1 \n[gw1] [100%] PASSED a.py::test_1 \n"), "{out}");
+}
+
+/// The second test has been running for more than so many seconds.
+fn slow(seconds: u64) -> RunEvent {
+    RunEvent::ItemStarted {
+        worker: WorkerId(1),
+        item: ItemIndex(1),
+        phase: Phase::Call,
+        running: Duration::from_millis(seconds * 1000 + 20),
+        slow: Some(Duration::from_secs(seconds)),
+    }
+}
+
+#[test]
+fn of_a_test_that_takes_long_it_is_said_how_long() {
+    let script = |player: &mut Player<Terminal>| {
+        player.item(0, 0, vec![]);
+        player.play(slow(60));
+        player.play(slow(120));
+        player.item(1, 1, vec![]);
+    };
+    insta::assert_snapshot!(shown(display(), &["a.py::test_1", "a.py::test_2"], script), @"
+    .
+    SLOW [gw1] > 60s a.py::test_2
+    SLOW [gw1] > 120s a.py::test_2
+    .
+    ");
+    insta::assert_snapshot!(shown(verbose(1), &["a.py::test_1", "a.py::test_2"], script), @"
+    [gw0] [ 50%] PASSED a.py::test_1 
+    SLOW [gw1] > 60s a.py::test_2
+    SLOW [gw1] > 120s a.py::test_2
+    [gw1] [100%] PASSED a.py::test_2 
+    ");
 }
 
 #[test]
@@ -555,6 +589,7 @@ fn on_a_terminal_the_status_line_is_drawn_anew_and_a_live_area_follows() {
         item: ItemIndex(1),
         phase: Phase::Call,
         running: Duration::from_secs(2),
+        slow: None,
     });
     player.now += Duration::from_secs(1);
     let now = player.now;
@@ -567,6 +602,21 @@ fn on_a_terminal_the_status_line_is_drawn_anew_and_a_live_area_follows() {
     player.item(1, 1, vec![]);
     player.finish(RunEnd::Completed, 0);
     insta::assert_snapshot!(stdout.take().replace('\x1b', "^"), @"\r^[2A^[J..                                                   [100%]\n==================== 2 passed in 1.15s =====================");
+}
+
+#[test]
+fn what_is_said_of_a_slow_test_stands_above_the_dots_and_the_live_area() {
+    let (mut player, stdout, _) = player(Target::Terminal);
+    player.configure(display());
+    player.collect(&["a.py::test_1", "a.py::test_2"]);
+    player.item(0, 0, vec![]);
+    player.end_turn();
+    stdout.take();
+    player.play(slow(60));
+    player.now += Duration::from_secs(1);
+    player.frontend.tick(player.now);
+    let out = stdout.take().replace('\x1b', "^");
+    assert!(out.contains("SLOW [gw1] > 60s a.py::test_2\n.\n["), "{out}");
 }
 
 #[test]
