@@ -55,7 +55,7 @@ class Run:
         found: Counter = Counter()
         for case in ElementTree.parse(self.directory / "junit.xml").iter("testcase"):
             kinds = sorted(child.tag for child in case if child.tag in ("failure", "error", "skipped"))
-            found[f"{case.get('classname')}::{case.get('name')}", *kinds] += 1
+            found[(f"{case.get('classname')}::{case.get('name')}", *kinds)] += 1
         return found
 
     def lines(self, pattern: str) -> list[str]:
@@ -172,4 +172,6 @@ def check(runs: dict[str, Run], what: Callable[[Run], Any], name: str) -> None:
     expected = what(runs[REFERENCE])
     for run in runs.values():
         found = what(run)
-        assert found == expected, f"{name} of {run.door}:\n{found}\nof {runs[REFERENCE].door}:\n{expected}\n{runs[REFERENCE]}\n{run}"
+        assert found == expected, (
+            f"{name} of {run.door}:\n{found}\nof {runs[REFERENCE].door}:\n{expected}\n{runs[REFERENCE]}\n{run}"
+        )

@@ -205,7 +205,7 @@ impl Terminal {
         let name = self.roster.name(worker);
         let node_id = self.view.node_id(&self.roster.node_id(worker, item));
         let text = format!("SLOW [{name}] > {}s {node_id}", time.as_secs_f64());
-        self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()).into_owned());
+        self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()));
     }
 
     fn announce(&mut self, worker: WorkerId, item: ItemIndex) {

@@ -561,8 +561,7 @@ fn large_collections_and_many_workers_are_borne_with() {
 #[test]
 fn what_takes_no_time_is_not_moved_unless_it_waits_behind_something_slow() {
     let items = (0..4).map(|number| Item::new(format!("a.py::test_{number}"))).collect();
-    let mut distribution =
-        Distribution::new(Mode::WorkSteal, &Collection { items }, super::Options::default());
+    let mut distribution = Distribution::new(Mode::WorkSteal, &Collection { items }, Options::default());
     distribution.add_worker(WorkerId(0));
     distribution.add_worker(WorkerId(1));
     distribution.begin();

@@ -12,8 +12,8 @@ use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
     CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CrashItem, Down, EndCause,
-    InternalError, ItemFinished, ItemStarted, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled,
-    UsageError, Wants, WorkerMessage, WorkerOutput,
+    InternalError, ItemFinished, ItemStarted, Pong, Ready, RunOptions, Start, StopKind, StopRequested,
+    Unscheduled, UsageError, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
