@@ -91,7 +91,7 @@ def test_what_was_noted(pytestconfig: pytest.Config) -> None:
     assert problem(pytestconfig, watch) == "conftest.py:2 asks for something to be done when pytest ends"
     watch.at_exit.append("module.function")
     assert problem(pytestconfig, watch) == "module.function is to be called at exit"
-    watch.identity_reader = "conftest.py:1"
+    watch._identity_reader = "conftest.py:1"
     assert problem(pytestconfig, watch) == "conftest.py:1 asks which worker it is in"
 
 

@@ -26,6 +26,10 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     random.setstate(state)
 
 
+#: What somebody has taken out of the environment.
+kept: list[Any] = []
+
+
 @pytest.mark.parametrize(
     "read",
     [
@@ -34,7 +38,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         lambda: os.getenv(VARIABLE),
         lambda: dict(os.environ),
         lambda: os.environ.copy(),
-        lambda: list(os.environ.items()),
+        lambda: kept.append(list(os.environ.items())),
+        lambda: kept.extend(os.environ.values()),
+        lambda: ["test_" + value for name, value in os.environ.items()],
+        lambda: [f"{value}" for value in os.environ.values()],
+        lambda: [value[2:] for value in os.environ.values()],
+        lambda: {value: 1 for value in os.environ.values()},
         lambda: {**os.environ},
     ],
 )
@@ -48,6 +57,9 @@ def test_reading_the_workers_name_is_noted_with_its_place(watch: Watch, read: Ca
     "read",
     [
         lambda: os.environ.get("PATH"),
+        lambda: {name: value for name, value in os.environ.items() if name.startswith("PATH")},
+        lambda: [*os.environ],
+        lambda: sorted(os.environ.keys()),
         lambda: os.environ["PATH"],
         lambda: VARIABLE in os.environ,
         lambda: os.getenv("PYTEST_XDIST_WORKER_COUNT"),

@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import weakref
+from collections.abc import ItemsView, ValuesView
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 _WORKER_ENTRY = "workerid"
 #: Entries that are the same for all workers.
 _COMMON_ENTRIES = frozenset({"workercount", "testrunuid", "mainargv"})
+
+#: The code that goes through all of a mapping for somebody.
+_GO_THROUGH_ALL = (ItemsView.__iter__.__code__, ValuesView.__iter__.__code__)
 
 #: Functions that may run at the exit of every forked worker: they look at the process that they are in, or do no more
 #: than flush and release.
@@ -38,8 +42,9 @@ class Watch:
     """What was noted so far. There is one in a process, since it changes the process."""
 
     def __init__(self) -> None:
-        #: Who wanted to know which worker this is, and where: `conftest.py:3`.
-        self.identity_reader: Optional[str] = None
+        self._identity_reader: Optional[str] = None
+        # The worker's name, where somebody went through all of the environment, and who that was.
+        self._shown: list[tuple[weakref.ref[ShownName], str]] = []
         #: The functions that were registered with `atexit`, as far as they are not harmless in a forked process.
         self.at_exit: list[str] = []
         #: Who gave the configuration something to call at its end: the name of the module, and the place in it.
@@ -54,6 +59,13 @@ class Watch:
         self._methods = random.Random.seed, random.Random.setstate
         self._config: Optional[pytest.Config] = None
 
+    @property
+    def identity_reader(self) -> Optional[str]:
+        """Who wanted to know which worker this is, and where (`conftest.py:3`), or still has its name."""
+        if self._identity_reader is None:
+            return next((place for reference, place in self._shown if reference() is not None), None)
+        return self._identity_reader
+
     def start(self) -> None:
         """Begins to watch."""
         watch = self
@@ -62,17 +74,17 @@ class Watch:
             """`os.environ`, as long as it matters who reads it."""
 
             def __getitem__(self, key: str) -> str:
-                if key == _WORKER_VARIABLE:
-                    watch.note_reader()
-                return str(super().__getitem__(key))
+                value = str(super().__getitem__(key))
+                if key != _WORKER_VARIABLE:
+                    return value
+                if sys._getframe(1).f_code in _GO_THROUGH_ALL:
+                    return watch.show_name(value)
+                watch.note_reader()
+                return value
 
             def __contains__(self, key: object) -> bool:
                 # It is there in every worker.
                 return key == _WORKER_VARIABLE or super().__contains__(key)
-
-            def __iter__(self) -> Any:
-                watch.note_reader()
-                return super().__iter__()
 
         os.environ.__class__ = WatchedEnviron
         atexit.register = self._watched_register  # type: ignore[assignment]
@@ -128,8 +140,15 @@ class Watch:
 
     def note_reader(self) -> None:
         """Notes that the caller's caller reads the worker's identity."""
-        if self.identity_reader is None:
-            self.identity_reader = _caller()
+        if self._identity_reader is None:
+            self._identity_reader = _caller()
+
+    def show_name(self, name: str) -> str:
+        """The worker's name for somebody who goes through all of the environment, and may have no use for it."""
+        shown = ShownName(name)
+        shown.watch = self
+        self._shown.append((weakref.ref(shown), _caller()))
+        return shown
 
     def _watched_register(self, function: Callable[..., Any], *args: Any, **options: Any) -> Callable[..., Any]:
         module = str(getattr(function, "__module__", None))
@@ -146,6 +165,42 @@ class Watch:
     def _watched_setstate(self, state: Any) -> None:
         self.seeded = True
         self._setstate(state)
+
+
+class ShownName(str):
+    """The worker's name, which notes whoever does anything with it."""
+
+    watch: Optional[Watch] = None
+
+    def __new__(cls, name: str) -> ShownName:
+        """Takes the text."""
+        return super().__new__(cls, name)
+
+
+def _noting(name: str) -> Callable[..., Any]:
+    method = getattr(str, name)
+
+    def noted(self: ShownName, *args: Any, **options: Any) -> Any:
+        if self.watch is not None:
+            self.watch.note_reader()
+        return method(self, *args, **options)
+
+    return noted
+
+
+for _name in dir(str):
+    # What every object has for itself, Python uses behind the scenes.
+    if _name not in dir(object) or _name in ("__eq__", "__format__", "__hash__", "__ne__", "__repr__", "__str__"):
+        setattr(ShownName, _name, _noting(_name))
+
+
+def _radd(self: ShownName, other: str) -> str:
+    if self.watch is not None:
+        self.watch.note_reader()
+    return other + str.__str__(self)
+
+
+ShownName.__radd__ = _radd  # type: ignore[attr-defined]
 
 
 class WatchedInput(dict[str, Any]):
