@@ -152,14 +152,6 @@ impl Distribution {
         debug_assert!(known, "{worker} finished an item that it did not have");
     }
 
-    /// The worker's running item takes long.
-    pub fn runs_long(&mut self, worker: WorkerId) {
-        if let Kind::Ruled(ruled) = &mut self.0 {
-            ruled.queues.runs_long(worker);
-            ruled.settle();
-        }
-    }
-
     /// The worker has answered a [`Action::Steal`]: it gave back all of the items, or none.
     pub fn answered(&mut self, worker: WorkerId, given: bool) {
         match &mut self.0 {
@@ -230,7 +222,6 @@ impl Distribution {
 impl Ruled {
     fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) -> bool {
         let known = self.queues.finish(worker, item);
-        self.queues.took(worker, took);
         if self.stage == Stage::Running && self.queues.pending_items() > 0 {
             self.scheduler.refill(&mut self.queues, worker, took);
         }

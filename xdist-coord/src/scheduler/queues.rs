@@ -7,12 +7,7 @@ use super::layout;
 use super::units::{UnitId, Units};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 use xdist_proto::{ItemIndex, WorkerId};
-
-/// What takes less is not taken from a worker: until the thief has torn its own fixtures down and set those up, the owner
-/// would be done with it.
-const WORTH_MOVING: Duration = Duration::from_millis(5);
 
 /// The units of one collection: pending, or queued at a worker.
 #[derive(Debug)]
@@ -32,12 +27,6 @@ pub struct Queues {
     victims: BTreeSet<(u64, Reverse<WorkerId>)>,
     /// How many steals are unanswered.
     steals: usize,
-    /// Whether any item has been finished.
-    any_finished: bool,
-    /// Of how many finished items it is known what they took, and that in all.
-    finished: (u32, Duration),
-    /// Workers whose running item takes long, so that nothing may wait behind it.
-    slow: BTreeSet<WorkerId>,
     actions: VecDeque<Action>,
 }
 
@@ -96,9 +85,6 @@ impl Queues {
             unparked: BTreeSet::new(),
             victims: BTreeSet::new(),
             steals: 0,
-            any_finished: false,
-            finished: (0, Duration::ZERO),
-            slow: BTreeSet::new(),
             actions: VecDeque::new(),
         }
     }
@@ -355,40 +341,6 @@ impl Queues {
         }
     }
 
-    /// Notes what a finished item took; zero where that is not known.
-    pub(super) fn took(&mut self, worker: WorkerId, took: Duration) {
-        self.slow.remove(&worker);
-        self.any_finished = true;
-        if !took.is_zero() {
-            let (count, sum) = self.finished;
-            self.finished = (count.saturating_add(1), sum.saturating_add(took));
-        }
-    }
-
-    /// Notes that the worker's running item takes long.
-    pub(super) fn runs_long(&mut self, worker: WorkerId) {
-        self.slow.insert(worker);
-    }
-
-    /// Whether moving these units would take about as long as running them. Nobody knows what will turn out to be slow,
-    /// so nothing is a trifle behind an item that takes long.
-    fn is_trifle(&self, thief: Thief, victim: WorkerId, units: &[UnitId]) -> bool {
-        if self.slow.contains(&victim) {
-            return false;
-        }
-        let (count, sum) = self.finished;
-        if count == 0 && !self.units.are_timed() {
-            // Whoever has something to do can wait until there is something to go by.
-            return thief == Thief::Low && !self.any_finished;
-        }
-        let cost: u64 = units.iter().map(|&unit| self.units.cost(unit)).sum();
-        let expected = match self.units.are_timed() {
-            true => Duration::from_micros(cost),
-            false => sum / count * u32::try_from(cost).unwrap_or(u32::MAX),
-        };
-        expected < WORTH_MOVING
-    }
-
     /// Asks the longest queues for work, one steal for every worker that runs out.
     pub(super) fn steal(&mut self) {
         while self.steals < self.idle.len() + self.low.len()
@@ -398,7 +350,7 @@ impl Queues {
             let queue = &self.workers[&victim];
             let asked = queue.units.range(queue.units.len() - self.loot(queue, thief)..).copied();
             let asked: Vec<UnitId> = asked.collect();
-            if asked.is_empty() || self.is_trifle(thief, victim, &asked) {
+            if asked.is_empty() {
                 break;
             }
             let items = asked.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();

@@ -557,24 +557,3 @@ fn large_collections_and_many_workers_are_borne_with() {
         }
     }
 }
-
-#[test]
-fn what_takes_no_time_is_not_moved_unless_it_waits_behind_something_slow() {
-    let items = (0..4).map(|number| Item::new(format!("a.py::test_{number}"))).collect();
-    let mut distribution = Distribution::new(Mode::WorkSteal, &Collection { items }, Options::default());
-    distribution.add_worker(WorkerId(0));
-    distribution.add_worker(WorkerId(1));
-    distribution.begin();
-    let actions = |distribution: &mut Distribution| {
-        std::iter::from_fn(|| distribution.poll_action())
-            .filter(|action| matches!(action, Action::Steal { .. }))
-            .collect::<Vec<_>>()
-    };
-    let quick = Duration::from_micros(200);
-    distribution.item_finished(WorkerId(1), ItemIndex(2), quick);
-    distribution.item_finished(WorkerId(1), ItemIndex(3), quick);
-    assert_eq!(actions(&mut distribution), [], "the other worker would be done with it before it arrives");
-    distribution.runs_long(WorkerId(0));
-    let stolen = Action::Steal { worker: WorkerId(0), items: vec![ItemIndex(1)] };
-    assert_eq!(actions(&mut distribution), [stolen]);
-}

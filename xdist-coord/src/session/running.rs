@@ -128,8 +128,6 @@ impl Session {
         let slow = self.plan.as_ref().and_then(|plan| plan.exceeded(running));
         let ItemStarted { worker, phase, .. } = *event;
         self.report(RunEvent::ItemStarted { worker, item, phase, running, slow });
-        self.books[book].distribution.runs_long(worker);
-        self.carry_out(book);
         Ok(())
     }
 
