@@ -208,7 +208,9 @@ def test_every_scheduler_survives_a_crash(xdist, mode, workers):
 
 
 def test_a_scheduler_that_hands_out_nothing_is_named(xdist, run):
-    xdist.files(conftest=scheduler("schedule = lambda self: None; tests_finished = False"), test_a="def test_it():\n    pass\n")
+    xdist.files(
+        conftest=scheduler("schedule = lambda self: None; tests_finished = False"), test_a="def test_it():\n    pass\n"
+    )
     result = run("-n2")
     assert result.code != 0
     assert "the scheduler Own gives nothing to any worker, and 1 tests are left" in result.text

@@ -6,7 +6,7 @@ use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
     FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
     RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerStarting,
+    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -55,6 +55,9 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         }
         RunEvent::Crashed(crash) => FrontendMessage::Crashed(Box::new(crashed(*crash))),
         RunEvent::TakenBack { worker, items } => FrontendMessage::TakenBack(TakenBack { worker, items }),
+        RunEvent::WorkerRecycled { worker, reason } => {
+            FrontendMessage::WorkerRecycled(WorkerRecycled { worker, reason })
+        }
         RunEvent::WorkerDown { worker, error } => FrontendMessage::WorkerDown(WorkerDown { worker, error }),
         RunEvent::RestartsExhausted { worker, limit } => {
             FrontendMessage::RestartsExhausted(RestartsExhausted { worker, limit })

@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) ending: Option<Ending>,
     /// What it has said about its own end.
     pub(crate) farewell: Farewell,
+    /// Whether it has done its share, and is to be replaced.
+    pub(crate) recycled: bool,
     pub(crate) pid: Option<u32>,
     /// In mode `each`, the book that it takes over from the worker that it replaces.
     pub(crate) inherits: Option<usize>,
@@ -168,7 +170,12 @@ impl Worker {
 
     /// Whether the run counts on it.
     pub(crate) const fn is_in_use(&self) -> bool {
-        !self.is_down() && self.ending.is_none()
+        !self.is_down() && self.ending.is_none() && !self.recycled
+    }
+
+    /// Whether its place is taken, by itself or soon by its replacement.
+    pub(crate) const fn holds_its_place(&self) -> bool {
+        !self.is_down() && (self.recycled || self.ending.is_none())
     }
 
     pub(crate) const fn active(&self) -> Option<&Active> {
@@ -247,6 +254,7 @@ impl Workers {
             life: Life::Waiting,
             ending: None,
             farewell: Farewell::None,
+            recycled: false,
             pid: None,
             inherits: None,
             fruitless: 0,

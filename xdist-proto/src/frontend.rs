@@ -70,6 +70,9 @@ pub enum FrontendMessage {
     /// A worker has answered `take_back`.
     #[serde(rename = "taken_back")]
     TakenBack(TakenBack),
+    /// A worker has done its share and ends; another one takes its place.
+    #[serde(rename = "worker_recycled")]
+    WorkerRecycled(WorkerRecycled),
     /// A worker is gone.
     #[serde(rename = "worker_down")]
     WorkerDown(WorkerDown),
@@ -154,7 +157,7 @@ pub struct WorkerStarting {
     /// Its specification as text, for example `popen`.
     #[serde(rename = "spec", default)]
     pub spec: String,
-    /// The crashed worker that it replaces.
+    /// The worker that it replaces: one that crashed or was recycled.
     #[serde(rename = "replaces", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<WorkerId>,
 }
@@ -444,6 +447,19 @@ pub struct Retire {
     /// The worker.
     #[serde(rename = "worker")]
     pub worker: WorkerId,
+}
+
+/// A worker has done its share (`--max-tests-per-worker`, `--worker-memory-limit`): it ends in good order after what it
+/// still has, and another one takes its place if there is anything left to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WorkerRecycled {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Why, in one line.
+    #[serde(rename = "reason", default)]
+    pub reason: String,
 }
 
 /// A worker is gone: after its clean end (no `error`), or after `crashed`.

@@ -100,6 +100,8 @@ pub(crate) struct Terminal {
     told_unforkable: bool,
     /// Workers whose end was told by their crash.
     crashed: BTreeSet<WorkerId>,
+    /// Workers that had done their share.
+    recycled: BTreeSet<WorkerId>,
     /// Workers that wrote to standard error, which was shown.
     spoke: BTreeSet<WorkerId>,
     restarts_exhausted: Option<String>,
@@ -147,6 +149,7 @@ impl Terminal {
             announced: BTreeSet::new(),
             told_unforkable: false,
             crashed: BTreeSet::new(),
+            recycled: BTreeSet::new(),
             spoke: BTreeSet::new(),
             restarts_exhausted: None,
             not_run: Vec::new(),
@@ -205,7 +208,7 @@ impl Terminal {
         let name = self.roster.name(worker);
         let node_id = self.view.node_id(&self.roster.node_id(worker, item));
         let text = format!("SLOW [{name}] > {}s {node_id}", time.as_secs_f64());
-        self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()).into_owned());
+        self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()));
     }
 
     fn announce(&mut self, worker: WorkerId, item: ItemIndex) {
@@ -273,6 +276,14 @@ impl Terminal {
         }
         reports.push(report::crash_report(&node_id, text));
         self.show_reports(crash.worker, crashed.item, reports);
+    }
+
+    fn recycled(&mut self, worker: WorkerId, reason: &str) {
+        self.recycled.insert(worker);
+        if self.view.verbosity() > 0 {
+            let name = self.roster.name(worker);
+            self.line_above(&format!("[{name}] recycled: {reason}"));
+        }
     }
 
     /// What is known of a crash that no test is blamed for. What was shown as it was written is not repeated.
@@ -525,6 +536,7 @@ impl Terminal {
             },
             RunEvent::ItemFinished { worker, item, report } => self.item_finished(*worker, *item, report),
             RunEvent::Crashed(crash) => self.crashed(crash),
+            RunEvent::WorkerRecycled { worker, reason } => self.recycled(*worker, reason),
             RunEvent::WorkerDown { worker, error } => {
                 self.startup.remove(*worker);
                 if let Some(error) = error.as_ref().filter(|_| !self.crashed.contains(worker)) {

@@ -26,7 +26,7 @@ pub enum RunEvent {
         name: String,
         /// Its specification as text, for example `popen`.
         spec: String,
-        /// The crashed worker that it replaces.
+        /// The worker that it replaces: one that crashed or was recycled.
         replaces: Option<WorkerId>,
     },
     /// A worker's test process is up and configured.
@@ -116,6 +116,14 @@ pub enum RunEvent {
         worker: WorkerId,
         /// Which; none if it was asked too late.
         items: Vec<ItemIndex>,
+    },
+    /// A worker has done its share (`--max-tests-per-worker`, `--worker-memory-limit`) and ends; when it is down, another one
+    /// takes its place if there is anything left to do.
+    WorkerRecycled {
+        /// The worker.
+        worker: WorkerId,
+        /// Why, in one line.
+        reason: String,
     },
     /// A worker is gone: after its clean end (`error` is `None`), or after `Crashed`.
     WorkerDown {

@@ -40,7 +40,10 @@ impl FakePytestHost {
         }
         self.state = State::Present;
         self.last = now + self.plugins.startup;
-        let mut sayings = vec![(self.last, Input::PytestHostJoined { judges_crashes: self.plugins.judges, schedules: false })];
+        let mut sayings = vec![(
+            self.last,
+            Input::PytestHostJoined { judges_crashes: self.plugins.judges, schedules: false },
+        )];
         sayings.extend(self.plugins.vanishes.map(|after| (now + after, lost("it closed the link"))));
         Ok(sayings)
     }

@@ -87,6 +87,8 @@ class DistSession:
         self._interrupt: Optional[Callable[[], None]] = None
         self._bridge: Optional[Bridge] = None
         self._has_scheduler = False
+        #: Workers that had done their share, and did not crash then.
+        self._recycled: set[int] = set()
 
     def interrupt_with(self, interrupt: Callable[[], None]) -> None:
         """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
@@ -185,7 +187,7 @@ class DistSession:
 
     def _on_worker_starting(self, worker: int, name: str, spec: str = "popen", replaces: Optional[int] = None) -> None:
         if replaces is not None:
-            self._terminal.line(f"\nreplacing crashed worker {self._nodes[replaces].gateway.id}")
+            self._terminal.replaced(self._nodes[replaces], name, crashed=replaces not in self._recycled)
         made = Spec(spec, name)
         gateway = Gateway(name, made)
         workerinput = {
@@ -337,6 +339,7 @@ class DistSession:
 
     def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
         worker, index = crash["worker"], crash["item"]
+        self._recycled.discard(worker)
         self._tell_down(worker, crash["cause"])
         item = self._item(worker, index)
         if (worker, index) not in self._started:
@@ -350,6 +353,10 @@ class DistSession:
         hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item["id"], location=location_of(item))
         return report
+
+    def _on_worker_recycled(self, worker: int, reason: str = "") -> None:
+        self._recycled.add(worker)
+        self._terminal.recycled(self._nodes[worker], reason)
 
     def _on_worker_down(self, worker: int, error: Optional[str] = None) -> None:
         self._tell_down(worker, error)

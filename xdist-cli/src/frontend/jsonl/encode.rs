@@ -49,6 +49,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("ItemStarted", joined(self::item(*worker, *item, roster), fields))
         }
         RunEvent::Crashed(crash) => ("Crashed", crashed(crash, roster)),
+        RunEvent::WorkerRecycled { worker, reason } => {
+            ("WorkerRecycled", json!({ "worker_id": name(worker), "reason": reason }))
+        }
         RunEvent::WorkerDown { worker, error } => {
             ("WorkerDown", present([("worker_id", name(worker).into()), ("error", error.clone().into())]))
         }
