@@ -18,10 +18,10 @@ Suite = Callable[..., Path]
 Start = Callable[..., Runner]
 
 BUSY = {
-    "holding the interpreter lock": "ctypes.PyDLL(None).pause()",
-    "in a loop": "while True: pass",
-    "in a deadlock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
-    "in a thread": "thread = threading.Thread(target=time.sleep, args=[600]); thread.start(); thread.join()",
+    "holding the interpreter lock": "tell(); ctypes.PyDLL(None).pause()",
+    "in a loop": "tell()\n            while True: pass",
+    "in a deadlock": "tell(); lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "in a thread": "thread = threading.Thread(target=lambda: (tell(), time.sleep(600))); thread.start(); thread.join()",
 }
 
 
@@ -48,8 +48,10 @@ def test_the_stacks_are_dumped_whatever_goes_on_and_the_process_ends(
         test_a=f"""
         import ctypes, pathlib, threading, time
 
-        def hang():
+        def tell():
             pathlib.Path("running").touch()
+
+        def hang():
             {code}
 
         def test_a(): hang()
@@ -202,29 +204,39 @@ GROUPS = {
 
 
 @pytest.mark.parametrize(
-    ("membership", "total"),
+    ("membership", "total", "available"),
     [
-        ("0::/a/b", 8192),
-        ("0::/a", 16384),
-        ("4:memory:/x\n2:cpu:/a/b", 4096),
-        ("4:memory:/", 16384),
-        ("0::/a/b\n4:memory:/x", 4096),
-        ("0::/gone", 16384),
-        ("junk", 16384),
+        # What the kernel would drop first is as good as free.
+        ("0::/a/b", 8192, 5120),
+        ("0::/a", 16384, 12288),
+        ("4:memory:/x\n2:cpu:/a/b", 4096, 2048),
+        ("4:memory:/", 16384, 12288),
+        ("0::/a/b\n4:memory:/x", 4096, 2048),
+        ("0::/gone", 16384, 12288),
+        ("junk", 16384, 12288),
     ],
 )
-def test_how_much_memory_there_is(tmp_path: Path, membership: str, total: int) -> None:
+def test_how_much_memory_there_is(tmp_path: Path, membership: str, total: int, available: int) -> None:
     for name, text in GROUPS.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
     (tmp_path / "membership").write_text(membership + "\n")
     places = [str(tmp_path), str(tmp_path / "membership"), str(tmp_path / "meminfo")]
     assert memory.total_kib(*places) == total
+    assert memory.available_kib(*places) == available
+
+
+def test_a_group_may_have_more_than_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("4096")
+    (tmp_path / "memory.current").write_text("8192")
+    (tmp_path / "membership").write_text("0::/")
+    assert memory.available_kib(str(tmp_path), str(tmp_path / "membership"), str(tmp_path / "nowhere")) == 0
 
 
 def test_nothing_may_be_known_of_memory(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
     assert memory.total_kib(nowhere, nowhere, nowhere) is None
+    assert memory.available_kib(nowhere, nowhere, nowhere) is None
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "nan"])

@@ -24,6 +24,13 @@ def total_kib(root: str = _GROUPS, membership: str = _MEMBERSHIP, machine: str =
     return min(limits) if limits else None
 
 
+def available_kib(root: str = _GROUPS, membership: str = _MEMBERSHIP, machine: str = _MACHINE) -> Optional[int]:
+    """How much more memory this process could have now, in KiB; `None` if that is not known."""
+    rooms = [max(0, group.limit - group.used) // 1024 for group in _groups(root, membership)]
+    rooms += _of_machine(machine, "MemAvailable")
+    return min(rooms) if rooms else None
+
+
 def _groups(root: str, membership: str) -> list[_Group]:
     """The limits of this process's control groups, and of those that they are in."""
     found = []

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DIST_MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+#: What `-n auto` sets aside for a worker: a suite of some size that imports a few large libraries.
+_WORKER_KIB = 256 << 10
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -249,9 +251,14 @@ def count_processors(logical: bool) -> int:
     forced = _forced_processors()
     if forced is not None:
         return forced
-    count = _machine_processors(logical)
-    quota = cgroup_processors()
-    return max(1, count if quota is None else min(count, quota))
+    limits = [_machine_processors(logical), cgroup_processors(), _workers_that_fit()]
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _workers_that_fit() -> Optional[int]:
+    """How many workers there is memory for; `None` if that is not known."""
+    available = memory.available_kib()
+    return None if available is None else available // _WORKER_KIB
 
 
 def _forced_processors() -> Optional[int]:
