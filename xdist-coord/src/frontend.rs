@@ -172,6 +172,7 @@ fn crashed(crash: Crash) -> Crashed {
         cause: crash.cause.to_string(),
         limit_ms: crash.time_limit().map(millis),
         pid: crash.pid,
+        host: crash.host,
         out_of_memory: crash.out_of_memory,
         stderr_tail: crash.stderr_tail,
         stack: crash.stack,

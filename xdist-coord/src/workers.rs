@@ -123,6 +123,8 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) spec: HostSpec,
+    /// The machine's name; empty if it is not known.
+    pub(crate) name: String,
     pub(crate) life: HostLife,
     pub(crate) workers: Vec<WorkerId>,
 }
@@ -326,7 +328,8 @@ impl Workers {
         };
         let new = shared.is_none();
         let at = shared.unwrap_or_else(|| {
-            self.hosts.push(Host { spec: spec.clone(), life: HostLife::Launching, workers: Vec::new() });
+            let (name, life) = (String::new(), HostLife::Launching);
+            self.hosts.push(Host { spec: spec.clone(), name, life, workers: Vec::new() });
             self.hosts.len() - 1
         });
         (HostId(to_u32(at)), new)
@@ -334,6 +337,11 @@ impl Workers {
 
     pub(crate) fn host(&self, id: HostId) -> &Host {
         &self.hosts[id.0 as usize]
+    }
+
+    /// The name of the machine that the worker is on; empty if it is not known.
+    pub(crate) fn machine_of(&self, worker: WorkerId) -> String {
+        self.host(self.get(worker).host).name.clone()
     }
 
     pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {

@@ -336,6 +336,9 @@ pub struct Crashed {
     /// The limit in milliseconds, if the process was ended because the item took longer than that.
     #[serde(rename = "limit_ms", default, skip_serializing_if = "Option::is_none")]
     pub limit_ms: Option<u64>,
+    /// The name of the machine that it was on; empty if it is not known.
+    #[serde(rename = "host", default)]
+    pub host: String,
     /// Whether the machine ran out of memory at that time, as far as the host can tell.
     #[serde(rename = "out_of_memory", default)]
     pub out_of_memory: bool,

@@ -33,6 +33,8 @@ pub enum RunEvent {
     WorkerReady {
         /// The worker.
         worker: WorkerId,
+        /// The name of the machine that it is on; empty if it is not known.
+        host: String,
         /// What it told of itself.
         ready: Box<Ready>,
     },
@@ -252,6 +254,8 @@ pub struct Crash {
     pub out_of_memory: bool,
     /// Process id of the test process, if it came that far.
     pub pid: Option<u32>,
+    /// The name of the machine that it was on; empty if it is not known.
+    pub host: String,
     /// The last lines it wrote to standard error.
     pub stderr_tail: String,
     /// faulthandler's stack dump.

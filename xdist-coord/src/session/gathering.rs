@@ -62,7 +62,8 @@ impl Session {
         }
         if !self.is_discarded(id) {
             let unforkable = ready.unforkable.clone();
-            self.report(RunEvent::WorkerReady { worker: id, ready });
+            let host = self.workers.machine_of(id);
+            self.report(RunEvent::WorkerReady { worker: id, host, ready });
             self.report_unforkable(id, unforkable);
         }
         Ok(())

@@ -108,6 +108,7 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         cause: "signal 11 (SIGSEGV)".into(),
         limit_ms: None,
         pid: Some(4711),
+        host: "buildhost".into(),
         out_of_memory: true,
         stderr_tail: "Fatal Python error\n".into(),
         stack: Some("Current thread".into()),

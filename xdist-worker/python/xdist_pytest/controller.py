@@ -285,12 +285,16 @@ class DistSession:
     def _start(self, item: dict[str, Any]) -> None:
         self.config.hook.pytest_runtest_logstart(nodeid=item["id"], location=location_of(item))
 
-    def _on_item_running(self, worker: int, item: int, slow_ms: Optional[int] = None, **_: Any) -> None:
+    def _on_item_running(
+        self, worker: int, item: int, phase: str = "", slow_ms: Optional[int] = None, **_: Any
+    ) -> None:
         if (worker, item) not in self._started:
             self._started.add((worker, item))
             self._start(self._item(worker, item))
         if slow_ms is not None:
-            self._terminal.slow(self._nodes[worker], self._item(worker, item)["id"], slow_ms / 1000)
+            node, node_id = self._nodes[worker], self._item(worker, item)["id"]
+            facts = ", ".join(filter(None, (f"in {phase}", crashes.place(node.pid))))
+            self._terminal.slow(node, f"{node_id} ({facts})", slow_ms / 1000)
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
         fields = self._item(worker, item)
@@ -336,12 +340,14 @@ class DistSession:
             self._tell_crash(crash, Pending(self.config, self._bridge and self._bridge.scheduler))
             if self._bridge is not None:
                 self._bridge.crashed(False)
+        elif not asked:
+            self._tell_down(crash["worker"], crash["cause"], crashes.end(crash, None))
 
     def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
         worker, index = crash["worker"], crash["item"]
         self._recycled.discard(worker)
-        self._tell_down(worker, crash["cause"])
         item = self._item(worker, index)
+        self._tell_down(worker, crash["cause"], crashes.end(crash, item["id"]))
         if (worker, index) not in self._started:
             self._start(item)
         self._started.discard((worker, index))
@@ -361,8 +367,11 @@ class DistSession:
     def _on_worker_down(self, worker: int, error: Optional[str] = None) -> None:
         self._tell_down(worker, error)
 
-    def _tell_down(self, worker: int, error: Optional[str]) -> None:
-        """Tells that a worker is gone, once: of a crash, before the report of the item that it was in."""
+    def _tell_down(self, worker: int, error: Optional[str], line: Optional[str] = None) -> None:
+        """Tells that a worker is gone, once: of a crash, before the report of the item that it was in.
+
+        `line` is what is shown of it.
+        """
         node = self._nodes[worker]
         if node.is_down:
             return
@@ -371,7 +380,7 @@ class DistSession:
             self._bridge.gone(node)
         self.config.hook.pytest_testnodedown(node=node, error=error)
         if error is not None:
-            self._terminal.down(node, error)
+            self._terminal.down(node, line or error + crashes.in_parentheses(crashes.place(node.pid)))
 
     def _on_node_output(self, worker: int, exit_status: int = 0, values: Optional[dict[str, Any]] = None) -> None:
         self._nodes[worker].set_output(values or {})
