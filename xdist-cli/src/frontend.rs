@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use terminal::Terminal;
 use xdist_coord::scheduler;
-use xdist_coord::session::event::{PYTEST_HOST, RunEnd, RunEvent, RunSummary, StopReason};
+use xdist_coord::session::event::{RunEnd, RunEvent, RunSummary, StopReason};
 
 /// Consumes the run's events.
 pub(crate) trait Frontend {
@@ -133,6 +133,8 @@ pub(crate) struct Frontends {
     unwritten: Vec<Unwritten>,
     /// Whether the pytest host tells people what happens, and writes what pytest writes.
     handed_over: bool,
+    /// The host that was lost last, and how.
+    lost_host: String,
 }
 
 impl Frontends {
@@ -154,6 +156,7 @@ impl Frontends {
             report_log,
             unwritten: Vec::new(),
             handed_over: false,
+            lost_host: String::new(),
         }
     }
 
@@ -166,6 +169,17 @@ impl Frontends {
     /// What tests took in earlier runs, as far as that is kept. Reads it now.
     pub(crate) fn history(&mut self) -> Option<scheduler::History> {
         self.history.read()
+    }
+
+    /// Tells what the pytest host, which is there to tell people, cannot: that it is gone.
+    fn tell_of_loss(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::HostLost { host, error } => self.lost_host = format!("{host}: {error}"),
+            RunEvent::Stopping(StopReason::PytestHostLost) => {
+                self.terminal.complain(&format!("xdist: lost {}", self.lost_host));
+            }
+            _ => {}
+        }
     }
 
     fn report_problems(&mut self) {
@@ -187,12 +201,7 @@ impl Frontend for Frontends {
         }
         self.history.event(event, now);
         if self.handed_over {
-            // It cannot tell this by itself.
-            if let RunEvent::HostLost { host, error } = event
-                && host == PYTEST_HOST
-            {
-                self.terminal.complain(&format!("xdist: {host}: {error}"));
-            }
+            self.tell_of_loss(event);
         } else {
             self.junit.event(event, now);
             self.cache.event(event, now);
@@ -253,6 +262,38 @@ impl Frontend for Frontends {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use screen::testing::tapes;
+    use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn that_the_pytest_host_is_lost_is_told_although_it_has_the_terminal() {
+        #[expect(clippy::disallowed_methods, reason = "any time will do")]
+        let now = Instant::now();
+        let (streams, stdout, stderr) = tapes();
+        let mut frontends = Frontends::new(Setup {
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            shared_streams: false,
+            interactive: false,
+            width: Box::new(|| 80),
+            cwd: "/suite".into(),
+            on_ci: false,
+            hostname: "here".to_owned(),
+            report_log: None,
+            started: now,
+            started_at: UNIX_EPOCH,
+        });
+        frontends.hand_over();
+        let lost = |host: &str| RunEvent::HostLost { host: host.to_owned(), error: "it died".to_owned() };
+        frontends.event(&lost("a worker host"), now);
+        frontends.event(&lost("the pytest host"), now);
+        frontends.event(&RunEvent::Stopping(StopReason::PytestHostLost), now);
+        assert_eq!(
+            (stdout.take(), stderr.take().as_str()),
+            (String::new(), "xdist: lost the pytest host: it died\n")
+        );
+    }
 
     #[test]
     fn columns_are_found_as_pytest_finds_them() {

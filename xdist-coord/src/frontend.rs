@@ -10,14 +10,23 @@ use xdist_proto::frontend::{
 };
 use xdist_proto::{Item, WorkerId};
 
-/// A message with items is closed when it has this many bytes of them, so that it fits a frame.
+/// A message has items of so many bytes at most, so that it fits a frame.
 const ITEM_BYTES_PER_MESSAGE: usize = 256 << 10;
+
+/// What a text costs beyond its own bytes, at most.
+const TEXT_BYTES: usize = 5;
+
+/// What an item costs beyond its texts, about.
+const ITEM_BYTES: usize = 32;
 
 /// The most indices in one message.
 const INDICES_PER_MESSAGE: usize = 50_000;
 
 /// The most node ids of one kind that a difference names.
 const DIFFERING_IDS: usize = 1000;
+
+/// The most bytes of node ids that all differences name together, so that they fit a frame.
+const DIFFERING_BYTES: usize = 4 << 20;
 
 /// The messages that tell of an event, in order. Most events are one; an event that no frontend has a use for is none.
 #[must_use]
@@ -130,11 +139,12 @@ fn items(worker: Option<WorkerId>, all: &[Item]) -> Vec<FrontendMessage> {
         let mut bytes = 0;
         let rest = &all[offset..];
         let fits = rest.iter().take_while(|item| {
-            let before = bytes;
             bytes += size(item);
-            before < ITEM_BYTES_PER_MESSAGE
+            bytes <= ITEM_BYTES_PER_MESSAGE
         });
-        let part = &rest[..fits.count()];
+        // An item that is longer than that has a message of its own.
+        let count = fits.count().max(1).min(rest.len());
+        let part = &rest[..count];
         messages.push(FrontendMessage::Items(Items {
             worker,
             offset: to_u32(offset),
@@ -150,20 +160,29 @@ fn items(worker: Option<WorkerId>, all: &[Item]) -> Vec<FrontendMessage> {
 
 fn size(item: &Item) -> usize {
     let texts = item.groups.iter().chain(&item.keywords).chain(&item.file);
-    item.node_id.len() + texts.map(|text| text.len() + 5).sum::<usize>() + 32
+    item.node_id.len() + texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>() + ITEM_BYTES
 }
 
 fn difference(mismatch: Mismatch) -> CollectionMismatch {
-    let first = |mut ids: Vec<String>| {
-        ids.truncate(DIFFERING_IDS);
-        ids
-    };
+    // Each list has its share, so that none goes without because of others.
+    let share = DIFFERING_BYTES / (2 * mismatch.differing.len()).max(1);
     let differing = mismatch.differing.into_iter().map(|difference| CollectionDifference {
         worker: difference.worker,
-        missing: first(difference.missing),
-        extra: first(difference.extra),
+        missing: first_ids(difference.missing, share),
+        extra: first_ids(difference.extra, share),
     });
     CollectionMismatch { reference: mismatch.reference, differing: differing.collect() }
+}
+
+fn first_ids(mut ids: Vec<String>, most_bytes: usize) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = ids.iter().take(DIFFERING_IDS).take_while(|id| {
+        bytes += id.len() + TEXT_BYTES;
+        bytes <= most_bytes
+    });
+    let count = fits.count();
+    ids.truncate(count);
+    ids
 }
 
 fn crashed(crash: Crash) -> Crashed {
@@ -195,4 +214,232 @@ fn millis(time: Duration) -> u64 {
 
 fn to_u32(number: usize) -> u32 {
     u32::try_from(number).expect("a collection has fewer than 2^32 items")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::event::{CrashCause, CrashedItem, Difference};
+    use std::rc::Rc;
+    use xdist_proto::codec;
+    use xdist_proto::frame::MAX_FRAME_BYTES;
+    use xdist_proto::message::EndCause;
+    use xdist_proto::report::Phase;
+    use xdist_proto::{Collection, ItemIndex};
+
+    const WORKER: WorkerId = WorkerId(3);
+
+    fn parts(items: Vec<Item>) -> Vec<Items> {
+        let event = RunEvent::Collected { worker: None, collection: Rc::new(Collection { items }) };
+        let part = |message| match message {
+            FrontendMessage::Items(items) => items,
+            other => panic!("{other:?}"),
+        };
+        messages(event).into_iter().map(part).collect()
+    }
+
+    /// The parts hold these items, in order and without gaps.
+    fn check_parts(parts: &[Items], expected: &[Item]) {
+        let mut offset = 0;
+        for part in parts {
+            assert_eq!((part.offset as usize, part.total as usize), (offset, expected.len()));
+            offset += part.items.len();
+        }
+        let items: Vec<&Item> = parts.iter().flat_map(|part| &part.items).collect();
+        assert_eq!(items, expected.iter().collect::<Vec<_>>());
+    }
+
+    fn frame_bytes(message: &FrontendMessage) -> usize {
+        let mut out = Vec::new();
+        codec::encode_into(message, MAX_FRAME_BYTES, &mut out).unwrap();
+        out.len()
+    }
+
+    #[test]
+    fn many_items_are_several_messages_of_a_moderate_size() {
+        let item = |number| Item {
+            file: Some("elsewhere.py".to_owned()),
+            line: Some(number),
+            groups: vec!["group".to_owned()],
+            keywords: vec!["k".repeat(20); 10],
+            ..Item::new(format!("tests/test_{number}.py::test"))
+        };
+        let items: Vec<Item> = (0..10_000).map(item).collect();
+        let parts = parts(items.clone());
+        check_parts(&parts, &items);
+        assert!(parts.len() > 5, "{}", parts.len());
+        for part in parts {
+            let bytes = frame_bytes(&FrontendMessage::Items(part));
+            assert!(bytes < ITEM_BYTES_PER_MESSAGE + 100, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_longer_than_a_message_should_be_has_one_of_its_own() {
+        let long = || Item::new("x".repeat(2 * ITEM_BYTES_PER_MESSAGE));
+        let items = vec![Item::new("a"), long(), long(), Item::new("b")];
+        let parts = parts(items.clone());
+        check_parts(&parts, &items);
+        let lengths: Vec<usize> = parts.iter().map(|part| part.items.len()).collect();
+        assert_eq!(lengths, [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn an_empty_collection_is_told_too() {
+        let parts = parts(Vec::new());
+        assert_eq!(parts, [Items { worker: None, offset: 0, total: 0, items: Vec::new() }]);
+    }
+
+    #[test]
+    fn many_items_that_did_not_run_are_several_messages() {
+        let all: Vec<ItemIndex> = (0..120_000).map(ItemIndex).collect();
+        let reason = "interrupted".to_owned();
+        let event = RunEvent::NotRun { worker: Some(WORKER), items: all.clone(), reason: reason.clone() };
+        let mut told = Vec::new();
+        for message in messages(event) {
+            let FrontendMessage::NotRun(part) = message else { panic!("{message:?}") };
+            assert_eq!((part.worker, &part.reason), (Some(WORKER), &reason));
+            assert!(part.items.len() <= INDICES_PER_MESSAGE);
+            told.extend(part.items);
+        }
+        assert_eq!(told, all);
+    }
+
+    fn difference_of(workers: usize, missing: &[String], extra: &[String]) -> FrontendMessage {
+        let difference = Difference { worker: WORKER, missing: missing.to_vec(), extra: extra.to_vec() };
+        let mismatch = Mismatch { reference: WorkerId(0), differing: vec![difference; workers] };
+        let mut messages = messages(RunEvent::CollectionMismatch(mismatch));
+        assert_eq!(messages.len(), 1);
+        messages.remove(0)
+    }
+
+    #[test]
+    fn a_difference_names_the_first_items_and_fits_a_frame() {
+        let ids = |count, length| vec!["x".repeat(length); count];
+        let counts = |message: &FrontendMessage| {
+            let FrontendMessage::CollectionMismatch(told) = message else { panic!("{message:?}") };
+            let count =
+                |difference: &CollectionDifference| (difference.missing.len(), difference.extra.len());
+            told.differing.iter().map(count).collect::<Vec<_>>()
+        };
+        let all = ids(3, 5);
+        let FrontendMessage::CollectionMismatch(told) = difference_of(1, &all, &[]) else { panic!() };
+        assert_eq!((told.reference, told.differing[0].worker), (WorkerId(0), WORKER));
+        assert_eq!((&told.differing[0].missing, &told.differing[0].extra), (&all, &Vec::new()));
+        let many = difference_of(2, &ids(5000, 40), &ids(1000, 40));
+        assert_eq!(counts(&many), [(1000, 1000); 2]);
+        let long = difference_of(100, &ids(1000, 300), &ids(10, 300));
+        assert!(counts(&long).iter().all(|&(missing, extra)| missing > 10 && missing < 1000 && extra == 10));
+        assert!(frame_bytes(&long) < MAX_FRAME_BYTES as usize);
+        // Not even one fits.
+        assert_eq!(counts(&difference_of(1, &ids(2, 5 << 20), &[])), [(0, 0)]);
+    }
+
+    #[test]
+    fn a_crash_is_told_with_all_that_is_known_of_it() {
+        let crash = |item| Crash {
+            worker: WORKER,
+            item,
+            report: None,
+            cause: CrashCause::Process(EndCause::Signaled(11)),
+            out_of_memory: true,
+            pid: Some(7),
+            host: "buildhost".to_owned(),
+            stderr_tail: "last words".to_owned(),
+            stack: None,
+            peak_rss_kib: 9,
+            asked: true,
+        };
+        let item = CrashedItem {
+            item: ItemIndex(4),
+            phase: Some(Phase::Call),
+            running: Some(Duration::from_millis(1500)),
+        };
+        let expected = Crashed {
+            worker: WORKER,
+            cause: "signal 11 (SIGSEGV)".to_owned(),
+            pid: Some(7),
+            host: "buildhost".to_owned(),
+            out_of_memory: true,
+            stderr_tail: "last words".to_owned(),
+            peak_rss_kib: 9,
+            asked: true,
+            ..Crashed::default()
+        };
+        let told = messages(RunEvent::Crashed(Box::new(crash(None))));
+        assert_eq!(told, [FrontendMessage::Crashed(Box::new(expected.clone()))]);
+        let expected = Crashed {
+            item: Some(ItemIndex(4)),
+            phase: Some(Phase::Call),
+            running_ms: Some(1500),
+            ..expected
+        };
+        let told = messages(RunEvent::CrashQuestion { request: 2, crash: Box::new(crash(Some(item))) });
+        let question = CrashQuestion { request: 2, crash: Box::new(expected) };
+        assert_eq!(told, [FrontendMessage::CrashQuestion(question)]);
+    }
+
+    #[test]
+    fn errors_say_whose_they_are() {
+        let told = |event| match messages(event).remove(0) {
+            FrontendMessage::Error(RunError { worker, kind, text }) => (worker, kind, text),
+            other => panic!("{other:?}"),
+        };
+        let text = || "no".to_owned();
+        assert_eq!(
+            told(RunEvent::InternalError { worker: WORKER, text: text() }),
+            (Some(WORKER), ErrorKind::Internal, text())
+        );
+        assert_eq!(
+            told(RunEvent::UsageError { worker: WORKER, text: text() }),
+            (Some(WORKER), ErrorKind::Usage, text())
+        );
+        assert_eq!(
+            told(RunEvent::HostLost { host: "a host".to_owned(), error: text() }),
+            (None, ErrorKind::Host, "a host: no".to_owned())
+        );
+    }
+
+    #[test]
+    fn every_end_has_its_kind() {
+        let told = |end| {
+            let summary = RunSummary {
+                end,
+                collected: 9,
+                finished: 5,
+                crashed: 1,
+                not_run: 3,
+                failed: 0,
+                collect_errors: 0,
+            };
+            match finished(&summary) {
+                FrontendMessage::Finished(told) => {
+                    assert_eq!((told.collected, told.not_run), (9, 3));
+                    (told.end, told.exit_code, told.reason)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let check = |end, kind, code, reason: &str| assert_eq!(told(end), (kind, code, reason.to_owned()));
+        let stopped = RunEnd::Stopped;
+        let why = || "why".to_owned();
+        check(RunEnd::Completed, EndKind::Completed, None, "");
+        check(RunEnd::Plain(why()), EndKind::Plain, None, "why");
+        check(RunEnd::UsageError(4), EndKind::UsageError, Some(4), "");
+        check(RunEnd::Mismatch, EndKind::Mismatch, None, "");
+        check(stopped(StopReason::Failures(2)), EndKind::Stopped, None, "stopping after 2 failures");
+        check(stopped(StopReason::Session(why())), EndKind::Stopped, None, "why");
+        let exit = |code| StopReason::Exit { reason: why(), code };
+        check(stopped(exit(Some(7))), EndKind::Exit, Some(7), "why");
+        check(stopped(exit(None)), EndKind::Exit, None, "why");
+        check(stopped(StopReason::Interrupted), EndKind::Interrupted, None, "interrupted");
+        let by_test = StopReason::KeyboardInterrupt(WORKER);
+        check(stopped(by_test), EndKind::Interrupted, None, "KeyboardInterrupt on gw3");
+        check(stopped(StopReason::InternalError), EndKind::InternalError, None, "internal error");
+        check(stopped(StopReason::NoWorkers(why())), EndKind::InternalError, None, "why");
+        let lost = stopped(StopReason::PytestHostLost);
+        check(lost, EndKind::InternalError, None, "the pytest host is gone");
+        let exhausted = stopped(StopReason::RestartsExhausted(8));
+        check(exhausted, EndKind::RestartsExhausted, None, "more than 8 workers crashed");
+    }
 }

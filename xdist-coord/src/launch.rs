@@ -130,9 +130,9 @@ impl HostProcess {
         &self.name
     }
 
-    /// Waits for the process to end, however long that takes.
-    pub fn wait(&mut self) -> Option<ExitStatus> {
-        self.child.wait().ok()
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Waits for the process to end, at most until `deadline`.
@@ -176,7 +176,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 impl Drop for HostProcess {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
+        if self.has_ended() {
             return;
         }
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -15,7 +15,7 @@ mod signals;
 
 mod token;
 
-use crate::launch::{HostProcess, Launcher, launch_pytest_host};
+use crate::launch::{HostProcess, Launcher};
 use crate::scheduler::History;
 use crate::session::Session;
 use crate::session::config::{Config, PytestHost};
@@ -36,7 +36,6 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 use token::Source;
-use xdist_proto::WorkerId;
 use xdist_proto::message::WorkerMessage;
 
 /// How long a host's process may take to end after its link is closed.
@@ -50,9 +49,6 @@ const EVENTS_PER_TURN: usize = 256;
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;
-
-/// How many events are kept for a pytest host that may be started. Only starting workers come before that.
-const MAX_KEPT_EVENTS: usize = 10_000;
 
 /// How much may wait to be sent to a host. One that lets more pile up does not read, and is given up.
 const MAX_QUEUED_BYTES: usize = 256 << 20;
@@ -101,9 +97,10 @@ impl fmt::Debug for PytestHostSource<'_> {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The session's own account.
+    /// The session's own account. It ends with an interrupt if the user did not want to wait for the pytest host.
     pub summary: RunSummary,
-    /// How the pytest host ended, if we started one.
+    /// How the pytest host ended, if we started one, and that tells more than the summary: it saw the run to its end, or
+    /// it failed.
     pub pytest_host: Option<ExitStatus>,
 }
 
@@ -194,7 +191,7 @@ struct Server<'a> {
     pytest_host_source: PytestHostSource<'a>,
     /// Whether the pytest host's link may have more to read.
     pytest_host_readable: bool,
-    /// How the pytest host ended, if it did so before its time.
+    /// How the pytest host failed, if it did so before its time.
     lost_pytest_host: Option<ExitStatus>,
     /// What a pytest host would have to be told when it is started.
     told_so_far: Vec<RunEvent>,
@@ -215,8 +212,8 @@ impl Server<'_> {
             {
                 self.handle(Input::History(history));
             }
-            if let Some(summary) = self.summary.take() {
-                let pytest_host = self.end_pytest_host(&summary)?;
+            if let Some(mut summary) = self.summary.take() {
+                let pytest_host = self.end_pytest_host(&mut summary)?;
                 self.end_hosts();
                 return Ok(Outcome { summary, pytest_host });
             }
@@ -240,6 +237,7 @@ impl Server<'_> {
                 self.read_link(link);
             }
             self.read_pytest_host();
+            self.check_pytest_host();
             self.deadlines();
         }
     }
@@ -256,7 +254,10 @@ impl Server<'_> {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.session.next_deadline(), self.observer.next_tick()];
-        let left = deadlines.into_iter().flatten().min()?.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadlines.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        let check = self.pytest_host.as_ref().and_then(PytestHostLink::check_interval);
+        let left = left.into_iter().chain(check).min()?;
         Some(Duration::from_millis(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
     }
 
@@ -378,110 +379,12 @@ impl Server<'_> {
         }
     }
 
-    /// Tells the pytest host, or keeps it for one that may still be started.
-    fn tell_pytest_host(&mut self, event: RunEvent) {
-        match (&mut self.pytest_host, &self.pytest_host_source) {
-            (Some(pytest_host), _) => pytest_host.tell(event),
-            (None, PytestHostSource::Command(_)) => {
-                if matches!(event, RunEvent::Configured(_)) {
-                    // Every worker has been asked by now whether it wants one.
-                    self.told_so_far.clear();
-                } else if self.told_so_far.len() < MAX_KEPT_EVENTS {
-                    self.told_so_far.push(event);
-                }
-            }
-            (None, PytestHostSource::None | PytestHostSource::Link(_)) => {}
-        }
-    }
-
-    fn ask_configuration(&mut self, worker: WorkerId) {
-        match &mut self.pytest_host {
-            Some(pytest_host) if !pytest_host.leaves_nodes_alone() => pytest_host.ask_configuration(worker),
-            Some(_) => {
-                self.session.handle(Input::NodeConfigured { worker, input: BTreeMap::new() }, Instant::now())
-            }
-            // It could not be started, and the session knows.
-            None => {}
-        }
-    }
-
-    fn start_pytest_host(&mut self) {
-        let source = std::mem::replace(&mut self.pytest_host_source, PytestHostSource::None);
-        let started = match source {
-            PytestHostSource::None => Err("there is none".to_owned()),
-            PytestHostSource::Link(socket) => Ok((socket, None)),
-            PytestHostSource::Command(command) => command()
-                .and_then(|command| launch_pytest_host(command).map_err(|error| error.to_string()))
-                .map(|(socket, process)| (socket, Some(process))),
-        };
-        let link = started.and_then(|(socket, process)| {
-            PytestHostLink::new(socket, process, self.poll.registry()).map_err(|error| error.to_string())
-        });
-        match link {
-            Ok(mut link) => {
-                for event in std::mem::take(&mut self.told_so_far) {
-                    link.tell(event);
-                }
-                self.pytest_host = Some(link);
-                // Whoever draws on the terminal now is the pytest host.
-                self.keyboard = None;
-                self.observer.handed_over();
-            }
-            // Not through `handle`: the session's further outputs are being carried out already.
-            Err(error) => self.session.handle(Input::PytestHostLost { error }, Instant::now()),
-        }
-    }
-
-    fn read_pytest_host(&mut self) {
-        if !std::mem::take(&mut self.pytest_host_readable) {
-            return;
-        }
-        let Some(pytest_host) = &mut self.pytest_host else { return };
-        let turn = pytest_host.read(&mut self.scratch);
-        self.pytest_host_readable = turn.more;
-        for input in turn.inputs {
-            self.handle(input);
-        }
-        if let Some(error) = turn.lost {
-            self.lose_pytest_host(error);
-        }
-    }
-
-    fn lose_pytest_host(&mut self, error: String) {
-        let Some(pytest_host) = self.pytest_host.take() else { return };
-        let deadline = Instant::now() + HOST_EXIT_GRACE;
-        let status = pytest_host.close(self.poll.registry(), Some(deadline));
-        let error = match status {
-            Some(status) => format!("it ended with {status} before the run was over"),
-            None => error,
-        };
-        self.lost_pytest_host = status;
-        self.handle(Input::PytestHostLost { error });
-    }
-
-    /// Tells the pytest host that the run is over, waits until it knows everything, and until it has ended.
-    fn end_pytest_host(&mut self, summary: &RunSummary) -> Result<Option<ExitStatus>, ServerError> {
-        let Some(mut pytest_host) = self.pytest_host.take() else { return Ok(self.lost_pytest_host) };
-        pytest_host.finish(summary);
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        while pytest_host.flush(self.poll.registry()).is_ok() && !pytest_host.has_sent_all() {
-            match self.poll.poll(&mut events, None) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
-                Ok(()) | Err(_) => {}
-            }
-            if pytest_host.read(&mut self.scratch).lost.is_some() {
-                break;
-            }
-        }
-        Ok(pytest_host.close(self.poll.registry(), None))
-    }
-
     /// Sends what can be sent.
     fn flush(&mut self) {
         if let Some(pytest_host) = &mut self.pytest_host
             && let Err(error) = pytest_host.flush(self.poll.registry())
         {
-            self.lose_pytest_host(error.to_string());
+            self.lose_pytest_host_after_reading(&error.to_string());
         }
         while let Some(id) = self.unsent.pop_first() {
             let Some(link) = self.links.get_mut(&id) else { continue };

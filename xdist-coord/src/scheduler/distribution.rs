@@ -54,7 +54,7 @@ pub struct Distribution(Kind);
 #[derive(Debug)]
 enum Kind {
     /// By the rule of a mode.
-    Ruled(Ruled),
+    Ruled(Box<Ruled>),
     /// As somebody else decides.
     Foreign(Foreign),
 }
@@ -85,11 +85,11 @@ impl Distribution {
     #[must_use]
     pub fn expecting(mode: Mode, collection: &Collection, options: Options, took: &[Option<Took>]) -> Self {
         let (units, order) = Units::new(mode, collection, options, took);
-        Self(Kind::Ruled(Ruled {
+        Self(Kind::Ruled(Box::new(Ruled {
             scheduler: mode.scheduler(options),
             queues: Queues::new(units, order),
             stage: Stage::Gathering,
-        }))
+        })))
     }
 
     /// A collection that is handed out as somebody else decides ([`assign`](Self::assign), [`ask`](Self::ask),

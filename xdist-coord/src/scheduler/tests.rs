@@ -630,8 +630,7 @@ fn a_unit_that_is_given_up_in_part_stays_together_for_the_rest() {
 #[test]
 fn what_takes_no_time_is_not_moved_unless_it_waits_behind_something_slow() {
     let items = (0..4).map(|number| Item::new(format!("a.py::test_{number}"))).collect();
-    let mut distribution =
-        Distribution::new(Mode::WorkSteal, &Collection { items }, super::Options::default());
+    let mut distribution = Distribution::new(Mode::WorkSteal, &Collection { items }, Options::default());
     distribution.add_worker(WorkerId(0));
     distribution.add_worker(WorkerId(1));
     distribution.begin();

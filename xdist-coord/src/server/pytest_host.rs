@@ -1,202 +1,216 @@
-//! The pytest host's link: it is told all that happens from the beginning, however far it lags behind, and answers.
+//! What the server has to do with the pytest host: starts it, tells it everything, hears it, and waits for it in the end.
+#![expect(clippy::disallowed_methods, reason = "a shell module: this is where the clock is read")]
 
-use super::connection::{Arrived, Connection, ReadEnd};
-use super::outbox::Overflow;
-use super::token::Source;
-use crate::frontend;
-use crate::launch::HostProcess;
-use crate::session::event::{RunEvent, RunSummary};
+mod link;
+
+pub(super) use link::PytestHostLink;
+
+use super::{EVENTS_PER_TURN, HOST_EXIT_GRACE, PytestHostSource, Server, ServerError};
+use crate::launch::{HostProcess, launch_pytest_host};
+use crate::session::event::{RunEnd, RunEvent, RunSummary, StopReason};
 use crate::session::input::Input;
-use mio::Registry;
+use mio::Events;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
-use std::time::Instant;
-use xdist_proto::RunId;
+use std::time::{Duration, Instant};
 use xdist_proto::WorkerId;
-use xdist_proto::codec::CoordinatorOpening;
-use xdist_proto::frame::MAX_FRAME_BYTES;
-use xdist_proto::frontend::{
-    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FrontendCommand,
-    FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack,
-};
-use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
-use xdist_proto::version::VersionRange;
 
-/// How much waits in memory for a host that lags behind; the rest waits in a file.
-const IN_MEMORY_BYTES: usize = 4 << 20;
+/// How many events are kept for a pytest host that may be started. Only starting workers come before that.
+const MAX_KEPT_EVENTS: usize = 10_000;
 
-/// The link to the pytest host.
-#[derive(Debug)]
-pub(super) struct PytestHostLink {
-    connection: Connection<FrontendCommand>,
-    /// `None` where it is the program that started us.
-    process: Option<HostProcess>,
-    stage: Stage,
+/// How often to look whether the pytest host's process is still there. Its end is mostly noticed by that of its link, but
+/// what it has started may hold that open.
+const PYTEST_HOST_CHECK: Duration = Duration::from_secs(1);
+
+/// How often to look for signals while a process is waited for.
+const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+
+/// How the pytest host was parted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parting {
+    /// It has been sent everything.
+    Heard,
+    /// It did not want to hear everything.
+    Gone,
+    /// The user did not want to wait for it.
+    Interrupted,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// It has not said `hello`; this is what it is to be told.
-    Opening(Vec<FrontendMessage>),
-    /// It takes part.
-    Open {
-        /// Whether it answers `configure_node`.
-        configures_nodes: bool,
-    },
-}
-
-/// What came of reading.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// What the session is to be told.
-    pub(super) inputs: Vec<Input>,
-    /// Whether there may be more.
-    pub(super) more: bool,
-    /// Why the link is at its end, if it is.
-    pub(super) lost: Option<String>,
-}
-
-impl PytestHostLink {
-    /// A link whose peer is to say `hello`.
-    pub(super) fn new(
-        socket: UnixStream,
-        process: Option<HostProcess>,
-        registry: &Registry,
-    ) -> io::Result<Self> {
-        let mut connection = Connection::new(socket, Overflow::Spill(IN_MEMORY_BYTES))?;
-        connection.register(registry, Source::PytestHost.into())?;
-        Ok(Self { connection, process, stage: Stage::Opening(Vec::new()) })
-    }
-
-    /// Tells of an event.
-    pub(super) fn tell(&mut self, event: RunEvent) {
-        for message in frontend::messages(event) {
-            self.send(message);
+impl Server<'_> {
+    /// Tells the pytest host, or keeps it for one that may still be started.
+    pub(super) fn tell_pytest_host(&mut self, event: RunEvent) {
+        match (&mut self.pytest_host, &self.pytest_host_source) {
+            (Some(pytest_host), _) => pytest_host.tell(event),
+            (None, PytestHostSource::Command(_)) => {
+                if matches!(event, RunEvent::Configured(_)) {
+                    // The run goes on without one.
+                    self.pytest_host_source = PytestHostSource::None;
+                    self.told_so_far.clear();
+                } else if self.told_so_far.len() < MAX_KEPT_EVENTS {
+                    self.told_so_far.push(event);
+                }
+            }
+            (None, PytestHostSource::None | PytestHostSource::Link(_)) => {}
         }
     }
 
-    /// Asks what a worker is to be configured with.
+    /// Asks the pytest host about a worker.
     pub(super) fn ask_configuration(&mut self, worker: WorkerId) {
-        self.send(FrontendMessage::ConfigureNode(ConfigureNode { worker }));
-    }
-
-    /// Says that the run is over.
-    pub(super) fn finish(&mut self, summary: &RunSummary) {
-        self.send(frontend::finished(summary));
-    }
-
-    fn send(&mut self, message: FrontendMessage) {
-        match &mut self.stage {
-            Stage::Opening(waiting) => waiting.push(message),
-            Stage::Open { .. } => self.connection.send(&message),
-        }
-    }
-
-    /// Reads for one turn.
-    pub(super) fn read(&mut self, scratch: &mut [u8]) -> Turn {
-        let mut turn = Turn { inputs: Vec::new(), more: false, lost: None };
-        let mut arrived = Vec::new();
-        let end = self.connection.read(scratch, |item| arrived.push(item));
-        for item in arrived {
-            match item {
-                Arrived::Hello(hello) => self.open(&hello, &mut turn),
-                Arrived::Message(command) => turn.inputs.push(input(command)),
-                Arrived::Garbled(error) => {
-                    turn.lost = Some(format!("it does not keep to the protocol: {error}"))
-                }
+        match &mut self.pytest_host {
+            Some(pytest_host) if !pytest_host.leaves_nodes_alone() => pytest_host.ask_configuration(worker),
+            Some(_) => {
+                self.session.handle(Input::NodeConfigured { worker, input: BTreeMap::new() }, Instant::now())
             }
+            // It could not be started, and the session knows.
+            None => {}
         }
-        match end {
-            ReadEnd::Blocked => {}
-            ReadEnd::More => turn.more = true,
-            ReadEnd::Closed(_) => turn.lost = turn.lost.or_else(|| Some("it closed the link".to_owned())),
-        }
-        turn
     }
 
-    fn open(&mut self, hello: &Hello, turn: &mut Turn) {
-        let ours = Implementation { name: "xdist".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        let version = negotiate(&ours, VersionRange::SUPPORTED, hello).and_then(|version| match hello.role {
-            Role::Frontend => Ok(version),
-            Role::Worker | Role::Other => Err(Box::new(Refused {
-                reason: RefusalReason::Unacceptable,
-                text: "this link is for a frontend".to_owned(),
-                versions: VersionRange::SUPPORTED,
-            })),
-        });
-        let version = match version {
-            Ok(version) => version,
-            Err(refused) => {
-                turn.lost = Some(refused.text.clone());
-                return self.connection.answer(&CoordinatorOpening::Refused(*refused));
-            }
+    /// Starts the pytest host, or listens to the one that there is, and tells it what has happened so far.
+    pub(super) fn start_pytest_host(&mut self) {
+        let source = std::mem::replace(&mut self.pytest_host_source, PytestHostSource::None);
+        let started = match source {
+            PytestHostSource::None => Err("there is none".to_owned()),
+            PytestHostSource::Link(socket) => Ok((socket, None)),
+            PytestHostSource::Command(command) => command()
+                .and_then(|command| launch_pytest_host(command).map_err(|error| error.to_string()))
+                .map(|(socket, process)| (socket, Some(process))),
         };
-        self.connection.answer(&CoordinatorOpening::Welcome(Welcome {
-            version,
-            features: BTreeMap::new(),
-            run: RunId(String::new()),
-            workers: Vec::new(),
-            heartbeat_ms: 0,
-            max_frame_bytes: MAX_FRAME_BYTES,
-        }));
-        let has = |feature| hello.features.get(feature).is_some_and(|&value| value > 0);
-        let configures_nodes = has(FEATURE_CONFIGURE_NODE);
-        let stage = std::mem::replace(&mut self.stage, Stage::Open { configures_nodes });
-        turn.inputs.push(Input::PytestHostJoined {
-            judges_crashes: has(FEATURE_CRASHES),
-            schedules: has(FEATURE_SCHEDULER),
+        let link = started.and_then(|(socket, process)| {
+            PytestHostLink::new(socket, process, self.poll.registry()).map_err(|error| error.to_string())
         });
-        let Stage::Opening(waiting) = stage else { return };
-        for message in waiting {
-            match message {
-                FrontendMessage::ConfigureNode(ConfigureNode { worker }) if !configures_nodes => {
-                    turn.inputs.push(Input::NodeConfigured { worker, input: BTreeMap::new() });
+        match link {
+            Ok(mut link) => {
+                for event in std::mem::take(&mut self.told_so_far) {
+                    link.tell(event);
                 }
-                message => self.connection.send(&message),
+                self.pytest_host = Some(link);
+                // Whoever draws on the terminal now is the pytest host.
+                self.keyboard = None;
+                self.observer.handed_over();
+            }
+            // Not through `handle`: the session's further outputs are being carried out already.
+            Err(error) => self.session.handle(Input::PytestHostLost { error }, Instant::now()),
+        }
+    }
+
+    /// Reads from the pytest host for one turn.
+    pub(super) fn read_pytest_host(&mut self) {
+        if !std::mem::take(&mut self.pytest_host_readable) {
+            return;
+        }
+        let Some(pytest_host) = &mut self.pytest_host else { return };
+        let turn = pytest_host.read(&mut self.scratch);
+        self.pytest_host_readable = turn.more;
+        for input in turn.inputs {
+            self.handle(input);
+        }
+        if let Some(error) = turn.lost {
+            self.lose_pytest_host(error);
+        }
+    }
+
+    /// Notices that the pytest host has ended although its link has not.
+    pub(super) fn check_pytest_host(&mut self) {
+        if self.pytest_host.as_mut().is_some_and(PytestHostLink::has_ended) {
+            self.lose_pytest_host_after_reading(
+                "its process is gone, and something that it started holds its link",
+            );
+        }
+    }
+
+    /// The pytest host is gone. What it said last may say more about that, and so be the better reason.
+    pub(super) fn lose_pytest_host_after_reading(&mut self, error: &str) {
+        self.pytest_host_readable = true;
+        while self.pytest_host_readable {
+            self.read_pytest_host();
+        }
+        self.lose_pytest_host(error.to_owned());
+    }
+
+    fn lose_pytest_host(&mut self, error: String) {
+        let Some(pytest_host) = self.pytest_host.take() else { return };
+        self.pytest_host_readable = false;
+        let process = pytest_host.hang_up(self.poll.registry());
+        let status = process.and_then(|mut process| process.wait_until(Instant::now() + HOST_EXIT_GRACE));
+        let error = match status {
+            Some(status) => format!("{error}; its process ended with {status}"),
+            None => error,
+        };
+        // One that has nothing to complain of is gone too early all the same.
+        self.lost_pytest_host = status.filter(|status| !status.success());
+        self.handle(Input::PytestHostLost { error });
+    }
+
+    /// Tells the pytest host that the run is over, waits until it knows everything, and until it has ended. That may take
+    /// as long as its plugins like, unless the user interrupts it.
+    pub(super) fn end_pytest_host(
+        &mut self,
+        summary: &mut RunSummary,
+    ) -> Result<Option<ExitStatus>, ServerError> {
+        let Some(mut pytest_host) = self.pytest_host.take() else { return Ok(self.lost_pytest_host) };
+        pytest_host.finish(summary);
+        let parting = self.send_the_rest(&mut pytest_host)?;
+        let process = pytest_host.hang_up(self.poll.registry());
+        let ended = match (parting, process) {
+            (Parting::Heard | Parting::Gone, None) => return Ok(None),
+            (Parting::Heard | Parting::Gone, Some(process)) => self.see_out(process),
+            (Parting::Interrupted, _) => None,
+        };
+        let Some(status) = ended else {
+            summary.end = RunEnd::Stopped(StopReason::Interrupted);
+            return Ok(None);
+        };
+        if parting == Parting::Gone && status.success() {
+            self.observe_loss();
+            summary.end = RunEnd::Stopped(StopReason::PytestHostLost);
+            return Ok(None);
+        }
+        Ok(Some(status))
+    }
+
+    /// Tells those who watch what the session cannot, which is over.
+    fn observe_loss(&mut self) {
+        let (host, error) =
+            ("the pytest host".to_owned(), "it is gone before it knows everything".to_owned());
+        for event in [RunEvent::HostLost { host, error }, RunEvent::Stopping(StopReason::PytestHostLost)] {
+            self.observer.event(&event, Instant::now());
+        }
+    }
+
+    /// Waits until the pytest host has been sent everything.
+    fn send_the_rest(&mut self, pytest_host: &mut PytestHostLink) -> Result<Parting, ServerError> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        loop {
+            let turn = pytest_host.read(&mut self.scratch);
+            if turn.lost.is_some() || pytest_host.flush(self.poll.registry()).is_err() {
+                return Ok(Parting::Gone);
+            }
+            if pytest_host.has_sent_all() {
+                return Ok(Parting::Heard);
+            }
+            if pytest_host.has_ended() {
+                return Ok(Parting::Gone);
+            }
+            let wait = if turn.more { Some(Duration::ZERO) } else { pytest_host.check_interval() };
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+            if self.signals.ending() > 0 {
+                return Ok(Parting::Interrupted);
             }
         }
     }
 
-    /// Whether questions about workers are answered here and not by the peer.
-    pub(super) const fn leaves_nodes_alone(&self) -> bool {
-        matches!(self.stage, Stage::Open { configures_nodes: false })
-    }
-
-    /// Sends what can be sent.
-    pub(super) fn flush(&mut self, registry: &Registry) -> io::Result<()> {
-        self.connection.flush(registry, Source::PytestHost.into())
-    }
-
-    /// Whether everything has been sent.
-    pub(super) fn has_sent_all(&self) -> bool {
-        !self.connection.has_queued() && matches!(self.stage, Stage::Open { .. })
-    }
-
-    /// Closes the link and waits for the process, which is ours, to end; it may take as long as it likes until
-    /// `deadline`.
-    pub(super) fn close(mut self, registry: &Registry, deadline: Option<Instant>) -> Option<ExitStatus> {
-        self.connection.deregister(registry);
-        drop(self.connection);
-        match (&mut self.process, deadline) {
-            (None, _) => None,
-            (Some(process), Some(deadline)) => process.wait_until(deadline),
-            (Some(process), None) => process.wait(),
+    /// Waits for the pytest host to end; `None` if the user does not want to. Then it is ended.
+    fn see_out(&mut self, mut process: HostProcess) -> Option<ExitStatus> {
+        loop {
+            let status = process.wait_until(Instant::now() + SIGNAL_CHECK);
+            if status.is_some() || self.signals.ending() > 0 {
+                return status;
+            }
         }
-    }
-}
-
-fn input(command: FrontendCommand) -> Input {
-    match command {
-        FrontendCommand::NodeConfigured(NodeConfigured { worker, input }) => {
-            Input::NodeConfigured { worker, input }
-        }
-        FrontendCommand::CrashHandled(answer) => Input::CrashHandled(answer),
-        FrontendCommand::Assign(Assign { worker, items }) => Input::Assigned { worker, items },
-        FrontendCommand::TakeBack(TakeBack { worker, items }) => Input::TakeBack { worker, items },
-        FrontendCommand::ParkWorker(ParkWorker { worker }) => Input::Parked { worker },
-        FrontendCommand::Retire(Retire { worker }) => Input::Retired { worker },
-        FrontendCommand::InterruptRun(_) => Input::InterruptRequested,
     }
 }

@@ -10,7 +10,7 @@ use xdist_proto::report::{CollectReport, ItemReport, Phase, WarningRecord};
 use xdist_proto::{ItemIndex, RunId, WorkerId};
 
 /// What the pytest host is called in [`RunEvent::HostLost`].
-pub const PYTEST_HOST: &str = "the pytest host";
+pub(super) const PYTEST_HOST: &str = "the pytest host";
 
 /// One thing that happened in the run. Items count in the agreed collection, except in mode `each`, where a worker's
 /// items count in its own.

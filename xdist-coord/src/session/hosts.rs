@@ -16,6 +16,10 @@ use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, Wants, 
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{RunId, WorkerId};
 
+/// The longest payload on a host's link: what arrives there can be passed on to a frontend, with a few names and texts
+/// more.
+const HOST_FRAME_BYTES: u32 = MAX_FRAME_BYTES - (64 << 10);
+
 /// The shortest wait that is ever set, so that no configuration makes the driver spin.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -126,7 +130,7 @@ impl Session {
                     workers: self.workers.living_on(host),
                     heartbeat_ms: u64::try_from(self.config.timeouts.heartbeat.as_millis())
                         .unwrap_or(u64::MAX),
-                    max_frame_bytes: MAX_FRAME_BYTES,
+                    max_frame_bytes: HOST_FRAME_BYTES,
                 };
                 self.outputs
                     .push_back(Output::Answer { link, message: CoordinatorOpening::Welcome(welcome) });

@@ -78,7 +78,7 @@ def test_there_may_be_no_header(suite: Suite, start: Start, option: str) -> None
     ],
 )
 def test_the_options_of_the_run_are_told(suite: Suite, start: Start, args: list[str], expected: dict[str, Any]) -> None:
-    assert ready(start(*args))["options"] == {"tx": [], "ramp_ms": 0, **expected}
+    assert ready(start(*args))["options"] == {"tx": [], "ramp_ms": 0, "slow_after_ms": 60_000, **expected}
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,13 @@ class DistSession:
         node.is_down = node.shutting_down = True
         if self._bridge is not None:
             self._bridge.gone(node)
-        self.config.hook.pytest_testnodedown(node=node, error=error)
+        tell = self.config.hook.pytest_testnodedown
+        if error is None and not node.is_ready:
+            # The run was over before it had come up. Other plugins may have something to put away that they made for
+            # it; pytest-cov would only complain that it brings no data.
+            manager = self.config.pluginmanager
+            tell = manager.subset_hook_caller("pytest_testnodedown", [manager.get_plugin("_cov")])
+        tell(node=node, error=error)
         if error is not None:
             self._terminal.down(node, line or error + crashes.in_parentheses(crashes.place(node.pid)))
 

@@ -143,11 +143,17 @@ class DistTerminal:
 
     def output(self, node: Node, stream: str, data: bytes) -> None:
         """A worker has written what pytest did not capture. What hooks print there is printed here already."""
-        if stream == "stdout" and self._config.getoption("capture", "fd") != "no":
+        if stream == "stdout" and not self._shows_output():
             return
         text = data.decode("utf-8", "replace")
         for line in text.splitlines():
             self.line(f"[{node.gateway.id}] {line}")
+
+    def _shows_output(self) -> bool:
+        """Whether `-s` or live logs are wanted."""
+        option = self._config.getoption
+        live_logs = option("log_cli_level", None) is not None or bool(self._config.getini("log_cli"))
+        return option("capture", "fd") == "no" or live_logs
 
     def line(self, text: str) -> None:
         """Writes a line of its own."""

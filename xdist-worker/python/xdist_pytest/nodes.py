@@ -96,6 +96,8 @@ class Node:
         # There is a `workeroutput` once the worker has sent it, and only then.
         self.workerinfo: dict[str, Any] = {}
         self.shutting_down = False
+        #: Whether it has come up.
+        self.is_ready = False
         #: Whether its end has been told.
         self.is_down = False
 
@@ -111,6 +113,7 @@ class Node:
 
     def set_ready(self, ready: dict[str, Any]) -> None:
         """Takes over what the worker told of itself."""
+        self.is_ready = True
         python = [*ready.get("python", [])]
         version_info = (*python, "final", 0)
         facts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
         super().__init__(config, NullFile())  # type: ignore[arg-type]
         #: pytest's header without the title.
         self.header: list[str] = []
+        self._shows_logs = bool(config.getoption("log_cli_level", None) is not None or _setting(config, "log_cli"))
 
     # pytest takes only functions for hooks, so these are none.
     pytest_runtest_logstart: Any = None
@@ -41,6 +43,12 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
     pytest_internalerror: Any = None
     # Only some versions have this one.
     pytest_runtestloop: Any = None
+
+    def write(self, content: str, *, flush: bool = False, **markup: bool) -> None:
+        """Forgets the text, unless live logs are wanted: these come here, while nothing is captured."""
+        if self._shows_logs and sys.stdout is sys.__stdout__:
+            sys.stdout.write(content)
+            sys.stdout.flush()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -53,6 +61,14 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
             self._tw = writer
         lines = recorded.getvalue().splitlines()
         self.header = [line for line in lines if line and not line.startswith("=====")]
+
+
+def _setting(config: Any, name: str) -> Any:
+    """A setting, if the plugin that has it is there."""
+    try:
+        return config.getini(name)
+    except (KeyError, ValueError):
+        return None
 
 
 def install() -> None:

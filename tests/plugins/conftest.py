@@ -1,0 +1,32 @@
+"""The `suite` fixture: a suite for the plugin that the test module is named for (`test_cov.py`: pytest-cov)."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import doors  # noqa: E402
+import environments  # noqa: E402
+
+
+@pytest.fixture
+def make_suite(request, tmp_path):
+    """Makes a suite; `installed=True` for the plugin door where this project is installed, too."""
+
+    def make(installed=False):
+        plugin = request.module.__name__.removeprefix("test_")
+        binary = os.environ.get("XDIST", str(environments.ROOT / "target" / "debug" / "xdist"))
+        try:
+            return doors.Suite(plugin, tmp_path, binary, installed)
+        except environments.CannotInstall as error:
+            pytest.skip(f"not run, since it cannot be installed: {error}")
+
+    return make
+
+
+@pytest.fixture
+def suite(make_suite):
+    return make_suite()
