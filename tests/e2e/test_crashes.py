@@ -1,5 +1,8 @@
 """Test processes that die: the right test and phase are blamed, the rest is run, nothing hangs."""
 
+import platform
+import re
+
 import pytest
 from processes import Watched
 
@@ -104,6 +107,30 @@ def test_the_report_shows_the_stack_and_the_last_words(xdist):
     assert result.code == 1
     assert "in descend" in result.out, "faulthandler's stack"
     assert "the last words" in result.text
+
+
+@pytest.mark.parametrize("args", [[], ["--pytest-host=always"]], ids=["here", "pytest host"])
+def test_the_line_of_the_death_tells_who_and_where_and_for_how_long(xdist, args):
+    xdist.files(
+        test_a="""
+        import os, pytest
+
+        @pytest.fixture
+        def fixture():
+            signal(os.getpid())
+            os._exit(7)
+
+        def test_dies(fixture):
+            pass
+        """
+    )
+    result = xdist.run("-n1", *args)
+    pid, host = xdist.signals.next(), re.escape(platform.node())
+    line = rf"\[gw0\] node down: exit code 7, in setup of test_a.py::test_dies, after [\d.]+m?s \(pid {pid} on {host}\)"
+    assert re.search(f"^{line}$", result.out, re.M), result.out
+    assert f"(pid {pid} on {platform.node()}, peak memory " in crash_report(result.out), result.out
+    (crash,) = [event for event in result.events if event["$report_type"] == "Crashed"]
+    assert (crash["worker_id"], crash["pid"], crash["host"]) == ("gw0", int(pid), platform.node())
 
 
 def test_death_at_import_of_a_test_module(xdist):

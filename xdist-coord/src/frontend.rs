@@ -6,7 +6,7 @@ use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
     FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
     RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerStarting,
+    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -64,6 +64,9 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         }
         RunEvent::Crashed(crash) => FrontendMessage::Crashed(Box::new(crashed(*crash))),
         RunEvent::TakenBack { worker, items } => FrontendMessage::TakenBack(TakenBack { worker, items }),
+        RunEvent::WorkerRecycled { worker, reason } => {
+            FrontendMessage::WorkerRecycled(WorkerRecycled { worker, reason })
+        }
         RunEvent::WorkerDown { worker, error } => FrontendMessage::WorkerDown(WorkerDown { worker, error }),
         RunEvent::RestartsExhausted { worker, limit } => {
             FrontendMessage::RestartsExhausted(RestartsExhausted { worker, limit })
@@ -188,6 +191,7 @@ fn crashed(crash: Crash) -> Crashed {
         cause: crash.cause.to_string(),
         limit_ms: crash.time_limit().map(millis),
         pid: crash.pid,
+        host: crash.host,
         out_of_memory: crash.out_of_memory,
         stderr_tail: crash.stderr_tail,
         stack: crash.stack,
@@ -340,6 +344,7 @@ mod tests {
             cause: CrashCause::Process(EndCause::Signaled(11)),
             out_of_memory: true,
             pid: Some(7),
+            host: "buildhost".to_owned(),
             stderr_tail: "last words".to_owned(),
             stack: None,
             peak_rss_kib: 9,
@@ -354,6 +359,7 @@ mod tests {
             worker: WORKER,
             cause: "signal 11 (SIGSEGV)".to_owned(),
             pid: Some(7),
+            host: "buildhost".to_owned(),
             out_of_memory: true,
             stderr_tail: "last words".to_owned(),
             peak_rss_kib: 9,

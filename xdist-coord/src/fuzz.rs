@@ -498,9 +498,10 @@ fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
         3 => WorkerMessage::Unscheduled(Unscheduled { worker, request: number, items: vec![item] }),
         4 => WorkerMessage::StopRequested(StopRequested {
             worker,
-            kind: StopKind::ShouldStop,
+            kind: if number > 3 { StopKind::Recycle } else { StopKind::ShouldStop },
             reason: "r".to_owned(),
             exit_code: None,
+            items: if number > 6 { vec![item] } else { Vec::new() },
         }),
         5 => WorkerMessage::WorkerOutput(WorkerOutput { worker, ..WorkerOutput::default() }),
         6 => WorkerMessage::Collection(CollectionChunk {

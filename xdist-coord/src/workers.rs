@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) ending: Option<Ending>,
     /// What it has said about its own end.
     pub(crate) farewell: Farewell,
+    /// Whether it has done its share, and is to be replaced.
+    pub(crate) recycled: bool,
     pub(crate) pid: Option<u32>,
     /// In mode `each`, the book that it takes over from the worker that it replaces.
     pub(crate) inherits: Option<usize>,
@@ -121,6 +123,8 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) spec: HostSpec,
+    /// The machine's name; empty if it is not known.
+    pub(crate) name: String,
     pub(crate) life: HostLife,
     pub(crate) workers: Vec<WorkerId>,
 }
@@ -168,7 +172,12 @@ impl Worker {
 
     /// Whether the run counts on it.
     pub(crate) const fn is_in_use(&self) -> bool {
-        !self.is_down() && self.ending.is_none()
+        !self.is_down() && self.ending.is_none() && !self.recycled
+    }
+
+    /// Whether its place is taken, by itself or soon by its replacement.
+    pub(crate) const fn holds_its_place(&self) -> bool {
+        !self.is_down() && (self.recycled || self.ending.is_none())
     }
 
     pub(crate) const fn active(&self) -> Option<&Active> {
@@ -247,6 +256,7 @@ impl Workers {
             life: Life::Waiting,
             ending: None,
             farewell: Farewell::None,
+            recycled: false,
             pid: None,
             inherits: None,
             fruitless: 0,
@@ -318,7 +328,8 @@ impl Workers {
         };
         let new = shared.is_none();
         let at = shared.unwrap_or_else(|| {
-            self.hosts.push(Host { spec: spec.clone(), life: HostLife::Launching, workers: Vec::new() });
+            let (name, life) = (String::new(), HostLife::Launching);
+            self.hosts.push(Host { spec: spec.clone(), name, life, workers: Vec::new() });
             self.hosts.len() - 1
         });
         (HostId(to_u32(at)), new)
@@ -326,6 +337,11 @@ impl Workers {
 
     pub(crate) fn host(&self, id: HostId) -> &Host {
         &self.hosts[id.0 as usize]
+    }
+
+    /// The name of the machine that the worker is on; empty if it is not known.
+    pub(crate) fn machine_of(&self, worker: WorkerId) -> String {
+        self.host(self.get(worker).host).name.clone()
     }
 
     pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {

@@ -148,6 +148,7 @@ impl Message for FrontendMessage {
         "crash_question",
         "crashed",
         "taken_back",
+        "worker_recycled",
         "worker_down",
         "restarts_exhausted",
         "warning",

@@ -70,6 +70,9 @@ pub enum FrontendMessage {
     /// A worker has answered `take_back`.
     #[serde(rename = "taken_back")]
     TakenBack(TakenBack),
+    /// A worker has done its share and ends; another one takes its place.
+    #[serde(rename = "worker_recycled")]
+    WorkerRecycled(WorkerRecycled),
     /// A worker is gone.
     #[serde(rename = "worker_down")]
     WorkerDown(WorkerDown),
@@ -154,7 +157,7 @@ pub struct WorkerStarting {
     /// Its specification as text, for example `popen`.
     #[serde(rename = "spec", default)]
     pub spec: String,
-    /// The crashed worker that it replaces.
+    /// The worker that it replaces: one that crashed or was recycled.
     #[serde(rename = "replaces", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<WorkerId>,
 }
@@ -333,6 +336,9 @@ pub struct Crashed {
     /// The limit in milliseconds, if the process was ended because the item took longer than that.
     #[serde(rename = "limit_ms", default, skip_serializing_if = "Option::is_none")]
     pub limit_ms: Option<u64>,
+    /// The name of the machine that it was on; empty if it is not known.
+    #[serde(rename = "host", default)]
+    pub host: String,
     /// Whether the machine ran out of memory at that time, as far as the host can tell.
     #[serde(rename = "out_of_memory", default)]
     pub out_of_memory: bool,
@@ -444,6 +450,19 @@ pub struct Retire {
     /// The worker.
     #[serde(rename = "worker")]
     pub worker: WorkerId,
+}
+
+/// A worker has done its share (`--max-tests-per-worker`, `--worker-memory-limit`): it ends in good order after what it
+/// still has, and another one takes its place if there is anything left to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct WorkerRecycled {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Why, in one line.
+    #[serde(rename = "reason", default)]
+    pub reason: String,
 }
 
 /// A worker is gone: after its clean end (no `error`), or after `crashed`.

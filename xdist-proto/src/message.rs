@@ -438,6 +438,12 @@ pub struct RunOptions {
     /// `--slow-after`, in milliseconds; 0 for never. The worker's own host tells of such items.
     #[serde(rename = "slow_after_ms", default)]
     pub slow_after_ms: u64,
+    /// `--max-tests-per-worker`. The worker's own host sees to it.
+    #[serde(rename = "max_tests", default, skip_serializing_if = "Option::is_none")]
+    pub max_tests: Option<u32>,
+    /// `--worker-memory-limit`, in KiB. The worker's own host sees to it.
+    #[serde(rename = "memory_limit_kib", default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_kib: Option<u64>,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
@@ -679,6 +685,10 @@ pub enum StopKind {
     /// `KeyboardInterrupt` was raised, and not by an `interrupt` command.
     #[serde(rename = "interrupt")]
     Interrupt,
+    /// The worker has done its share: another one is to go on in its place (`max_tests` and `memory_limit_kib` of
+    /// [`RunOptions`]).
+    #[serde(rename = "recycle")]
+    Recycle,
 }
 
 /// The session wants to run nothing more, and gives up what it still has in the queue: the rest of it will not run
@@ -698,6 +708,10 @@ pub struct StopRequested {
     /// The exit code that `pytest.exit` asked for.
     #[serde(rename = "exit_code", default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Of [`StopKind::Recycle`]: the items that leave the queue with that, in queue order. What else is there is still
+    /// run.
+    #[serde(rename = "items", default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ItemIndex>,
 }
 
 /// A Python warning.

@@ -64,6 +64,7 @@ const FILES: &[(&str, &str)] = files![
     "isolation.py",
     "itemqueue.py",
     "link.py",
+    "memory.py",
     "msgpack.py",
     "nextitem.py",
     "nodes.py",

@@ -46,6 +46,10 @@ pub(crate) enum Event {
     /// The answer to [`Action::ClawBack`], which comes before any other event: how many of the commands sent last the
     /// runner had not taken.
     ClawedBack { untaken: u32 },
+    /// So many items may begin here in all.
+    Limit { items: u32 },
+    /// No more items are to begin here than have.
+    Recycle,
     /// The running item takes too long, and the runner is ended for it.
     Expired,
     /// The runner has finished an item.
@@ -63,6 +67,9 @@ pub(crate) enum Action {
     Send(Command),
     /// Take back all commands that the runner has not taken, and answer with [`Event::ClawedBack`].
     ClawBack,
+    /// Tell the coordinator that the worker has done its share and ends after what it has begun or has in its socket; these
+    /// items leave the queue.
+    GiveUp { items: Vec<ItemIndex> },
     /// Answer a `steal` or `cancel`.
     Unscheduled { request: u32, items: Vec<ItemIndex> },
     /// Send SIGINT to the runner, and to it alone: its children are its own affair.
@@ -83,6 +90,8 @@ enum Mode {
     Open,
     /// A `drain` is at the end of the queue.
     Draining,
+    /// The same, and the worker has done its share.
+    Recycled,
     /// Nothing more will be begun.
     Stopped,
 }
@@ -96,6 +105,7 @@ enum Purpose {
     SendCollection,
     Interrupt,
     Stop,
+    Recycle,
 }
 
 /// The queue of one worker, and the part of it that its runner can see.
@@ -108,6 +118,9 @@ pub(crate) struct Slot {
     /// What was sent and, if it is an item, is not finished. What was read is known only after a claw back, or when a
     /// later item is finished.
     sent: VecDeque<Command>,
+    finished: u32,
+    /// How many items may begin in all.
+    limit: Option<u32>,
     clawing: Option<Purpose>,
     actions: VecDeque<Action>,
 }
@@ -119,6 +132,8 @@ impl Slot {
             collect_asked: false,
             queue: VecDeque::new(),
             sent: VecDeque::new(),
+            finished: 0,
+            limit: None,
             clawing: None,
             actions: VecDeque::new(),
         }
@@ -138,6 +153,8 @@ impl Slot {
             Event::Interrupt => self.interrupt(),
             Event::Shutdown { grace } => self.shutdown(grace),
             Event::ClawedBack { untaken } => self.clawed_back(untaken),
+            Event::Limit { items } => self.limit = Some(items),
+            Event::Recycle => self.claw_back_if(!self.sent.is_empty(), Purpose::Recycle),
             Event::Expired => self.claw_back_if(!self.sent.is_empty(), Purpose::Stop),
             Event::Finished { item, lease } => self.finished(item, lease),
             Event::StopRequested => self.stop(),
@@ -188,6 +205,10 @@ impl Slot {
     }
 
     fn run(&mut self, lease: LeaseId, items: Vec<ItemIndex>) {
+        if self.mode == Mode::Recycled {
+            // It crossed what was said before.
+            return self.actions.push_back(Action::GiveUp { items });
+        }
         if self.mode != Mode::Open || !self.collect_asked {
             tracing::debug!(?lease, mode = ?self.mode, "items that cannot be run here are dropped");
             return;
@@ -248,6 +269,7 @@ impl Slot {
             Some(position) if self.sent[position] == Command::Item(item, lease) => {
                 // It was read, and so was everything before it.
                 self.sent.drain(..=position);
+                self.finished = self.finished.saturating_add(1);
                 self.top_up();
             }
             Some(_) | None => {
@@ -317,6 +339,10 @@ impl Slot {
                 self.top_up();
             }
             Purpose::Stop => self.stop(),
+            Purpose::Recycle => {
+                self.limit = Some(self.begun());
+                self.top_up();
+            }
             Purpose::Interrupt => {
                 self.queue.clear();
                 self.queue.push_back(Command::Interrupt);
@@ -345,9 +371,29 @@ impl Slot {
         items
     }
 
+    /// How many items have begun, or may begin at any moment.
+    fn begun(&self) -> u32 {
+        let unfinished = self.sent.iter().filter(|command| is_item(command)).count();
+        self.finished.saturating_add(u32::try_from(unfinished).unwrap_or(u32::MAX))
+    }
+
+    /// Ends the session after what may begin. Only once there is something that may not: nothing is gained by a new
+    /// process for nothing.
+    fn give_up_rest(&mut self) {
+        let items = self.take_items();
+        self.mode = Mode::Recycled;
+        self.queue.clear();
+        self.queue.push_back(Command::Drain);
+        self.actions.push_back(Action::GiveUp { items });
+    }
+
     fn top_up(&mut self) {
         let mut unfinished = self.sent.iter().filter(|command| is_item(command)).count();
-        while let Some(command) = self.queue.front().copied() {
+        while let Some(mut command) = self.queue.front().copied() {
+            if is_item(&command) && self.limit.is_some_and(|limit| self.begun() >= limit) {
+                self.give_up_rest();
+                command = Command::Drain;
+            }
             if is_item(&command) {
                 if unfinished == WINDOW {
                     return;

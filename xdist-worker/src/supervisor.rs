@@ -3,7 +3,7 @@
 use crate::child::Child;
 use crate::ending::{Ending, Step};
 use crate::event::{Pipe, RunnerEvent};
-use crate::memory::OutOfMemoryWatch;
+use crate::memory::{self, MemoryLimit, OutOfMemoryWatch};
 use crate::outbox::{Outbox, TooLong};
 use crate::runner::{Activity, Status};
 use crate::slot::{self, Action, Slot};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use xdist_proto::WorkerId;
 use xdist_proto::message::{
     Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished, ItemStarted, OutputEvent,
-    RunOptions, Stream, Unscheduled, WorkerMessage,
+    RunOptions, StopKind, StopRequested, Stream, Unscheduled, WorkerMessage,
 };
 
 /// How long a runner may take to dump its stacks. It does so without the interpreter's help, so one that takes longer
@@ -55,6 +55,9 @@ pub(crate) struct Supervisor {
     finished: u32,
     stopwatch: Stopwatch,
     look_at: Option<Instant>,
+    /// How many items may begin; 0 for any number.
+    max_tests: u32,
+    memory_limit: Option<MemoryLimit>,
     /// The item that took too long, for which the runner is ended.
     timed_out: Option<TimedOut>,
     exited_at_ns: u64,
@@ -85,6 +88,8 @@ impl Supervisor {
             finished: 0,
             look_at: stopwatch.first_look().map(|wait| now + wait),
             stopwatch,
+            max_tests: 0,
+            memory_limit: None,
             timed_out: None,
             exited_at_ns: 0,
         }
@@ -206,7 +211,7 @@ impl Supervisor {
         }
         let Some(event) = self.judge(message) else { return };
         if let WorkerMessage::Ready(ready) = message {
-            self.heed(&ready.options, now);
+            self.heed(&ready.options, now, outbox);
         }
         if let Some(event) = event {
             self.decide(event, now, outbox);
@@ -218,6 +223,7 @@ impl Supervisor {
             Ok(()) if matches!(message, WorkerMessage::ItemFinished(_)) => {
                 self.finished += 1;
                 self.so_far = None;
+                self.look_at_memory(now, outbox);
             }
             Ok(()) => {}
             Err(TooLong) => {
@@ -261,9 +267,14 @@ impl Supervisor {
     }
 
     /// Takes the limits that the worker's own options set.
-    fn heed(&mut self, options: &RunOptions, now: Instant) {
+    fn heed(&mut self, options: &RunOptions, now: Instant, outbox: &mut Outbox) {
         self.stopwatch.set_timeout(Duration::from_millis(options.timeout_ms));
         self.stopwatch.set_slow_after(Duration::from_millis(options.slow_after_ms));
+        self.memory_limit = options.memory_limit_kib.map(|limit_kib| MemoryLimit::new(limit_kib, now));
+        if let Some(items) = options.max_tests.filter(|&items| items > 0) {
+            self.max_tests = items;
+            self.decide(slot::Event::Limit { items }, now, outbox);
+        }
         self.look_at = self.stopwatch.first_look().map(|wait| now + wait);
     }
 
@@ -285,6 +296,13 @@ impl Supervisor {
             Action::ClawBack => {
                 let untaken = self.child.commands().claw_back();
                 self.slot.handle(slot::Event::ClawedBack { untaken });
+            }
+            Action::GiveUp { items } => {
+                let excess = self.memory_limit.as_ref().and_then(MemoryLimit::excess);
+                let reason = excess.unwrap_or_else(|| format!("--max-tests-per-worker={}", self.max_tests));
+                let kind = StopKind::Recycle;
+                let stop = StopRequested { worker: self.worker, kind, reason, exit_code: None, items };
+                outbox.send(&WorkerMessage::StopRequested(stop));
             }
             Action::Unscheduled { request, items } => {
                 let answer = Unscheduled { worker: self.worker, request, items };
@@ -312,6 +330,17 @@ impl Supervisor {
         tracing::warn!(worker = %self.worker, text, "a runner is killed");
         self.fault.get_or_insert(text);
         self.child.kill_group();
+    }
+
+    /// Looks at the runner's memory after an item, in case it has too much.
+    fn look_at_memory(&mut self, now: Instant, outbox: &mut Outbox) {
+        if let Some(limit) = &mut self.memory_limit
+            && limit.is_due(now)
+            && let Some(used_kib) = memory::resident_kib(self.child.pid())
+            && limit.is_exceeded_by(used_kib)
+        {
+            self.decide(slot::Event::Recycle, now, outbox);
+        }
     }
 
     /// Looks at the running item, in case it takes long.

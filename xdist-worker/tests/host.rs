@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use support::{Coordinator, assert_ends, fake, watch};
 use xdist_proto::handshake::PreambleError;
 use xdist_proto::message::{
-    Collect, CoordinatorMessage, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown, Stream,
-    WorkerMessage,
+    Collect, CoordinatorMessage, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown, StopKind,
+    Stream, WorkerMessage,
 };
 use xdist_proto::report::{OutcomeClass, Phase};
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
@@ -481,6 +481,50 @@ fn time_spent_waiting_for_the_host_is_not_the_items() {
     coordinator.drain(WORKER);
     let (messages, down) = coordinator.wait_for_down();
     assert_eq!((finished_items(&messages), down.cause), (vec![0], EndCause::Exited(0)));
+    coordinator.vanish().unwrap();
+}
+
+/// The items that were finished, those that were given up, and the reasons for that.
+fn shares(messages: &[WorkerMessage]) -> (Vec<u32>, Vec<u32>, BTreeSet<String>) {
+    let stops = messages.iter().filter_map(|message| match message {
+        WorkerMessage::StopRequested(stop) if stop.kind == StopKind::Recycle => Some(stop),
+        _ => None,
+    });
+    let (items, reasons): (Vec<_>, BTreeSet<_>) =
+        stops.map(|stop| (stop.items.iter().map(|item| item.0), stop.reason.clone())).unzip();
+    (finished_items(messages), items.into_iter().flatten().collect(), reasons)
+}
+
+#[test]
+fn a_worker_ends_in_good_order_when_it_has_run_as_many_tests_as_it_may() {
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    coordinator.start_fake(WORKER, r#"{"options": {"max_tests": 3}}"#);
+    coordinator.wait_for_ready();
+    coordinator.run(WORKER, 1, 0..2);
+    coordinator.run(WORKER, 2, 2..6);
+    let (messages, down) = coordinator.wait_for_down();
+    let (finished, given_up, reasons) = shares(&messages);
+    assert_eq!((finished, given_up), (vec![0, 1, 2], vec![3, 4, 5]));
+    assert_eq!(reasons, BTreeSet::from(["--max-tests-per-worker=3".to_owned()]));
+    assert!(matches!(messages.last(), Some(WorkerMessage::WorkerOutput(_))));
+    assert_eq!((down.cause, down.finished), (EndCause::Exited(0), 3));
+    coordinator.vanish().unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_with_too_much_memory_ends_after_what_it_has_begun() {
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    coordinator.start_fake(WORKER, r#"{"count": 100, "options": {"memory_limit_kib": 1}}"#);
+    coordinator.wait_for_ready();
+    coordinator.run(WORKER, 1, 0..100);
+    let (messages, down) = coordinator.wait_for_down();
+    let (mut items, given_up, reasons) = shares(&messages);
+    assert!(!items.is_empty() && !given_up.is_empty(), "{items:?} {given_up:?}");
+    assert_eq!((down.cause, down.finished as usize), (EndCause::Exited(0), items.len()));
+    items.extend(given_up);
+    assert_eq!(items, Vec::from_iter(0..100));
+    assert!(reasons.iter().all(|reason| reason.contains("MiB is above the limit of 0.0 MiB")), "{reasons:?}");
     coordinator.vanish().unwrap();
 }
 

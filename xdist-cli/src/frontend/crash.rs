@@ -16,6 +16,17 @@ pub(crate) fn headline(name: &str, node_id: &str) -> String {
     format!("worker {} crashed while running {}", repr_text(name), repr_text(node_id))
 }
 
+/// What is told of a worker's end when it happens: `signal 11 (SIGSEGV), in call of a.py::test_1, after 0.5s (pid 123 on
+/// buildhost)`.
+pub(crate) fn line(node_id: Option<&str>, crash: &Crash) -> String {
+    let place = words::in_parentheses(&words::place(crash.pid, &crash.host));
+    let at = match (node_id, &crash.item) {
+        (Some(node_id), Some(item)) => format!(", {} of {node_id}{}", phase(item), after(item, crash)),
+        (None, _) | (_, None) => String::new(),
+    };
+    format!("{}{at}{place}", cause(crash))
+}
+
 /// Everything that is known of a crash in the middle of an item, for its failure.
 pub(crate) fn body(name: &str, node_id: &str, item: &CrashedItem, crash: &Crash) -> String {
     let mut text = match crash.time_limit() {
@@ -27,7 +38,14 @@ pub(crate) fn body(name: &str, node_id: &str, item: &CrashedItem, crash: &Crash)
             repr_text(node_id),
             facts(crash)
         ),
-        None => format!("{}\n{}", headline(name, node_id), circumstances(item, crash)),
+        None => format!(
+            "{}\n{}{}: {}{}",
+            headline(name, node_id),
+            phase(item),
+            after(item, crash),
+            cause(crash),
+            facts(crash)
+        ),
     };
     for (title, lines) in details(crash) {
         text.push_str(&format!("\n\n{title}:\n{lines}"));
@@ -65,11 +83,10 @@ fn without_machinery(stack: &str) -> String {
     lines.join("\n").trim_end().to_owned()
 }
 
-/// `in call, after 0.5s: exit code 3 (pid 123, peak memory 34.5 MiB)`.
-fn circumstances(item: &CrashedItem, crash: &Crash) -> String {
-    let running =
-        item.running.map_or_else(String::new, |time| format!(", after {}", words::running_time(time)));
-    format!("{}{running}: {}{}", phase(item), cause(crash), facts(crash))
+/// `, after 0.5s`, where it is known and says anything new.
+fn after(item: &CrashedItem, crash: &Crash) -> String {
+    let time = item.running.filter(|_| crash.time_limit().is_none());
+    time.map_or_else(String::new, |time| format!(", after {}", words::running_time(time)))
 }
 
 const fn phase(item: &CrashedItem) -> &'static str {
@@ -81,13 +98,14 @@ const fn phase(item: &CrashedItem) -> &'static str {
     }
 }
 
-/// ` (pid 123, peak memory 34.5 MiB)`, as far as it is known.
+/// ` (pid 123 on buildhost, peak memory 34.5 MiB)`, as far as it is known.
 fn facts(crash: &Crash) -> String {
-    let pid = crash.pid.map(|pid| format!("pid {pid}"));
+    let place = words::place(crash.pid, &crash.host);
     let memory = (crash.peak_rss_kib > 0)
         .then(|| format!("peak memory {:.1} MiB", crash.peak_rss_kib as f64 / 1024.0));
-    let facts: Vec<String> = [pid, memory].into_iter().flatten().collect();
-    if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) }
+    let facts: Vec<String> =
+        Some(place).filter(|place| !place.is_empty()).into_iter().chain(memory).collect();
+    words::in_parentheses(&facts.join(", "))
 }
 
 #[cfg(test)]
@@ -106,6 +124,7 @@ mod tests {
             cause,
             out_of_memory: false,
             pid: Some(123),
+            host: "buildhost".to_owned(),
             stderr_tail: "last words\n".to_owned(),
             stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
             peak_rss_kib: 35_328,
@@ -161,11 +180,29 @@ mod tests {
             Crash { item: Some(item()), stack: None, ..crash(CrashCause::Process(EndCause::TimedOut(2500))) };
         insta::assert_snapshot!(body("gw0", "a.py::test_it", &item(), &crash), @r#"
         timeout: ran for more than 2.5 s (in call)
-        worker 'gw0' was killed while running 'a.py::test_it' (pid 123, peak memory 34.5 MiB)
+        worker 'gw0' was killed while running 'a.py::test_it' (pid 123 on buildhost, peak memory 34.5 MiB)
 
         last lines on standard error:
         last words
         "#);
+    }
+
+    #[test]
+    fn the_line_tells_who_where_and_for_how_long() {
+        let crash = |end| Crash { item: Some(item()), ..crash(CrashCause::Process(end)) };
+        let shown = |crash: &Crash| line(Some("a.py::test_it"), crash);
+        let signaled = crash(EndCause::Signaled(11));
+        assert_eq!(
+            shown(&signaled),
+            "signal 11 (SIGSEGV), in call of a.py::test_it, after 0.5s (pid 123 on buildhost)"
+        );
+        assert_eq!(
+            shown(&crash(EndCause::TimedOut(500))),
+            "timeout: ran for more than 0.5 s, in call of a.py::test_it (pid 123 on buildhost)"
+        );
+        assert_eq!(line(None, &signaled), "signal 11 (SIGSEGV) (pid 123 on buildhost)");
+        let nowhere = Crash { pid: None, host: String::new(), ..crash(EndCause::Exited(3)) };
+        assert_eq!(line(None, &nowhere), "exit code 3");
     }
 
     #[test]
@@ -174,7 +211,7 @@ mod tests {
         let crash = crash(CrashCause::Process(EndCause::Signaled(11)));
         insta::assert_snapshot!(body("gw0", "a.py::test_it[it's]", &item, &crash), @r#"
         worker 'gw0' crashed while running "a.py::test_it[it's]"
-        in call, after 0.5s: signal 11 (SIGSEGV) (pid 123, peak memory 34.5 MiB)
+        in call, after 0.5s: signal 11 (SIGSEGV) (pid 123 on buildhost, peak memory 34.5 MiB)
 
         stack:
         Fatal Python error: Segmentation fault

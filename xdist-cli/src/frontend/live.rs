@@ -97,9 +97,9 @@ impl Running {
             return vec!["no test has been running for long".to_owned()];
         }
         let line = |(worker, test, time): (WorkerId, Test, Duration)| {
-            let pid = roster.ready(worker).map_or_else(String::new, |ready| format!(" (pid {})", ready.pid));
+            let place = words::in_parentheses(&roster.place(worker));
             let (name, node_id) = (roster.name(worker), roster.node_id(worker, test.item));
-            format!("[{name}]{pid} {} for {}: {node_id}", test.phase.name(), words::running_time(time))
+            format!("[{name}]{place} {} for {}: {node_id}", test.phase.name(), words::running_time(time))
         };
         tests.into_iter().map(line).collect()
     }

@@ -1,5 +1,6 @@
 //! Who is who: the workers' names, what they are, and the items they speak of.
 
+use super::words;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use xdist_coord::session::event::RunEvent;
@@ -12,6 +13,8 @@ use xdist_proto::{ItemIndex, WorkerId};
 pub(crate) struct Roster {
     names: BTreeMap<WorkerId, String>,
     ready: BTreeMap<WorkerId, Ready>,
+    /// The machines that workers are on.
+    hosts: BTreeMap<WorkerId, String>,
     agreed: Option<Rc<Collection>>,
     own: BTreeMap<WorkerId, Rc<Collection>>,
     /// Which crashed worker a worker replaces.
@@ -26,7 +29,8 @@ impl Roster {
                 self.names.insert(*worker, name.clone());
                 self.replaced.extend(replaces.map(|replaced| (*worker, replaced)));
             }
-            RunEvent::WorkerReady { worker, ready } => {
+            RunEvent::WorkerReady { worker, host, ready } => {
+                self.hosts.insert(*worker, host.clone());
                 self.ready.insert(*worker, Ready::clone(ready));
             }
             RunEvent::Collected { worker: Some(worker), collection } => {
@@ -47,9 +51,10 @@ impl Roster {
         self.names.get(&worker).cloned().unwrap_or_else(|| worker.to_string())
     }
 
-    /// What the worker told of itself.
-    pub(crate) fn ready(&self, worker: WorkerId) -> Option<&Ready> {
-        self.ready.get(&worker)
+    /// Where the worker is: `pid 123 on buildhost`; empty before it told.
+    pub(crate) fn place(&self, worker: WorkerId) -> String {
+        let pid = self.ready.get(&worker).map(|ready| ready.pid).filter(|pid| *pid != 0);
+        words::place(pid, self.hosts.get(&worker).map_or("", String::as_str))
     }
 
     /// The first worker that told of itself.

@@ -32,7 +32,7 @@ use super::report::{self, Report};
 use super::roster::Roster;
 use super::screen::{Drawing, Screen, Streams};
 use super::style::{Color, Markup};
-use super::{crash, mismatch};
+use super::{crash, mismatch, words};
 use durations::Durations;
 use ending::NotRun;
 use progress::Progress;
@@ -100,6 +100,8 @@ pub(crate) struct Terminal {
     told_unforkable: bool,
     /// Workers whose end was told by their crash.
     crashed: BTreeSet<WorkerId>,
+    /// Workers that had done their share.
+    recycled: BTreeSet<WorkerId>,
     /// Workers that wrote to standard error, which was shown.
     spoke: BTreeSet<WorkerId>,
     restarts_exhausted: Option<String>,
@@ -147,6 +149,7 @@ impl Terminal {
             announced: BTreeSet::new(),
             told_unforkable: false,
             crashed: BTreeSet::new(),
+            recycled: BTreeSet::new(),
             spoke: BTreeSet::new(),
             restarts_exhausted: None,
             not_run: Vec::new(),
@@ -201,10 +204,14 @@ impl Terminal {
     }
 
     /// Tells of a test that takes long, wherever the output goes.
-    fn slow(&mut self, worker: WorkerId, item: ItemIndex, time: Duration) {
+    fn slow(&mut self, worker: WorkerId, item: ItemIndex, phase: Phase, time: Duration) {
         let name = self.roster.name(worker);
         let node_id = self.view.node_id(&self.roster.node_id(worker, item));
-        let text = format!("SLOW [{name}] > {}s {node_id}", time.as_secs_f64());
+        let place = match self.roster.place(worker) {
+            place if place.is_empty() => place,
+            place => format!(", {place}"),
+        };
+        let text = format!("SLOW [{name}] > {}s {node_id} (in {}{place})", time.as_secs_f64(), phase.name());
         self.line_above(&self.view.palette.paint(&text, Color::Yellow.into()));
     }
 
@@ -257,7 +264,9 @@ impl Terminal {
     fn crashed(&mut self, crash: &Crash) {
         self.crashed.insert(crash.worker);
         let name = self.roster.name(crash.worker);
-        self.screen.line(&format!("[{name}] node down: {}", crash::cause(crash)));
+        let item = crash.item.as_ref().map(|crashed| self.roster.node_id(crash.worker, crashed.item));
+        let item = item.map(|node_id| self.view.node_id(&node_id));
+        self.screen.line(&format!("[{name}] node down: {}", crash::line(item.as_deref(), crash)));
         let Some(crashed) = &crash.item else {
             self.startup.remove(crash.worker);
             self.last_words(&name, crash);
@@ -273,6 +282,14 @@ impl Terminal {
         }
         reports.push(report::crash_report(&node_id, text));
         self.show_reports(crash.worker, crashed.item, reports);
+    }
+
+    fn recycled(&mut self, worker: WorkerId, reason: &str) {
+        self.recycled.insert(worker);
+        if self.view.verbosity() > 0 {
+            let name = self.roster.name(worker);
+            self.line_above(&format!("[{name}] recycled: {reason}"));
+        }
     }
 
     /// What is known of a crash that no test is blamed for. What was shown as it was written is not repeated.
@@ -503,7 +520,7 @@ impl Terminal {
         match event {
             RunEvent::Configured(configured) => self.configured(configured),
             RunEvent::WorkerStarting { worker, replaces, .. } => self.worker_starting(*worker, *replaces),
-            RunEvent::WorkerReady { worker, ready } => self.worker_ready(*worker, ready),
+            RunEvent::WorkerReady { worker, ready, .. } => self.worker_ready(*worker, ready),
             RunEvent::WorkerCollecting { worker } => self.step(*worker, Step::Ready),
             RunEvent::WorkerCollected { worker, items, deselected } => {
                 // Every worker deselects the same.
@@ -519,16 +536,19 @@ impl Terminal {
             RunEvent::Collected { .. } => self.progress.total = self.roster.total(),
             RunEvent::CollectionMismatch(mismatch) => self.mismatch(mismatch),
             RunEvent::Scheduling { mode } => self.scheduling(*mode, now),
-            RunEvent::ItemStarted { worker, item, slow, .. } => match slow {
+            RunEvent::ItemStarted { worker, item, phase, slow, .. } => match slow {
                 None => self.item_started(*worker, *item),
-                Some(time) => self.slow(*worker, *item, *time),
+                Some(time) => self.slow(*worker, *item, *phase, *time),
             },
             RunEvent::ItemFinished { worker, item, report } => self.item_finished(*worker, *item, report),
             RunEvent::Crashed(crash) => self.crashed(crash),
+            RunEvent::WorkerRecycled { worker, reason } => self.recycled(*worker, reason),
             RunEvent::WorkerDown { worker, error } => {
                 self.startup.remove(*worker);
                 if let Some(error) = error.as_ref().filter(|_| !self.crashed.contains(worker)) {
-                    self.screen.line(&format!("[{}] node down: {error}", self.roster.name(*worker)));
+                    let name = self.roster.name(*worker);
+                    let place = words::in_parentheses(&self.roster.place(*worker));
+                    self.screen.line(&format!("[{name}] node down: {error}{place}"));
                 }
             }
             RunEvent::RestartsExhausted { worker, limit } => self.restarts_exhausted(*worker, *limit),

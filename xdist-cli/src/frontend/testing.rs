@@ -98,7 +98,8 @@ pub(crate) fn ready(worker: u32) -> RunEvent {
         cwd: "/suite".to_owned(),
         ..Ready::default()
     };
-    RunEvent::WorkerReady { worker: WorkerId(worker), ready: Box::new(ready) }
+    let (worker, host) = (WorkerId(worker), "buildhost".to_owned());
+    RunEvent::WorkerReady { worker, host, ready: Box::new(ready) }
 }
 
 /// What pytest reports where no option is given.
@@ -237,6 +238,7 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
         cause: CrashCause::Process(EndCause::Signaled(11)),
         out_of_memory: false,
         pid: Some(100 + worker),
+        host: "buildhost".to_owned(),
         stderr_tail: "the last words\n".to_owned(),
         stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
         peak_rss_kib: 35_328,

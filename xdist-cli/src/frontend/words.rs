@@ -64,6 +64,21 @@ pub(crate) fn running_time(duration: Duration) -> String {
     }
 }
 
+/// Where a process is: `pid 123 on buildhost`, as far as it is known.
+pub(crate) fn place(pid: Option<u32>, host: &str) -> String {
+    match (pid, host) {
+        (Some(pid), "") => format!("pid {pid}"),
+        (Some(pid), host) => format!("pid {pid} on {host}"),
+        (None, "") => String::new(),
+        (None, host) => format!("on {host}"),
+    }
+}
+
+/// ` (this)`, or nothing for nothing.
+pub(crate) fn in_parentheses(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
 /// The path to `target` as seen from `directory`; both are absolute. `target` itself where nothing shorter exists.
 pub(crate) fn relative_path(directory: &Path, target: &Path) -> PathBuf {
     if target.is_relative() {

@@ -163,6 +163,17 @@ impl Distribution {
         }
     }
 
+    /// The worker takes nothing more, and has given these items up; it finishes the rest of what it has.
+    pub fn retire_worker(&mut self, worker: WorkerId, given_up: &[ItemIndex]) {
+        match &mut self.0 {
+            Kind::Ruled(ruled) => {
+                ruled.queues.retire_worker(worker, given_up);
+                ruled.settle();
+            }
+            Kind::Foreign(foreign) => foreign.give_up(worker, given_up),
+        }
+    }
+
     /// Workers are gone, all at once, so that none of them is given what another one had. What they had queued goes to
     /// others, except for each one's lost item, which is never run again.
     pub fn remove_workers(&mut self, gone: impl IntoIterator<Item = (WorkerId, Option<ItemIndex>)>) {
@@ -222,7 +233,8 @@ impl Distribution {
 impl Ruled {
     fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) -> bool {
         let known = self.queues.finish(worker, item);
-        if self.stage == Stage::Running && self.queues.pending_items() > 0 {
+        if self.stage == Stage::Running && self.queues.pending_items() > 0 && !self.queues.is_retired(worker)
+        {
             self.scheduler.refill(&mut self.queues, worker, took);
         }
         self.settle();

@@ -23,6 +23,12 @@ impl Foreign {
         self.asked.remove(&worker);
     }
 
+    pub(super) fn give_up(&mut self, worker: WorkerId, items: &[ItemIndex]) {
+        if let Some(queue) = self.queued.get_mut(&worker) {
+            queue.retain(|item| !items.contains(item));
+        }
+    }
+
     pub(super) fn assign(&mut self, worker: WorkerId, items: &[ItemIndex]) {
         let Some(queue) = self.queued.get_mut(&worker) else { return };
         queue.extend(items);

@@ -25,6 +25,8 @@ pub struct Queues {
     unparked: BTreeSet<WorkerId>,
     /// Workers that something can be taken from, by how much that is; the lowest id last among equals.
     victims: BTreeSet<(u64, Reverse<WorkerId>)>,
+    /// How many workers take nothing more.
+    retired: usize,
     /// How many steals are unanswered.
     steals: usize,
     actions: VecDeque<Action>,
@@ -43,6 +45,8 @@ struct Queue {
     reach: Reach,
     /// Whether the worker knows that its last item has no successor.
     parked: bool,
+    /// Whether it takes nothing more.
+    retired: bool,
     /// The entry in `victims`.
     victim_of: Option<u64>,
 }
@@ -84,6 +88,7 @@ impl Queues {
             low: BTreeSet::new(),
             unparked: BTreeSet::new(),
             victims: BTreeSet::new(),
+            retired: 0,
             steals: 0,
             actions: VecDeque::new(),
         }
@@ -95,10 +100,15 @@ impl Queues {
         self.workers.keys().copied().collect()
     }
 
-    /// How many workers there are.
+    /// How many workers there are that take items.
     #[must_use]
     pub fn worker_count(&self) -> usize {
-        self.workers.len()
+        self.workers.len() - self.retired
+    }
+
+    /// Whether the worker takes nothing more.
+    pub(super) fn is_retired(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|queue| queue.retired)
     }
 
     /// How many items are pending.
@@ -267,6 +277,7 @@ impl Queues {
             self.finish(worker, lost);
         }
         let Some(queue) = self.workers.remove(&worker) else { return };
+        self.retired -= usize::from(queue.retired);
         self.idle.remove(&worker);
         self.low.remove(&worker);
         self.unparked.remove(&worker);
@@ -281,6 +292,38 @@ impl Queues {
         for unit in queue.units.into_iter().rev() {
             self.pending.push_front(unit);
         }
+    }
+
+    /// The worker takes nothing more. What it has given up is next to be handed out; it still has the rest, and finishes
+    /// that.
+    pub(super) fn retire_worker(&mut self, worker: WorkerId, given_up: &[ItemIndex]) {
+        let Some(queue) = self.workers.get_mut(&worker) else { return };
+        let given_up: BTreeSet<ItemIndex> = given_up.iter().copied().collect();
+        let mut returned = Vec::new();
+        for unit in std::mem::take(&mut queue.units) {
+            let gone = self.units.items(unit).iter().copied().filter(|item| given_up.contains(item));
+            let gone: Vec<ItemIndex> = gone.collect();
+            match gone.len() {
+                0 => queue.units.push_back(unit),
+                all if all == self.units.len(unit) => returned.push(unit),
+                _ => {
+                    returned.push(self.units.split_off(unit, &gone));
+                    queue.units.push_back(unit);
+                }
+            }
+        }
+        let items: usize = returned.iter().map(|&unit| self.units.len(unit)).sum();
+        let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
+        queue.items -= items;
+        queue.cost -= cost;
+        self.retired += usize::from(!queue.retired);
+        queue.retired = true;
+        self.pending_items += items;
+        self.pending_cost += cost;
+        for unit in returned.into_iter().rev() {
+            self.pending.push_front(unit);
+        }
+        self.index(worker);
     }
 
     /// Takes a finished item out of the worker's queue; `false` when it is not there.
@@ -422,12 +465,13 @@ impl Queues {
     /// Files the worker under what its queue now makes it.
     fn index(&mut self, worker: WorkerId) {
         let Some(queue) = self.workers.get(&worker) else { return };
+        let takes = !queue.retired;
         let can_give = queue.asked.is_empty() && self.begun_units(queue) < queue.units.len();
         let victim_of = can_give.then(|| self.takeable(queue));
         let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
-        set_membership(&mut self.idle, worker, items == 0);
-        set_membership(&mut self.low, worker, items == 1);
-        set_membership(&mut self.unparked, worker, items == 1 && !parked);
+        set_membership(&mut self.idle, worker, takes && items == 0);
+        set_membership(&mut self.low, worker, takes && items == 1);
+        set_membership(&mut self.unparked, worker, takes && items == 1 && !parked);
         if previous != victim_of {
             if let Some(cost) = previous {
                 self.victims.remove(&(cost, Reverse(worker)));

@@ -39,7 +39,7 @@ impl Scenario {
     }
 
     /// Takes steps, one a line: `done W I`, `slow W I` (done after long), `gave W`, `kept W`, `add W`, `gone W [I]`,
-    /// `back I` (to run once more).
+    /// `back I` (to run once more), `retire W [I…]` (takes nothing more, and has given these up).
     fn steps(mut self, steps: &str) -> Self {
         for step in steps.lines().map(str::trim).filter(|step| !step.is_empty()) {
             let (verb, numbers) = step.split_once(' ').unwrap();
@@ -52,6 +52,10 @@ impl Scenario {
                 "gave" => self.distribution.answered(worker, true),
                 "kept" => self.distribution.answered(worker, false),
                 "add" => self.distribution.add_worker(worker),
+                "retire" => {
+                    let given_up: Vec<_> = numbers[1..].iter().copied().map(ItemIndex).collect();
+                    self.distribution.retire_worker(worker, &given_up);
+                }
                 "back" => self.distribution.put_back(ItemIndex(numbers[0])),
                 "gone" => self.distribution.remove_workers([(worker, item)]),
                 other => panic!("no such step: {other}"),
@@ -556,4 +560,69 @@ fn large_collections_and_many_workers_are_borne_with() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_retired_worker_gives_up_goes_to_others_and_it_gets_nothing_more() {
+    worksteal(8, 2)
+        .steps("done 0 0\nretire 0 2 3\ndone 1 6\ndone 1 7\ndone 1 4\ndone 1 5\ndone 0 1\ngone 0\nadd 2")
+        .check(
+            "begin: gw0 runs 0 1 2 3, gw1 runs 6 7 4 5
+         done 0 0:
+         retire 0 2 3:
+         done 1 6:
+         done 1 7:
+         done 1 4: gw1 runs 2 3
+         done 1 5:
+         done 0 1:
+         gone 0:
+         add 2: gw1 is asked for 3",
+        );
+    load(9, 2).steps("retire 0 1\ndone 0 0\ngone 0\nadd 2").check(
+        "begin: gw0 runs 0 1, gw1 runs 2 3
+         retire 0 1:
+         done 0 0:
+         gone 0:
+         add 2: gw2 runs 1 4",
+    );
+}
+
+#[test]
+fn what_a_retired_worker_keeps_can_be_taken_from_it() {
+    worksteal(6, 2).steps("slow 1 4\nretire 0\nslow 1 5\nslow 1 3\ngave 0").check(
+        "begin: gw0 runs 0 1 2, gw1 runs 4 5 3
+         slow 1 4:
+         retire 0:
+         slow 1 5: gw0 is asked for 2
+         slow 1 3:
+         gave 0: gw1 runs 2, gw1 parks",
+    );
+}
+
+#[test]
+fn a_unit_that_is_given_up_in_part_stays_together_for_the_rest() {
+    let items = grouped("a a a a b b");
+    Scenario::new(Mode::LoadGroup, Options::default(), items, 2)
+        .steps("done 0 0\nretire 0 2 3\ndone 1 4\ndone 1 5\ndone 0 1\ngone 0")
+        .check(
+            "begin: gw0 runs 0 1 2 3, gw1 runs 4 5
+         done 0 0:
+         retire 0 2 3:
+         done 1 4: gw1 runs 2 3
+         done 1 5:
+         done 0 1:
+         gone 0:",
+        );
+    let items = grouped("a a a a");
+    Scenario::new(Mode::LoadGroup, Options::default(), items, 1)
+        .steps("retire 0 1 2\ndone 0 0\ndone 0 3\ngone 0\nadd 1\ndone 1 1")
+        .check(
+            "begin: gw0 runs 0 1 2 3
+         retire 0 1 2:
+         done 0 0:
+         done 0 3:
+         gone 0:
+         add 1: gw1 runs 1 2
+         done 1 1: gw1 parks",
+        );
 }

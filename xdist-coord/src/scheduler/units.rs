@@ -17,7 +17,7 @@ pub(super) struct UnitId(u32);
 pub(super) struct Units {
     /// The items of every unit, one unit after the other.
     items: Vec<ItemIndex>,
-    /// What is left of each unit, as a part of `items`; it only shrinks, from the front.
+    /// What is left of each unit, as a part of `items`; it only shrinks, mostly from the front.
     left: Vec<Range<u32>>,
     /// What they are expected to take, if anything is known of that.
     expected: Option<Expected>,
@@ -124,6 +124,32 @@ impl Units {
             expected.left_us.push(cost);
         }
         unit
+    }
+
+    /// A new unit of some items of another, which are in that one no more.
+    pub(super) fn split_off(&mut self, unit: UnitId, items: &[ItemIndex]) -> UnitId {
+        let new = UnitId(to_u32(self.left.len()));
+        if self.items(unit).ends_with(items) {
+            let left = &mut self.left[unit.0 as usize];
+            let end = left.end;
+            left.end -= to_u32(items.len());
+            let part = left.end..end;
+            self.left.push(part);
+        } else {
+            let at = to_u32(self.items.len());
+            let (all, left) = (&mut self.items, &mut self.left[unit.0 as usize]);
+            let (start, end) = (left.start as usize, left.end as usize);
+            all[start..end].sort_by_key(|item| !items.contains(item));
+            left.start += to_u32(items.len());
+            all.extend_from_slice(items);
+            self.left.push(at..at + to_u32(items.len()));
+        }
+        let cost: u64 = items.iter().map(|&item| self.item_cost(item)).sum();
+        if let Some(expected) = &mut self.expected {
+            expected.left_us[unit.0 as usize] -= cost;
+            expected.left_us.push(cost);
+        }
+        new
     }
 
     /// How many items of the unit are left.

@@ -6,7 +6,7 @@ use super::violation::Violation;
 use super::{Course, Output, RunEvent, RunSummary, Session};
 use crate::scheduler::Mode;
 use crate::workers::spec::HostSpec;
-use crate::workers::{Ending, Farewell, HostId, HostLife, Life, Restart, Worker};
+use crate::workers::{Active, Ending, Farewell, HostId, HostLife, Life, Restart, Worker};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_proto::message::{Cancel, CoordinatorMessage, Down, Drain, Interrupt, Shutdown};
@@ -46,7 +46,8 @@ enum Manner {
 enum Loss {
     /// Its process died: there are only so many replacements.
     Crash,
-    /// Its host ended it for what its item did, and each item does that once at most.
+    /// It has done something first, and was ended on purpose: for an item that took too long, or since it has done its
+    /// share. So there are no more of these than items.
     OnPurpose,
 }
 
@@ -94,6 +95,7 @@ impl Session {
                 cause,
                 out_of_memory: down.out_of_memory,
                 pid: worker.pid,
+                host: self.workers.machine_of(id),
                 stderr_tail: down.stderr_tail,
                 stack: down.stack,
                 peak_rss_kib: down.peak_rss_kib,
@@ -121,6 +123,7 @@ impl Session {
                 cause: CrashCause::HostLost(error.to_owned()),
                 out_of_memory: false,
                 pid: worker.pid,
+                host: self.workers.machine_of(id),
                 stderr_tail: String::new(),
                 stack: None,
                 peak_rss_kib: 0,
@@ -202,6 +205,10 @@ impl Session {
                     self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
                 }
                 self.report(RunEvent::WorkerDown { worker: id, error });
+                if self.workers.get(id).recycled && self.has_unbegun(legacy) {
+                    let loss = if legacy.fruitful { Loss::OnPurpose } else { Loss::Crash };
+                    self.replace(id, legacy, loss);
+                }
             }
             Manner::Crashed(crash) => {
                 let error = crash.cause.to_string();
@@ -228,6 +235,14 @@ impl Session {
         if let Some(digest) = self.lists.forget_worker(id) {
             self.ask_again(digest);
         }
+    }
+
+    /// Whether there are items that nobody runs yet, where a worker was at work.
+    fn has_unbegun(&self, legacy: &Legacy) -> bool {
+        let Some(book) = legacy.book else { return false };
+        let runs = |active: &Active| active.book == book && active.leased > 0;
+        let running = self.workers.all().filter(|(_, worker)| worker.active().is_some_and(runs)).count();
+        self.books[book].left() > running
     }
 
     fn tell_crash(&mut self, crash: Box<Crash>) {
@@ -309,7 +324,7 @@ impl Session {
         let mut served = vec![false; self.books.len()];
         let each = self.is_each();
         // A worker that was told to end while the run goes on still finishes what it has.
-        let serves = |(_, worker): &(WorkerId, &Worker)| worker.is_in_use() || worker.leased() > 0;
+        let serves = |(_, worker): &(WorkerId, &Worker)| worker.holds_its_place() || worker.leased() > 0;
         for (_, worker) in self.workers.all().filter(serves) {
             let shared = (!each).then_some(0);
             if let Some(book) = worker.active().map(|active| active.book).or(worker.inherits).or(shared) {
@@ -439,7 +454,8 @@ impl Session {
     /// Sets a bound to the end of a worker that was told to end and has no item any more.
     pub(super) fn arm_finish(&mut self, id: WorkerId) {
         let worker = self.workers.get(id);
-        if matches!(worker.ending, Some(Ending::Drain | Ending::Interrupt)) && worker.leased() == 0 {
+        let ends = worker.recycled || matches!(worker.ending, Some(Ending::Drain | Ending::Interrupt));
+        if ends && worker.leased() == 0 {
             self.timers.set_if_unset(Timer::Finish(id), self.now + self.config.timeouts.finish);
         }
     }

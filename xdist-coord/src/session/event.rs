@@ -26,13 +26,15 @@ pub enum RunEvent {
         name: String,
         /// Its specification as text, for example `popen`.
         spec: String,
-        /// The crashed worker that it replaces.
+        /// The worker that it replaces: one that crashed or was recycled.
         replaces: Option<WorkerId>,
     },
     /// A worker's test process is up and configured.
     WorkerReady {
         /// The worker.
         worker: WorkerId,
+        /// The name of the machine that it is on; empty if it is not known.
+        host: String,
         /// What it told of itself.
         ready: Box<Ready>,
     },
@@ -116,6 +118,14 @@ pub enum RunEvent {
         worker: WorkerId,
         /// Which; none if it was asked too late.
         items: Vec<ItemIndex>,
+    },
+    /// A worker has done its share (`--max-tests-per-worker`, `--worker-memory-limit`) and ends; when it is down, another one
+    /// takes its place if there is anything left to do.
+    WorkerRecycled {
+        /// The worker.
+        worker: WorkerId,
+        /// Why, in one line.
+        reason: String,
     },
     /// A worker is gone: after its clean end (`error` is `None`), or after `Crashed`.
     WorkerDown {
@@ -244,6 +254,8 @@ pub struct Crash {
     pub out_of_memory: bool,
     /// Process id of the test process, if it came that far.
     pub pid: Option<u32>,
+    /// The name of the machine that it was on; empty if it is not known.
+    pub host: String,
     /// The last lines it wrote to standard error.
     pub stderr_tail: String,
     /// faulthandler's stack dump.

@@ -62,7 +62,8 @@ impl Session {
         }
         if !self.is_discarded(id) {
             let unforkable = ready.unforkable.clone();
-            self.report(RunEvent::WorkerReady { worker: id, ready });
+            let host = self.workers.machine_of(id);
+            self.report(RunEvent::WorkerReady { worker: id, host, ready });
             self.report_unforkable(id, unforkable);
         }
         Ok(())
@@ -361,19 +362,7 @@ impl Session {
 
     fn join_each(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
         if let Some(book) = self.workers.get(id).inherits {
-            let collection = self.books[book].collection.clone();
-            if self.books[book].digest != digest {
-                self.reject(id, "it collected other tests than the worker that it replaces".to_owned());
-                return Ok(());
-            }
-            if collection.items.len() != count as usize {
-                return Err(Violation::Digest { worker: id });
-            }
-            let mapping = Rc::new(Mapping::same(&collection));
-            self.books[book].owner = Some(id);
-            self.report(RunEvent::Collected { worker: Some(id), collection });
-            self.activate(id, book, mapping);
-            return Ok(());
+            return self.join_in_place_of(id, book, digest, count);
         }
         let Some(collection) = self.lists.get(digest).cloned() else {
             return self.want_list(id, digest, count);
@@ -388,6 +377,38 @@ impl Session {
         self.activate(id, book, mapping);
         // There may be nothing in it.
         self.check_books();
+        Ok(())
+    }
+
+    /// Lets a replacement take over the book of its predecessor.
+    fn join_in_place_of(
+        &mut self,
+        id: WorkerId,
+        book: usize,
+        digest: CollectionDigest,
+        count: u32,
+    ) -> Result<(), Violation> {
+        let collection = self.books[book].collection.clone();
+        let mapping = if self.books[book].digest == digest {
+            Mapping::same(&collection)
+        } else {
+            let Some(own) = self.lists.get(digest).cloned() else {
+                return self.want_list(id, digest, count);
+            };
+            match Mapping::new(&collection, &own) {
+                Ok(mapping) => mapping,
+                Err(_) => {
+                    self.reject(id, "it collected other tests than the worker that it replaces".to_owned());
+                    return Ok(());
+                }
+            }
+        };
+        if collection.items.len() != count as usize {
+            return Err(Violation::Digest { worker: id });
+        }
+        self.books[book].owner = Some(id);
+        self.report(RunEvent::Collected { worker: Some(id), collection });
+        self.activate(id, book, Rc::new(mapping));
         Ok(())
     }
 

@@ -137,7 +137,9 @@ impl Session {
                 self.timers.cancel(Timer::Connect(host));
                 self.timers.set(Timer::Ping(host), self.now + self.config.timeouts.heartbeat.max(SHORTEST));
                 let pulse = Pulse { last_heard: self.now, unanswered: VecDeque::new() };
-                self.workers.host_mut(host).life = HostLife::Open { link, pulse };
+                let opened = self.workers.host_mut(host);
+                opened.life = HostLife::Open { link, pulse };
+                opened.name.clone_from(&hello.host.hostname);
                 for worker in self.workers.living_on(host) {
                     self.configure_worker(worker);
                 }

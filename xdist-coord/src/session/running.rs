@@ -8,8 +8,8 @@ use crate::scheduler::Action;
 use crate::workers::{Active, Ending, Farewell, HostId, Life, Steal};
 use std::time::Duration;
 use xdist_proto::message::{
-    self, CoordinatorMessage, ItemFinished, ItemStarted, Park, Run, StopKind, StopRequested, Unscheduled,
-    WorkerMessage, WorkerOutput,
+    self, CoordinatorMessage, Drain, ItemFinished, ItemStarted, Park, Run, StopKind, StopRequested,
+    Unscheduled, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass};
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
@@ -81,6 +81,7 @@ impl Session {
             WorkerMessage::ItemStarted(event) => self.item_started(&event),
             WorkerMessage::ItemFinished(event) => self.item_finished(event),
             WorkerMessage::Unscheduled(event) => self.unscheduled(&event),
+            WorkerMessage::StopRequested(event) if event.kind == StopKind::Recycle => self.recycle(event),
             WorkerMessage::StopRequested(event) => {
                 self.stop_requested(event);
                 Ok(())
@@ -229,6 +230,40 @@ impl Session {
         }
     }
 
+    /// Takes a worker for one that has done its share: what it gives up goes to others, and when it is down another one
+    /// takes its place. Items that it was given meanwhile it gives up in the same way.
+    fn recycle(&mut self, event: StopRequested) -> Result<(), Violation> {
+        let StopRequested { worker: id, reason, items, .. } = event;
+        if self.is_discarded(id) {
+            return Ok(());
+        }
+        let Some(active) = self.workers.get(id).active() else {
+            return Err(self.unexpected(id, "stop_requested"));
+        };
+        let book = active.book;
+        let items = self.given_back(id, active, &items)?;
+        if let Some(active) = self.workers.get_mut(id).active_mut() {
+            active.leased -= items.len();
+        }
+        for &item in &items {
+            self.books[book].give_back(item);
+        }
+        self.books[book].distribution.retire_worker(id, &items);
+        if self.is_scheduled_elsewhere() {
+            self.report(RunEvent::TakenBack { worker: id, items });
+        }
+        if !self.workers.get(id).recycled {
+            tracing::info!(worker = %id, reason, "worker recycled");
+            self.workers.get_mut(id).recycled = true;
+            self.report(RunEvent::WorkerRecycled { worker: id, reason });
+            // It ends by itself; but a worker that waits to hear what follows would wait for ever.
+            self.send(id, CoordinatorMessage::Drain(Drain { worker: id }));
+        }
+        self.carry_out(book);
+        self.arm_finish(id);
+        Ok(())
+    }
+
     fn stop_requested(&mut self, event: StopRequested) {
         if self.is_discarded(event.worker) {
             return;
@@ -237,6 +272,7 @@ impl Session {
             StopKind::ShouldFail | StopKind::ShouldStop => StopReason::Session(event.reason),
             StopKind::Exit => StopReason::Exit { reason: event.reason, code: event.exit_code },
             StopKind::Interrupt => StopReason::KeyboardInterrupt(event.worker),
+            StopKind::Recycle => return,
         };
         self.begin_ending(RunEnd::Stopped(reason), &Ending::Drain);
     }

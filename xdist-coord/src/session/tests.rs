@@ -186,8 +186,15 @@ impl Bench {
     }
 
     fn stop(&mut self, worker: u32, kind: StopKind) {
-        let stop =
-            StopRequested { worker: WorkerId(worker), kind, reason: "why".to_owned(), exit_code: Some(7) };
+        let (worker, reason, items) = (WorkerId(worker), "why".to_owned(), Vec::new());
+        let stop = StopRequested { worker, kind, reason, exit_code: Some(7), items };
+        self.tell(WorkerMessage::StopRequested(stop));
+    }
+
+    fn recycle(&mut self, worker: u32, items: &[u32]) {
+        let (worker, kind, reason) = (WorkerId(worker), StopKind::Recycle, "why".to_owned());
+        let items = items.iter().copied().map(ItemIndex).collect();
+        let stop = StopRequested { worker, kind, reason, exit_code: None, items };
         self.tell(WorkerMessage::StopRequested(stop));
     }
 
@@ -341,6 +348,7 @@ fn told(event: RunEvent) -> Option<String> {
             }
             None => format!("{} crashed: {}", crash.worker, crash.cause),
         },
+        RunEvent::WorkerRecycled { worker, reason } => format!("{worker} recycled: {reason}"),
         RunEvent::WorkerDown { worker, error } => match error {
             Some(error) => format!("{worker} down: {error}"),
             None => format!("{worker} down"),
@@ -618,6 +626,107 @@ fn a_worker_that_was_ended_for_a_test_is_replaced_whatever_the_limit() {
     // Without a test to blame it is a crash like any other.
     bench.down(1, EndCause::TimedOut(2500), None);
     bench.expect_among("* gw1 not replaced, limit 0");
+}
+
+#[test]
+fn a_worker_that_has_done_its_share_is_replaced_whatever_the_limit() {
+    let options = RunOptions { max_restarts: Some(0), ..options() };
+    let mut bench = Bench::running(1, "a b c d e f", &options);
+    bench.expect_among("gw0 run 0: 0 1");
+    bench.recycle(0, &[1]);
+    bench.expect("* gw0 recycled: why\ngw0 drain");
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.expect("* gw0 finished 0 Pass");
+    bench.end(0);
+    bench.expect("* gw0 down\n* gw1 starts for gw0\ngw1 configure gw1 of 1");
+    bench.tell_ready(1, options);
+    bench.collect(1, "a b c d e f");
+    bench.expect("* gw1 collected 6\ngw1 run 1: 1 2");
+}
+
+#[test]
+fn what_a_recycled_worker_was_given_meanwhile_it_gives_up_too() {
+    let mut bench = Bench::running(1, "a b c d", &options());
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.expect_among("gw0 run 1: 2");
+    bench.recycle(0, &[1]);
+    bench.recycle(0, &[2]);
+    bench.expect("* gw0 recycled: why\ngw0 drain");
+    bench.end(0);
+    bench.expect_among("* gw1 starts for gw0");
+}
+
+#[test]
+fn what_a_recycled_worker_gives_up_goes_to_others_at_once() {
+    let mut bench = Bench::running(2, "a b c d e f g h", &options());
+    bench.said.clear();
+    bench.finish(1, 1, 2, OutcomeClass::Pass);
+    bench.said.clear();
+    bench.recycle(0, &[1]);
+    bench.finish(1, 1, 3, OutcomeClass::Pass);
+    bench.expect("* gw0 recycled: why\ngw0 drain\n* gw1 finished 3 Pass\ngw1 run 3: 1");
+    // What it has begun, it finishes.
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.end(0);
+    bench.expect("* gw0 finished 0 Pass\n* gw0 down\n* gw2 starts for gw0\ngw2 configure gw2 of 2");
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_recycled_worker_if_all_that_is_left_is_running() {
+    let mut bench = Bench::running(2, "a b c", &options());
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.said.clear();
+    bench.recycle(0, &[]);
+    bench.finish(0, 2, 2, OutcomeClass::Pass);
+    bench.end(0);
+    bench.expect("* gw0 recycled: why\ngw0 drain\n* gw0 finished 2 Pass\n* gw0 down");
+    bench.finish(1, 1, 1, OutcomeClass::Pass);
+    bench.expect("* gw1 finished 1 Pass\ngw1 drain");
+}
+
+#[test]
+fn a_recycled_worker_that_crashes_has_crashed() {
+    let mut bench = Bench::running(1, "a b c", &RunOptions { max_restarts: Some(1), ..options() });
+    bench.recycle(0, &[1]);
+    bench.said.clear();
+    bench.down(0, EndCause::Signaled(11), Some((0, 0)));
+    bench.expect(
+        "* gw0 crashed in 0 Some(Call): signal 11 (SIGSEGV)
+         * gw0 down: signal 11 (SIGSEGV)
+         * gw1 starts for gw0
+         gw1 configure gw1 of 1",
+    );
+    bench.tell_ready(1, options());
+    bench.collect(1, "a b c");
+    bench.said.clear();
+    bench.down(1, EndCause::Signaled(11), Some((1, 1)));
+    bench.expect_among("* gw1 not replaced, limit 1");
+}
+
+#[test]
+fn a_recycled_worker_that_does_not_end_is_killed_and_replaced() {
+    let mut bench = Bench::running(1, "a b", &options());
+    bench.recycle(0, &[1]);
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.said.clear();
+    for _ in 0..12 {
+        bench.wait(5);
+        bench.tell(WorkerMessage::Pong(Pong { nonce: bench.nonce }));
+    }
+    bench.expect("gw0 shutdown 0 ms");
+    bench.down(0, EndCause::Killed("told to".to_owned()), None);
+    bench.expect_among("* gw1 starts for gw0");
+}
+
+#[test]
+fn a_worker_cannot_give_up_what_it_does_not_have() {
+    let mut bench = Bench::running(1, "a b", &options());
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.said.clear();
+    bench.recycle(0, &[0]);
+    bench.expect_among(
+        "* lost the local worker host: it does not keep to the protocol: gw0 gave back item 0, which it did not have or was not asked for",
+    );
 }
 
 #[test]

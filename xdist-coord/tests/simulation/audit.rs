@@ -263,6 +263,7 @@ impl Audit {
             | RunEvent::WorkerCollected { .. }
             | RunEvent::Unforkable { .. }
             | RunEvent::TakenBack { .. }
+            | RunEvent::WorkerRecycled { .. }
             | RunEvent::CollectReport { .. } => {}
             RunEvent::Collected { worker, collection } => self.collected(*worker, collection),
             RunEvent::CollectionMismatch(_) => self.mismatches += 1,

@@ -73,6 +73,7 @@ enum Activity {
     Down,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the worker so far")]
 #[derive(Debug)]
 pub(crate) struct FakeWorker {
     pub(crate) id: WorkerId,
@@ -82,6 +83,10 @@ pub(crate) struct FakeWorker {
     activity: Activity,
     queue: VecDeque<Entry>,
     finished: u32,
+    /// How many items it has taken out of its queue.
+    taken: u32,
+    /// Whether it has done its share.
+    recycled: bool,
     collect_wanted: bool,
     wants_host: bool,
     ending: bool,
@@ -109,6 +114,8 @@ impl FakeHost {
             activity: Activity::Starting,
             queue: VecDeque::new(),
             finished: 0,
+            taken: 0,
+            recycled: false,
             collect_wanted: false,
             wants_host: configure.wants.hooks && wanted.by(id),
             ending: false,
@@ -154,7 +161,7 @@ impl FakeHost {
 impl FakeWorker {
     /// Whether it has nothing to do and could have.
     pub(crate) fn is_idle(&self) -> bool {
-        self.activity == Activity::Idle && self.queue.is_empty() && !self.ending
+        self.activity == Activity::Idle && self.queue.is_empty() && !self.ending && !self.recycled
     }
 
     /// Whether it has items that it has not begun.
@@ -187,9 +194,14 @@ impl FakeWorker {
                 self.collect()
             }
             CoordinatorMessage::SendCollection(_) => self.send_collection(suite),
+            // It crossed the announcement.
+            CoordinatorMessage::Run(run) if self.recycled => vec![self.give_up(run.items.clone())],
+            CoordinatorMessage::Park(_) | CoordinatorMessage::Drain(_) if self.recycled => Vec::new(),
             CoordinatorMessage::Run(run) => {
                 self.queue.extend(run.items.iter().map(|&item| Entry::Item(item, run.lease)));
-                self.go_on(suite)
+                let mut deeds = self.recycle_early(suite);
+                deeds.extend(self.go_on(suite));
+                deeds
             }
             CoordinatorMessage::Park(_) => {
                 self.queue.push_back(Entry::Park);
@@ -332,14 +344,60 @@ impl FakeWorker {
         deeds
     }
 
+    /// How many more items it may take.
+    fn left_of_share(&self, suite: &Suite) -> usize {
+        suite.options.max_tests.map_or(usize::MAX, |share| share.saturating_sub(self.taken) as usize)
+    }
+
+    /// Says that it has done its share as soon as that can be foreseen; some do, as the real one.
+    fn recycle_early(&mut self, suite: &Suite) -> Vec<Deed> {
+        let left = self.left_of_share(suite);
+        let queued = self.queue.iter().filter(|entry| matches!(entry, Entry::Item(..))).count();
+        if self.id.0.is_multiple_of(2) && queued > left { self.recycle(left) } else { Vec::new() }
+    }
+
+    /// Ends after so many more items, and gives the others up.
+    fn recycle(&mut self, keep: usize) -> Vec<Deed> {
+        self.recycled = true;
+        let mut items: Vec<Entry> =
+            self.queue.drain(..).filter(|entry| matches!(entry, Entry::Item(..))).collect();
+        let given = items.split_off(keep.min(items.len())).into_iter().filter_map(|entry| match entry {
+            Entry::Item(item, _) => Some(item),
+            Entry::Park | Entry::Drain => None,
+        });
+        let deed = self.give_up(given.collect());
+        self.queue.extend(items);
+        self.queue.push_back(Entry::Drain);
+        vec![deed]
+    }
+
+    fn give_up(&self, items: Vec<ItemIndex>) -> Deed {
+        send(WorkerMessage::StopRequested(StopRequested {
+            worker: self.id,
+            kind: StopKind::Recycle,
+            reason: "its share is done".to_owned(),
+            exit_code: None,
+            items,
+        }))
+    }
+
     /// Takes up the next thing in the queue, if it can.
     fn go_on(&mut self, suite: &Suite) -> Vec<Deed> {
+        let takes = matches!(self.activity, Activity::Idle | Activity::Waiting(..));
+        if takes && matches!(self.queue.front(), Some(Entry::Item(..))) && self.left_of_share(suite) == 0 {
+            let mut deeds = self.recycle(0);
+            deeds.extend(self.go_on(suite));
+            return deeds;
+        }
         match self.activity {
             Activity::Idle => match self.queue.pop_front() {
                 None => Vec::new(),
                 Some(Entry::Park) => self.go_on(suite),
                 Some(Entry::Drain) => self.end(),
-                Some(Entry::Item(item, lease)) => self.begin(suite, item, lease),
+                Some(Entry::Item(item, lease)) => {
+                    self.taken += 1;
+                    self.begin(suite, item, lease)
+                }
             },
             Activity::Waiting(item, lease) => {
                 let next = match self.queue.front() {
@@ -352,6 +410,7 @@ impl FakeWorker {
                     }
                     Some(&Entry::Item(item, lease)) => {
                         self.queue.pop_front();
+                        self.taken += 1;
                         Some((item, lease))
                     }
                 };
@@ -390,6 +449,10 @@ impl FakeWorker {
             deeds.extend(ended);
             return deeds;
         }
+        let too_large = suite.options.memory_limit_kib.is_some() && self.finished % 3 == 2;
+        if too_large && !self.recycled {
+            deeds.extend(self.recycle(0));
+        }
         match next {
             Some((item, lease)) => deeds.extend(self.begin(suite, item, lease)),
             None => deeds.extend(self.go_on(suite)),
@@ -405,8 +468,13 @@ impl FakeWorker {
             Fate::StopsAfter(after) if due(after) => {
                 let kind =
                     self.rng.choice([StopKind::ShouldFail, StopKind::Exit, StopKind::Interrupt]).unwrap();
-                let stop =
-                    StopRequested { worker: self.id, kind, reason: "enough".to_owned(), exit_code: None };
+                let stop = StopRequested {
+                    worker: self.id,
+                    kind,
+                    reason: "enough".to_owned(),
+                    exit_code: None,
+                    items: Vec::new(),
+                };
                 let mut deeds = vec![send(WorkerMessage::StopRequested(stop))];
                 deeds.extend(self.end());
                 deeds

@@ -175,7 +175,7 @@ impl Scenario {
             max_fail: one_in(&mut rng, 4).then(|| rng.u32(1..4)),
             max_restarts: (faults != Faults::None && one_in(&mut rng, 3)).then(|| rng.u32(0..5)),
             plain: one_in(&mut rng, 60).then(|| "--collect-only".to_owned()),
-            ..RunOptions::default()
+            ..recycling(seed)
         };
         let mut specs = None;
         match rng.u32(0..5) {
@@ -295,6 +295,16 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
         .collect();
     tests.sort_by(|a, b| a.item.node_id.split("::").next().cmp(&b.item.node_id.split("::").next()));
     tests
+}
+
+/// When workers have done their share. Has a generator of its own too.
+fn recycling(seed: u64) -> RunOptions {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32));
+    RunOptions {
+        max_tests: one_in(&mut rng, 4).then(|| rng.u32(1..6)),
+        memory_limit_kib: one_in(&mut rng, 6).then_some(1),
+        ..RunOptions::default()
+    }
 }
 
 /// Has a generator of its own, so that what a seed stands for otherwise does not depend on it.

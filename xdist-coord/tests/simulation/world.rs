@@ -12,7 +12,7 @@ use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, Session}
 use xdist_coord::workers::{HostId, LinkId};
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
-use xdist_proto::message::{Configure, CoordinatorMessage, Pong, WorkerMessage};
+use xdist_proto::message::{Configure, CoordinatorMessage, Pong, StopKind, WorkerMessage};
 use xdist_proto::version::VersionRange;
 use xdist_proto::{CollectionDigest, Item, ItemIndex, LeaseId, WorkerId};
 
@@ -404,6 +404,10 @@ impl World {
                     unscheduled.items.pop();
                 }
             },
+            // What it keeps back is like a test that never ends.
+            WorkerMessage::StopRequested(stop) if stop.kind == StopKind::Recycle => {
+                stop.items.push(ItemIndex(rng.u32(0..80)));
+            }
             WorkerMessage::Down(down) => match &mut down.item {
                 Some(crash) => crash.item = ItemIndex(rng.u32(0..80)),
                 None => down.worker = WorkerId(rng.u32(0..12)),
@@ -427,16 +431,23 @@ impl World {
     fn before_input(&mut self, link: LinkId, input: &Input) {
         match input {
             Input::Closed { .. } => self.audit.link_closed(link),
+            // A false answer may give back what was not asked for; that ends the worker, and counts as given back.
             Input::Received { message: WorkerMessage::Unscheduled(unscheduled), .. } => {
-                // A false answer may give back what was not asked for; that ends the worker, and counts as given back.
-                let identities = self.identities(unscheduled.worker);
-                for item in &unscheduled.items {
-                    if let Some(identity) = identities.get(item.as_usize()) {
-                        self.audit.given_back(unscheduled.worker, identity);
-                    }
-                }
+                self.given_back(unscheduled.worker, &unscheduled.items);
+            }
+            Input::Received { message: WorkerMessage::StopRequested(stop), .. } => {
+                self.given_back(stop.worker, &stop.items);
             }
             _ => {}
+        }
+    }
+
+    fn given_back(&mut self, worker: WorkerId, items: &[ItemIndex]) {
+        let identities = self.identities(worker);
+        for item in items {
+            if let Some(identity) = identities.get(item.as_usize()) {
+                self.audit.given_back(worker, identity);
+            }
         }
     }
 

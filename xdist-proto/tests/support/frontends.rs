@@ -6,7 +6,7 @@ use xdist_proto::frontend::{
     EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning,
     Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire, RunCollectReport,
     RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerStarting,
+    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -51,6 +51,13 @@ fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
         (
             "node_output",
             FrontendMessage::NodeOutput(NodeOutput { worker: WORKER, exit_status: 1, values: values() }),
+        ),
+        (
+            "worker_recycled",
+            FrontendMessage::WorkerRecycled(WorkerRecycled {
+                worker: WORKER,
+                reason: "--max-tests-per-worker=100".into(),
+            }),
         ),
         ("worker_down", down(Some("signal 11 (SIGSEGV)".into()))),
         ("worker_down-clean", down(None)),
@@ -101,6 +108,7 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         cause: "signal 11 (SIGSEGV)".into(),
         limit_ms: None,
         pid: Some(4711),
+        host: "buildhost".into(),
         out_of_memory: true,
         stderr_tail: "Fatal Python error\n".into(),
         stack: Some("Current thread".into()),

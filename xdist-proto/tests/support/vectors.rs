@@ -346,6 +346,8 @@ pub(super) fn ready() -> Ready {
             durations_from: Some("/work/durations.sqlite3".into()),
             timeout_ms: 2500,
             slow_after_ms: 60_000,
+            max_tests: Some(100),
+            memory_limit_kib: Some(2 << 20),
         },
         display: display(),
         unforkable: Some("coverage is being measured".into()),
@@ -474,6 +476,17 @@ fn item_events() -> Vec<(&'static str, WorkerMessage)> {
                 kind: StopKind::Exit,
                 reason: "enough".into(),
                 exit_code: Some(9),
+                items: Vec::new(),
+            }),
+        ),
+        (
+            "stop_requested-recycle",
+            WorkerMessage::StopRequested(StopRequested {
+                worker: WORKER,
+                kind: StopKind::Recycle,
+                reason: "--max-tests-per-worker=100".into(),
+                exit_code: None,
+                items: vec![ItemIndex(200), ItemIndex(201)],
             }),
         ),
     ]

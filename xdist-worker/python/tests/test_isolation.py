@@ -78,7 +78,8 @@ def test_an_interrupt_reaches_the_test_and_lets_it_be_torn_down(suite: Suite, st
             pathlib.Path("torn-down").touch()
 
         def test_a(thing):
-            pathlib.Path("running").write_text(str(os.getpid()))
+            pathlib.Path("pid").write_text(str(os.getpid()))
+            pathlib.Path("running").touch()
             time.sleep(60)
         """
     )
@@ -93,4 +94,4 @@ def test_an_interrupt_reaches_the_test_and_lets_it_be_torn_down(suite: Suite, st
     assert (directory / "torn-down").exists()
     assert runner.of_kind("stop_requested") == []
     with pytest.raises(ProcessLookupError):
-        os.kill(int((directory / "running").read_text()), 0)
+        os.kill(int((directory / "pid").read_text()), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import struct
 import time
@@ -10,16 +11,17 @@ from typing import Any, Callable, Optional
 
 import pytest
 from harness import DEADLINE, Runner
+from xdist_pytest import memory, options
 from xdist_pytest.dumps import DUMP_SIGNAL
 
 Suite = Callable[..., Path]
 Start = Callable[..., Runner]
 
 BUSY = {
-    "holding the interpreter lock": "ctypes.PyDLL(None).pause()",
-    "in a loop": "while True: pass",
-    "in a deadlock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
-    "in a thread": "thread = threading.Thread(target=time.sleep, args=[600]); thread.start(); thread.join()",
+    "holding the interpreter lock": "tell(); ctypes.PyDLL(None).pause()",
+    "in a loop": "tell()\n            while True: pass",
+    "in a deadlock": "tell(); lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "in a thread": "thread = threading.Thread(target=lambda: (tell(), time.sleep(600))); thread.start(); thread.join()",
 }
 
 
@@ -46,8 +48,10 @@ def test_the_stacks_are_dumped_whatever_goes_on_and_the_process_ends(
         test_a=f"""
         import ctypes, pathlib, threading, time
 
-        def hang():
+        def tell():
             pathlib.Path("running").touch()
+
+        def hang():
             {code}
 
         def test_a(): hang()
@@ -144,6 +148,95 @@ def test_the_time_limit_of_tests_is_told(suite: Suite, start: Start, args: list[
 )
 def test_when_a_test_is_slow_is_told(suite: Suite, start: Start, args: list[str], expected: int) -> None:
     assert options_of(start(*args))["slow_after_ms"] == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], {}),
+        (["--max-tests-per-worker=100"], {"max_tests": 100}),
+        (["--worker-memory-limit=1048576"], {"memory_limit_kib": 1024}),
+        (["--worker-memory-limit", "500M"], {"memory_limit_kib": 500 << 10}),
+        (["--worker-memory-limit=1.5GiB"], {"memory_limit_kib": 3 << 19}),
+        (["--worker-memory-limit=10kb"], {"memory_limit_kib": 10}),
+        (["--worker-memory-limit=1"], {"memory_limit_kib": 1}),
+    ],
+)
+def test_when_workers_are_recycled_is_told(
+    suite: Suite, start: Start, args: list[str], expected: dict[str, int]
+) -> None:
+    told = options_of(start(*args))
+    assert {name: told[name] for name in ("max_tests", "memory_limit_kib") if name in told} == expected
+
+
+def test_a_percentage_is_of_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "total_kib", lambda: 1000)
+    assert options.memory_kib("25%") == options.memory_kib("25.0 %") == 250
+    monkeypatch.setattr(memory, "total_kib", lambda: None)
+    with pytest.raises(argparse.ArgumentTypeError, match="how much memory there is"):
+        options.memory_kib("25%")
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1M", "many", "5X", "M", "%", "1e9"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a size"):
+        options.memory_kib(text)
+
+
+def test_recycling_and_a_scheduler_of_ones_own_do_not_go_together(suite: Suite, start: Start) -> None:
+    suite(conftest="def pytest_xdist_make_scheduler(config, log): pass", test_a="def test_a(): pass")
+    runner = start("--max-tests-per-worker=5")
+    runner.finish()
+    assert "pytest_xdist_make_scheduler" in runner.of_kind("usage_error")[0]["text"]
+
+
+GROUPS = {
+    "a/memory.max": "max",
+    "a/b/memory.max": str(8 << 20),
+    "a/b/memory.current": str(5 << 20),
+    "a/b/memory.stat": "anon 7\ninactive_file 2097152\nactive_file 9",
+    "memory/x/memory.limit_in_bytes": str(4 << 20),
+    "memory/x/memory.usage_in_bytes": str(3 << 20),
+    "memory/x/memory.stat": "inactive_file 7\ntotal_inactive_file 1048576",
+    "memory/memory.limit_in_bytes": "9223372036854771712",
+    "meminfo": "MemTotal:       16384 kB\nMemFree:  1 kB\nMemAvailable:    12288 kB",
+}
+
+
+@pytest.mark.parametrize(
+    ("membership", "total", "available"),
+    [
+        # What the kernel would drop first is as good as free.
+        ("0::/a/b", 8192, 5120),
+        ("0::/a", 16384, 12288),
+        ("4:memory:/x\n2:cpu:/a/b", 4096, 2048),
+        ("4:memory:/", 16384, 12288),
+        ("0::/a/b\n4:memory:/x", 4096, 2048),
+        ("0::/gone", 16384, 12288),
+        ("junk", 16384, 12288),
+    ],
+)
+def test_how_much_memory_there_is(tmp_path: Path, membership: str, total: int, available: int) -> None:
+    for name, text in GROUPS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "membership").write_text(membership + "\n")
+    places = [str(tmp_path), str(tmp_path / "membership"), str(tmp_path / "meminfo")]
+    assert memory.total_kib(*places) == total
+    assert memory.available_kib(*places) == available
+
+
+def test_a_group_may_have_more_than_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("4096")
+    (tmp_path / "memory.current").write_text("8192")
+    (tmp_path / "membership").write_text("0::/")
+    assert memory.available_kib(str(tmp_path), str(tmp_path / "membership"), str(tmp_path / "nowhere")) == 0
+
+
+def test_nothing_may_be_known_of_memory(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert memory.total_kib(nowhere, nowhere, nowhere) is None
+    assert memory.available_kib(nowhere, nowhere, nowhere) is None
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "nan"])

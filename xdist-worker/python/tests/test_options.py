@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from harness import Runner
-from xdist_pytest import options
+from xdist_pytest import memory, options
 
 Suite = Callable[..., Path]
 Start = Callable[..., Runner]
@@ -21,7 +21,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     for name in ("PYTEST_XDIST_AUTO_NUM_WORKERS", "PYTHON_CPU_COUNT", "TRAVIS"):
         monkeypatch.delenv(name, raising=False)
 
-    def make(affinity: int, quota: Any = None, xoptions: Any = None) -> None:
+    def make(affinity: int, quota: Any = None, xoptions: Any = None, memory_mib: Any = None) -> None:
+        memory_kib = None if memory_mib is None else memory_mib << 10
+        monkeypatch.setattr(memory, "available_kib", lambda: memory_kib)
         monkeypatch.setitem(sys.modules, "psutil", None)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(affinity)), raising=False)
         monkeypatch.setattr(os, "process_cpu_count", lambda: affinity, raising=False)
@@ -38,6 +40,18 @@ def test_auto_is_what_the_process_may_use(
     machine(affinity, quota)
     assert options.count_processors(logical=False) == expected
     assert options.count_processors(logical=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "expected"), [(None, 8), (100_000, 8), (2048, 8), (2047, 7), (512, 2), (511, 1), (0, 1)]
+)
+def test_auto_is_no_more_than_there_is_memory_for(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, memory_mib: Any, expected: int
+) -> None:
+    machine(8, memory_mib=memory_mib)
+    assert options.count_processors(logical=False) == options.count_processors(logical=True) == expected
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "20")
+    assert options.count_processors(logical=False) == 20
 
 
 @pytest.mark.parametrize(

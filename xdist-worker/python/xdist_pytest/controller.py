@@ -87,6 +87,8 @@ class DistSession:
         self._interrupt: Optional[Callable[[], None]] = None
         self._bridge: Optional[Bridge] = None
         self._has_scheduler = False
+        #: Workers that had done their share, and did not crash then.
+        self._recycled: set[int] = set()
 
     def interrupt_with(self, interrupt: Callable[[], None]) -> None:
         """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
@@ -185,7 +187,7 @@ class DistSession:
 
     def _on_worker_starting(self, worker: int, name: str, spec: str = "popen", replaces: Optional[int] = None) -> None:
         if replaces is not None:
-            self._terminal.line(f"\nreplacing crashed worker {self._nodes[replaces].gateway.id}")
+            self._terminal.replaced(self._nodes[replaces], name, crashed=replaces not in self._recycled)
         made = Spec(spec, name)
         gateway = Gateway(name, made)
         workerinput = {
@@ -283,12 +285,16 @@ class DistSession:
     def _start(self, item: dict[str, Any]) -> None:
         self.config.hook.pytest_runtest_logstart(nodeid=item["id"], location=location_of(item))
 
-    def _on_item_running(self, worker: int, item: int, slow_ms: Optional[int] = None, **_: Any) -> None:
+    def _on_item_running(
+        self, worker: int, item: int, phase: str = "", slow_ms: Optional[int] = None, **_: Any
+    ) -> None:
         if (worker, item) not in self._started:
             self._started.add((worker, item))
             self._start(self._item(worker, item))
         if slow_ms is not None:
-            self._terminal.slow(self._nodes[worker], self._item(worker, item)["id"], slow_ms / 1000)
+            node, node_id = self._nodes[worker], self._item(worker, item)["id"]
+            facts = ", ".join(filter(None, (f"in {phase}", crashes.place(node.pid))))
+            self._terminal.slow(node, f"{node_id} ({facts})", slow_ms / 1000)
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
         fields = self._item(worker, item)
@@ -334,11 +340,14 @@ class DistSession:
             self._tell_crash(crash, Pending(self.config, self._bridge and self._bridge.scheduler))
             if self._bridge is not None:
                 self._bridge.crashed(False)
+        elif not asked:
+            self._tell_down(crash["worker"], crash["cause"], crashes.end(crash, None))
 
     def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
         worker, index = crash["worker"], crash["item"]
-        self._tell_down(worker, crash["cause"])
+        self._recycled.discard(worker)
         item = self._item(worker, index)
+        self._tell_down(worker, crash["cause"], crashes.end(crash, item["id"]))
         if (worker, index) not in self._started:
             self._start(item)
         self._started.discard((worker, index))
@@ -351,11 +360,18 @@ class DistSession:
         hook.pytest_runtest_logfinish(nodeid=item["id"], location=location_of(item))
         return report
 
+    def _on_worker_recycled(self, worker: int, reason: str = "") -> None:
+        self._recycled.add(worker)
+        self._terminal.recycled(self._nodes[worker], reason)
+
     def _on_worker_down(self, worker: int, error: Optional[str] = None) -> None:
         self._tell_down(worker, error)
 
-    def _tell_down(self, worker: int, error: Optional[str]) -> None:
-        """Tells that a worker is gone, once: of a crash, before the report of the item that it was in."""
+    def _tell_down(self, worker: int, error: Optional[str], line: Optional[str] = None) -> None:
+        """Tells that a worker is gone, once: of a crash, before the report of the item that it was in.
+
+        `line` is what is shown of it.
+        """
         node = self._nodes[worker]
         if node.is_down:
             return
@@ -370,7 +386,7 @@ class DistSession:
             tell = manager.subset_hook_caller("pytest_testnodedown", [manager.get_plugin("_cov")])
         tell(node=node, error=error)
         if error is not None:
-            self._terminal.down(node, error)
+            self._terminal.down(node, line or error + crashes.in_parentheses(crashes.place(node.pid)))
 
     def _on_node_output(self, worker: int, exit_status: int = 0, values: Optional[dict[str, Any]] = None) -> None:
         self._nodes[worker].set_output(values or {})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, Optional
 
 import pytest
+
+_MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
 
 
 class Text:
@@ -33,16 +35,48 @@ def passed_before(crash: dict[str, Any]) -> dict[str, Any]:
     return {"phases": [{"phase": phase, "class": "pass"} for phase in passed], "us": []}
 
 
+def end(crash: dict[str, Any], node_id: Optional[str]) -> str:
+    """What is told of a worker's end when it happens, in one line."""
+    phase, running = crash.get("phase"), crash.get("running_ms")
+    text = _cause(crash)
+    if node_id is not None:
+        text += f", {_where(phase)} of {node_id}"
+        if running is not None and not crash.get("limit_ms"):
+            text += f", after {_time(running)}"
+    return text + in_parentheses(place(crash.get("pid"), crash.get("host", "")))
+
+
+def place(pid: Optional[int], host: str = "") -> str:
+    """Where a process is, as far as that is known."""
+    known = [f"pid {pid}"] if pid else []
+    return " ".join([*known, f"on {host}"] if host else known)
+
+
+def in_parentheses(text: str) -> str:
+    """The text with what belongs around it, or nothing for nothing."""
+    return f" ({text})" if text else ""
+
+
+def _time(milliseconds: int) -> str:
+    return f"{milliseconds}ms" if milliseconds < 100 else f"{milliseconds / 1000:.1f}s"
+
+
+def _cause(crash: dict[str, Any]) -> str:
+    return str(crash["cause"]) + (", out of memory" if crash.get("out_of_memory") else "")
+
+
+def _where(phase: Optional[str]) -> str:
+    return f"in {phase}" if phase else "in an unknown phase"
+
+
 def _circumstances(worker: str, node_id: str, crash: dict[str, Any]) -> list[str]:
-    phase = crash.get("phase")
     running = crash.get("running_ms")
-    where = f"in {phase}" if phase else "in an unknown phase"
-    after = f", after {running / 1000:.1f}s" if running is not None else ""
-    cause = crash["cause"] + (", out of memory" if crash.get("out_of_memory") else "")
-    facts = [f"pid {crash['pid']}"] if crash.get("pid") else []
+    after = f", after {_time(running)}" if running is not None else ""
+    where, cause = _where(crash.get("phase")), _cause(crash)
+    facts = [place(crash.get("pid"), crash.get("host", ""))]
     if crash.get("peak_rss_kib"):
         facts.append(f"peak memory {crash['peak_rss_kib'] / 1024:.1f} MiB")
-    known = f" ({', '.join(facts)})" if facts else ""
+    known = in_parentheses(", ".join(filter(None, facts)))
     if crash.get("limit_ms"):
         return [f"{cause} ({where})", f"worker {worker!r} was killed while running {node_id!r}{known}"]
     return [f"worker {worker!r} crashed while running {node_id!r}", f"{where}{after}: {cause}{known}"]
@@ -50,10 +84,30 @@ def _circumstances(worker: str, node_id: str, crash: dict[str, Any]) -> list[str
 
 def _details(crash: dict[str, Any]) -> list[str]:
     lines = []
-    for title, text in (("stack", crash.get("stack")), ("last lines on standard error", crash.get("stderr_tail"))):
+    stack = _without_machinery(crash.get("stack") or "")
+    for title, text in (("stack", stack), ("last lines on standard error", crash.get("stderr_tail"))):
         if text and text.strip():
             lines += ["", f"{title}:", *text.rstrip().splitlines()]
     return lines
+
+
+def _without_machinery(stack: str) -> str:
+    """The stack without the outermost frames of each thread that are pytest's and ours (`crash.rs`)."""
+    lines = []
+    for thread in stack.rstrip().split("\n\n"):
+        shown = thread.splitlines()
+        frames = sum(1 for line in shown if line.startswith("  File "))
+        hidden = 0
+        while hidden < len(shown) and _is_machinery(shown[-1 - hidden]):
+            hidden += 1
+        if 0 < hidden < frames:
+            shown[-hidden:] = [f"  ... and {hidden} frames of pytest around it"]
+        lines += [*shown, ""]
+    return "\n".join(lines).rstrip()
+
+
+def _is_machinery(line: str) -> bool:
+    return line.startswith("  File ") and any(part in line for part in _MACHINERY)
 
 
 def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:

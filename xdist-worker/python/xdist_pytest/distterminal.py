@@ -125,6 +125,18 @@ class DistTerminal:
         """A worker has died."""
         self.line(f"[{node.gateway.id}] node down: {error}")
 
+    def recycled(self, node: Node, reason: str) -> None:
+        """A worker has done its share."""
+        if self._config.option.verbose > 0:
+            self.line(f"[{node.gateway.id}] recycled: {reason}")
+
+    def replaced(self, node: Node, name: str, crashed: bool) -> None:
+        """A worker is started in the place of another."""
+        if crashed:
+            self.line(f"\nreplacing crashed worker {node.gateway.id}")
+        elif self._config.option.verbose > 0:
+            self.line(f"[{name}] takes the place of {node.gateway.id}")
+
     def slow(self, node: Node, test: str, seconds: float) -> None:
         """A test has been running for so long, or a little longer."""
         self.line(f"SLOW [{node.gateway.id}] > {seconds:g}s {test}")

@@ -6,7 +6,10 @@ import contextlib
 import faulthandler
 import os
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Ends processes unless something else was said of it, which is what is wanted here once the stacks are dumped.
 DUMP_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGSYS
@@ -26,6 +29,15 @@ class Dumps:
             signal.signal(DUMP_SIGNAL, signal.SIG_DFL)
             faulthandler.unregister(DUMP_SIGNAL)
             faulthandler.register(DUMP_SIGNAL, file=self._stderr, all_threads=True, chain=True)
+
+    @contextlib.contextmanager
+    def fork_in_peace(self) -> Iterator[None]:
+        """Has the signal wait until it is clear, in either process, who is to answer it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [DUMP_SIGNAL])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [DUMP_SIGNAL])
 
     def pass_on_to(self, child: int) -> None:
         """Has a child of this process dump its stacks in place of this one, which only waits for it."""

@@ -29,15 +29,18 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
     An interrupt is passed on, and raised here once the test has been torn down.
     """
     channel.survives_fork = True
-    with warnings.catch_warnings():
-        # Python 3.12 and later warn of threads; who isolates tests knows what is imported.
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    channel.survives_fork = False
+    with dumps.fork_in_peace():
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of threads; who isolates tests knows what is imported.
+            warnings.simplefilter("ignore")
+            child = os.fork()
+        channel.survives_fork = False
+        if child == 0:
+            dumps.answer()
+        else:
+            dumps.pass_on_to(child)
     if child == 0:
-        dumps.answer()
         _be_the_test(run)
-    dumps.pass_on_to(child)
     interrupted = False
     while True:
         try:

@@ -105,6 +105,12 @@ class Node:
         """Takes over `config.workeroutput` of the worker."""
         self.workeroutput = values
 
+    @property
+    def pid(self) -> Optional[int]:
+        """The process, once it is known."""
+        pid: Optional[int] = self.gateway._facts.get("pid")
+        return pid
+
     def set_ready(self, ready: dict[str, Any]) -> None:
         """Takes over what the worker told of itself."""
         self.is_ready = True

@@ -10,12 +10,17 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Optional, Union
 
+from . import memory
+
 if TYPE_CHECKING:
     import pytest
 
 DIST_MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+#: What `-n auto` sets aside for a worker: a suite of some size that imports a few large libraries.
+_WORKER_KIB = 256 << 10
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 class DefaultText(str):
@@ -62,6 +67,20 @@ def duration_ms(text: str) -> int:
 def seconds(text: str) -> float:
     """`--timeout`: as `duration_ms`, but in seconds, which is what others who have such an option mean by it."""
     return duration_ms(text) / 1000
+
+
+def memory_kib(text: str) -> int:
+    """`--worker-memory-limit`: bytes, a number with the unit K, M or G, or a percentage of what there is; in KiB."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*(%|(?:([kmg])i?)?b?)\s*", text, re.IGNORECASE)
+    if match is None or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500M, 2G or 25%, not {text!r}")
+    number = float(match[1])
+    if match[2] != "%":
+        return max(1, round(number * _SIZES[(match[3] or "").lower()] / 1024))
+    total = memory.total_kib()
+    if total is None:
+        raise argparse.ArgumentTypeError(f"cannot find out how much memory there is, of which to take {text!r}")
+    return max(1, round(total * number / 100))
 
 
 def is_defined(parser: pytest.Parser, name: str) -> bool:
@@ -134,6 +153,19 @@ def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
     return None
 
 
+def check_recycling(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` if workers are to be recycled that a scheduler of the user's own knows by name."""
+    option = config.option
+    if (option.maxtestsperworker or option.workermemorylimit) and hasattr(config.hook, "pytest_xdist_make_scheduler"):
+        if config.hook.pytest_xdist_make_scheduler.get_hookimpls():
+            from pytest import UsageError
+
+            raise UsageError(
+                "--max-tests-per-worker and --worker-memory-limit do not go together with a scheduler of your own "
+                "(pytest_xdist_make_scheduler)"
+            )
+
+
 def given_workers(config: pytest.Config) -> Union[int, str, None]:
     """`-n`, if it was given."""
     count: Union[int, str, None] = config.option.numprocesses
@@ -161,6 +193,8 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "max_fail": config.getoption("maxfail", 0) or None,
         "timeout_ms": round(option.testtimeout * 1000) if option.testtimeout else None,
         "slow_after_ms": option.slowafter,
+        "max_tests": option.maxtestsperworker,
+        "memory_limit_kib": option.workermemorylimit,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -217,9 +251,14 @@ def count_processors(logical: bool) -> int:
     forced = _forced_processors()
     if forced is not None:
         return forced
-    count = _machine_processors(logical)
-    quota = cgroup_processors()
-    return max(1, count if quota is None else min(count, quota))
+    limits = [_machine_processors(logical), cgroup_processors(), _workers_that_fit()]
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _workers_that_fit() -> Optional[int]:
+    """How many workers there is memory for; `None` if that is not known."""
+    available = memory.available_kib()
+    return None if available is None else available // _WORKER_KIB
 
 
 def _forced_processors() -> Optional[int]:
@@ -261,31 +300,22 @@ def _machine_processors(logical: bool) -> int:
 def cgroup_processors(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> Optional[int]:
     """The CPU quota of this process's control groups in whole processors, rounded up; `None` if there is none."""
     limits = []
-    for line in _read(membership).splitlines():
+    for line in memory.read(membership).splitlines():
         parts = line.split(":", 2)
         if len(parts) != 3:
             continue
         _, controllers, path = parts
         if not controllers:
-            limits += [_quota_v2(directory) for directory in _ancestors(root, path)]
+            limits += [_quota_v2(directory) for directory in memory.ancestors(root, path)]
         elif "cpu" in controllers.split(","):
             for mount in (controllers, "cpu"):
-                limits += [_quota_v1(directory) for directory in _ancestors(os.path.join(root, mount), path)]
+                limits += [_quota_v1(directory) for directory in memory.ancestors(os.path.join(root, mount), path)]
     known = [limit for limit in limits if limit is not None]
     return max(1, math.ceil(min(known))) if known else None
 
 
-def _ancestors(root: str, path: str) -> list[str]:
-    """The group's directory and those above it, of which some may not exist in a container."""
-    directories = [root]
-    for part in path.split("/"):
-        if part and part != "..":
-            directories.append(os.path.join(directories[-1], part))
-    return directories
-
-
 def _quota_v2(directory: str) -> Optional[float]:
-    words = _read(os.path.join(directory, "cpu.max")).split()
+    words = memory.read(os.path.join(directory, "cpu.max")).split()
     try:
         return int(words[0]) / int(words[1])
     except (IndexError, ValueError, ZeroDivisionError):
@@ -295,15 +325,7 @@ def _quota_v2(directory: str) -> Optional[float]:
 
 def _quota_v1(directory: str) -> Optional[float]:
     try:
-        quota = int(_read(os.path.join(directory, "cpu.cfs_quota_us")))
-        return quota / int(_read(os.path.join(directory, "cpu.cfs_period_us"))) if quota > 0 else None
+        quota = int(memory.read(os.path.join(directory, "cpu.cfs_quota_us")))
+        return quota / int(memory.read(os.path.join(directory, "cpu.cfs_period_us"))) if quota > 0 else None
     except (ValueError, ZeroDivisionError):
         return None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

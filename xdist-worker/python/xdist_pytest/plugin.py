@@ -217,6 +217,23 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
         "never).",
     )
     group.addoption(
+        "--max-tests-per-worker",
+        dest="maxtestsperworker",
+        metavar="N",
+        type=options.positive,
+        default=None,
+        help="Replace every worker by a new one after so many tests.",
+    )
+    group.addoption(
+        "--worker-memory-limit",
+        dest="workermemorylimit",
+        metavar="SIZE",
+        type=options.memory_kib,
+        default=None,
+        help="Replace a worker by a new one when it has more memory than this after a test: bytes, a number with K, M or G, or "
+        "a percentage of the memory that there is (Linux).",
+    )
+    group.addoption(
         "--start",
         dest="start",
         metavar="HOW",

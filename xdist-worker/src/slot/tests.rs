@@ -37,6 +37,8 @@ impl World {
                     lease: LeaseId(lease.parse().unwrap()),
                 }
             }
+            "limit" => Event::Limit { items: number() },
+            "recycle" => Event::Recycle,
             "expired" => Event::Expired,
             "stop_requested" => Event::StopRequested,
             "session_ended" => Event::SessionEnded,
@@ -62,6 +64,10 @@ impl World {
                     format!("claw back [{}]", unread.iter().copied().map(name).collect::<Vec<_>>().join(" "));
                 self.slot.handle(Event::ClawedBack { untaken: u32::try_from(unread.len()).unwrap() });
                 text
+            }
+            Action::GiveUp { items } => {
+                let items: Vec<_> = items.iter().map(|item| item.0.to_string()).collect();
+                format!("give up [{}]", items.join(" "))
             }
             Action::Unscheduled { request, items } => {
                 let items: Vec<_> = items.iter().map(|item| item.0.to_string()).collect();
@@ -110,6 +116,81 @@ fn after_an_item_that_took_too_long_nothing_is_begun() {
          steal 1: 9 -> unscheduled 1 []
          cancel 2 -> unscheduled 2 []
          drain",
+    );
+}
+
+#[test]
+fn no_more_items_begin_than_may() {
+    check(
+        "limit 3
+         collect -> send C
+         read 1
+         run 1: 0 1 -> send 0, send 1
+         run 1: 2 3 4 -> send 2, give up [3 4], send D
+         run 2: 5 -> give up [5]
+         read 2
+         finished 0
+         steal 1: 2 -> claw back [2 D], unscheduled 1 [2], send D
+         finished 1",
+    );
+}
+
+#[test]
+fn a_worker_at_its_limit_goes_on_living_until_there_is_more_to_do() {
+    check(
+        "limit 2
+         collect -> send C
+         read 1
+         run 1: 0 1 -> send 0, send 1
+         park -> send P
+         read 3
+         finished 0
+         finished 1
+         run 1: 2 -> claw back [], give up [2], send D
+         drain",
+    );
+    check(
+        "limit 1
+         collect -> send C
+         read 1
+         run 1: 0 -> send 0
+         park -> send P
+         run 1: 1 -> claw back [0 P], send 0, give up [1], send D",
+    );
+}
+
+#[test]
+fn the_limit_holds_behind_a_full_window() {
+    check(
+        "limit 9
+         collect -> send C
+         read 1
+         run 1: 0 1 2 3 4 5 6 7 8 9 -> send 0, send 1, send 2, send 3, send 4, send 5, send 6, send 7
+         read 2
+         finished 0 -> send 8, give up [9], send D
+         cancel 3 -> claw back [2 3 4 5 6 7 8 D], unscheduled 3 [2 3 4 5 6 7 8], send D",
+    );
+}
+
+#[test]
+fn a_recycled_worker_gives_up_whatever_has_not_begun() {
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 2 3 4 5 6 7 8 9 -> send 0, send 1, send 2, send 3, send 4, send 5, send 6, send 7
+         read 2
+         finished 0 -> send 8
+         recycle -> claw back [2 3 4 5 6 7 8], give up [2 3 4 5 6 7 8 9], send D
+         finished 1",
+    );
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 -> send 0
+         read 1
+         recycle -> claw back []
+         finished 0
+         run 1: 1 -> give up [1], send D",
     );
 }
 

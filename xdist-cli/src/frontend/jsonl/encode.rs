@@ -25,7 +25,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             let replaces = replaces.as_ref().map(name);
             ("WorkerStarting", present([("worker_id", name(worker).into()), ("replaces", replaces.into())]))
         }
-        RunEvent::WorkerReady { worker, ready } => ("WorkerReady", worker_ready(&name(worker), ready)),
+        RunEvent::WorkerReady { worker, host, ready } => {
+            ("WorkerReady", worker_ready(&name(worker), host, ready))
+        }
         RunEvent::WorkerCollecting { worker } => ("WorkerCollecting", json!({ "worker_id": name(worker) })),
         RunEvent::WorkerCollected { worker, items, deselected } => {
             let fields = json!({ "worker_id": name(worker), "items": items, "deselected": deselected });
@@ -49,6 +51,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("ItemStarted", joined(self::item(*worker, *item, roster), fields))
         }
         RunEvent::Crashed(crash) => ("Crashed", crashed(crash, roster)),
+        RunEvent::WorkerRecycled { worker, reason } => {
+            ("WorkerRecycled", json!({ "worker_id": name(worker), "reason": reason }))
+        }
         RunEvent::WorkerDown { worker, error } => {
             ("WorkerDown", present([("worker_id", name(worker).into()), ("error", error.clone().into())]))
         }
@@ -140,15 +145,21 @@ fn configured(configured: &Configured) -> Value {
     })
 }
 
-fn worker_ready(worker: &str, ready: &Ready) -> Value {
-    json!({
-        "worker_id": worker,
-        "pid": ready.pid,
-        "executable": ready.executable,
-        "python": ready.python,
-        "platform": ready.platform,
-        "cwd": ready.cwd,
-    })
+fn worker_ready(worker: &str, host: &str, ready: &Ready) -> Value {
+    present([
+        ("worker_id", worker.into()),
+        ("pid", ready.pid.into()),
+        ("host", known(host)),
+        ("executable", ready.executable.clone().into()),
+        ("python", ready.python.clone().into()),
+        ("platform", ready.platform.clone().into()),
+        ("cwd", ready.cwd.clone().into()),
+    ])
+}
+
+/// A text, or null if it is empty.
+fn known(text: &str) -> Value {
+    if text.is_empty() { Value::Null } else { text.into() }
 }
 
 fn collected(worker: Option<String>, collection: &Collection) -> Value {
@@ -214,6 +225,7 @@ fn crashed(crash: &Crash, roster: &Roster) -> Value {
         ("out_of_memory", crash.out_of_memory.into()),
         ("timeout", crash.time_limit().map(|limit| limit.as_secs_f64()).into()),
         ("pid", crash.pid.into()),
+        ("host", known(&crash.host)),
         ("peak_rss_kib", crash.peak_rss_kib.into()),
         ("stack", crash.stack.clone().into()),
         ("stderr_tail", crash.stderr_tail.clone().into()),

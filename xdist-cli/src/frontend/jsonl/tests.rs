@@ -61,7 +61,7 @@ fn an_items_reports_are_pytests() {
 #[test]
 fn a_crash_is_an_event_and_a_report() {
     let lines = log(&["a.py::test_1"], |player| player.play(crash(0, Some(0), Phase::Call)));
-    insta::assert_snapshot!(of_type(&lines, "Crashed"), @r#"{"$report_type":"Crashed","time":0.12,"nodeid":"a.py::test_1","worker_id":"gw0","item_index":0,"when":"call","running":0.52,"cause":"signal 11 (SIGSEGV)","signal":11,"out_of_memory":false,"pid":100,"peak_rss_kib":35328,"stack":"Fatal Python error: Segmentation fault\n","stderr_tail":"the last words\n"}"#);
+    insta::assert_snapshot!(of_type(&lines, "Crashed"), @r#"{"$report_type":"Crashed","time":0.12,"nodeid":"a.py::test_1","worker_id":"gw0","item_index":0,"when":"call","running":0.52,"cause":"signal 11 (SIGSEGV)","signal":11,"out_of_memory":false,"pid":100,"host":"buildhost","peak_rss_kib":35328,"stack":"Fatal Python error: Segmentation fault\n","stderr_tail":"the last words\n"}"#);
     assert!(of_type(&lines, "TestReport").contains(r#""when":"???","outcome":"failed""#));
 }
 

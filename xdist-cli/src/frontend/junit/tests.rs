@@ -160,7 +160,7 @@ fn a_crash_is_an_error_with_all_there_is_to_tell() {
     insta::assert_snapshot!(out, @r#"
     <?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="0" skipped="0" tests="1" time="0.130" timestamp="2023-11-14T22:13:20.123456+00:00" hostname="here">
     <testcase classname="a" name="test_1" time="0.000"><error message="worker 'gw0' crashed while running 'a.py::test_1'">worker 'gw0' crashed while running 'a.py::test_1'
-    in call, after 0.5s: signal 11 (SIGSEGV) (pid 100, peak memory 34.5 MiB)
+    in call, after 0.5s: signal 11 (SIGSEGV) (pid 100 on buildhost, peak memory 34.5 MiB)
 
     stack:
     Fatal Python error: Segmentation fault

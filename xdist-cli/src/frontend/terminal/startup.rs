@@ -177,10 +177,15 @@ impl Terminal {
     }
 
     pub(super) fn worker_starting(&mut self, worker: WorkerId, replaces: Option<WorkerId>) {
-        if let Some(crashed) = replaces {
-            self.startup.remove(crashed);
-            let name = self.roster.name(crashed);
-            self.note(&format!("replacing crashed worker {name}"));
+        if let Some(replaced) = replaces {
+            self.startup.remove(replaced);
+            let name = self.roster.name(replaced);
+            if !self.recycled.contains(&replaced) || self.crashed.contains(&replaced) {
+                self.note(&format!("replacing crashed worker {name}"));
+            } else if self.view.verbosity() > 0 {
+                let new = self.roster.name(worker);
+                self.line_above(&format!("[{new}] takes the place of {name}"));
+            }
         }
         self.step(worker, Step::Created);
     }

@@ -236,14 +236,14 @@ fn of_a_test_that_takes_long_it_is_said_how_long() {
     };
     insta::assert_snapshot!(shown(display(), &["a.py::test_1", "a.py::test_2"], script), @"
     .
-    SLOW [gw1] > 60s a.py::test_2
-    SLOW [gw1] > 120s a.py::test_2
+    SLOW [gw1] > 60s a.py::test_2 (in call, pid 101 on buildhost)
+    SLOW [gw1] > 120s a.py::test_2 (in call, pid 101 on buildhost)
     .
     ");
     insta::assert_snapshot!(shown(verbose(1), &["a.py::test_1", "a.py::test_2"], script), @"
     [gw0] [ 50%] PASSED a.py::test_1 
-    SLOW [gw1] > 60s a.py::test_2
-    SLOW [gw1] > 120s a.py::test_2
+    SLOW [gw1] > 60s a.py::test_2 (in call, pid 101 on buildhost)
+    SLOW [gw1] > 120s a.py::test_2 (in call, pid 101 on buildhost)
     [gw1] [100%] PASSED a.py::test_2 
     ");
 }
@@ -306,7 +306,7 @@ fn a_crash_is_told_when_it_happens_and_in_full_at_the_end() {
         player.finish(RunEnd::Completed, 0);
     });
     insta::assert_snapshot!(out, @"
-    [gw0] node down: signal 11 (SIGSEGV)
+    [gw0] node down: signal 11 (SIGSEGV), in call of test_a.py::test_1, after 0.5s (pid 100 on buildhost)
     F
     replacing crashed worker gw0
     .                                                    [100%]
@@ -314,7 +314,7 @@ fn a_crash_is_told_when_it_happens_and_in_full_at_the_end() {
     ________________________ test_a.py _________________________
     [gw0] linux -- Python 3.11.7 /usr/bin/python3
     worker 'gw0' crashed while running 'test_a.py::test_1'
-    in call, after 0.5s: signal 11 (SIGSEGV) (pid 100, peak memory 34.5 MiB)
+    in call, after 0.5s: signal 11 (SIGSEGV) (pid 100 on buildhost, peak memory 34.5 MiB)
 
     stack:
     Fatal Python error: Segmentation fault
@@ -353,12 +353,12 @@ fn a_crash_outside_of_tests_shows_its_last_words_once() {
     player.play(crash(0, None, Phase::Setup));
     player.finish(RunEnd::Stopped(StopReason::RestartsExhausted(0)), 0);
     insta::assert_snapshot!(stdout.take(), @"
-    [gw1] node down: signal 11 (SIGSEGV)
+    [gw1] node down: signal 11 (SIGSEGV) (pid 101 on buildhost)
     [gw1] stack:
     [gw1]   Fatal Python error: Segmentation fault
 
     worker gw1 crashed and worker restarting disabled
-    [gw0] node down: signal 11 (SIGSEGV)
+    [gw0] node down: signal 11 (SIGSEGV) (pid 100 on buildhost)
     [gw0] stack:
     [gw0]   Fatal Python error: Segmentation fault
     [gw0] last lines on standard error:
@@ -598,7 +598,7 @@ fn on_a_terminal_the_status_line_is_drawn_anew_and_a_live_area_follows() {
     insta::assert_snapshot!(stdout.take().replace('\x1b', "^"), @"\r^[J2 workers [2 items]\n\n.\n[==================>                    ]  1/2  1.0/s  1.0s\ngw1     3.0s  call      a.py::test_2");
     player.frontend.key(b't', now);
     let out = stdout.take();
-    assert!(out.contains("[gw1] (pid 101) call for 3.0s: a.py::test_2\n"), "{out}");
+    assert!(out.contains("[gw1] (pid 101 on buildhost) call for 3.0s: a.py::test_2\n"), "{out}");
     player.item(1, 1, vec![]);
     player.finish(RunEnd::Completed, 0);
     insta::assert_snapshot!(stdout.take().replace('\x1b', "^"), @"\r^[2A^[J..                                                   [100%]\n==================== 2 passed in 1.15s =====================");
@@ -616,7 +616,7 @@ fn what_is_said_of_a_slow_test_stands_above_the_dots_and_the_live_area() {
     player.now += Duration::from_secs(1);
     player.frontend.tick(player.now);
     let out = stdout.take().replace('\x1b', "^");
-    assert!(out.contains("SLOW [gw1] > 60s a.py::test_2\n.\n["), "{out}");
+    assert!(out.contains("SLOW [gw1] > 60s a.py::test_2 (in call, pid 101 on buildhost)\n.\n["), "{out}");
 }
 
 #[test]
@@ -634,7 +634,8 @@ fn what_started_no_process_is_told() {
         "no such file: python9".to_owned(),
     ));
     let RunEvent::Crashed(crash) = crash(0, None, Phase::Setup) else { unreachable!() };
-    let crash = Crash { cause, stack: None, stderr_tail: String::new(), ..*crash };
+    let crash =
+        Crash { cause, pid: None, host: String::new(), stack: None, stderr_tail: String::new(), ..*crash };
     let (mut player, stdout, _) = player(Target::Plain);
     player.play(starting(0, None));
     player.play(RunEvent::Crashed(Box::new(crash)));
