@@ -1,6 +1,8 @@
 """One suite, run under pytest-xdist and through both doors of this project, and what came out of it."""
 
+import difflib
 import os
+import pprint
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any, Callable
 from xml.etree import ElementTree
 
 import environments
+import pytest
 
 # Under pytest-xdist; everything is compared with that.
 REFERENCE = "pytest-xdist"
@@ -46,7 +49,10 @@ class Run:
         """The counts of the last line, for example `{"passed": 3, "failed": 1}`."""
         for line in reversed(self.out.splitlines()):
             if re.search(r" in \d+(\.\d+)?s", line):
-                return {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", line.split(" in ")[0])}
+                counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", line.split(" in ")[0])}
+                # Which pytest-xdist does not tell.
+                counts.pop("deselected", None)
+                return counts
         return {}
 
     @property
@@ -57,6 +63,11 @@ class Run:
             kinds = sorted(child.tag for child in case if child.tag in ("failure", "error", "skipped"))
             found[f"{case.get('classname')}::{case.get('name')}", *kinds] += 1
         return found
+
+    @property
+    def had_host(self) -> bool:
+        """Whether `xdist run` has started the pytest host."""
+        return "starting the pytest host" in self.err
 
     def lines(self, pattern: str) -> list[str]:
         """Lines of the output in which the pattern is found, without what differs between two runs, sorted."""
@@ -73,8 +84,8 @@ class Run:
         return rest[:end]
 
     def read(self, name: str) -> str:
-        """A file that the run has left."""
-        return (self.directory / name).read_text(encoding="utf-8")
+        """A file that the run has left, without the name of its directory."""
+        return (self.directory / name).read_text(encoding="utf-8").replace(str(self.directory), "SUITE")
 
     def files(self, pattern: str) -> list[str]:
         """The names of files that the run has left."""
@@ -121,7 +132,7 @@ class Suite:
     def run(self, door: str, *args: str, n: int = 2, keep: Path = None, **env: str) -> Run:
         """Runs the suite in a fresh copy, or where an earlier run was (`keep`)."""
         self._runs += 1
-        directory = keep or self._scratch / f"run{self._runs}" / "suite"
+        directory = keep or self._scratch / f"run{self._runs:02}" / "suite"
         if keep is None:
             shutil.copytree(self._home, directory)
         python = self._installed if door == INSTALLED else self._python
@@ -131,7 +142,8 @@ class Suite:
             cwd=directory, env={**self._environment(door, python), **env}, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE,
         )  # fmt: skip
-        return Run(door, directory, done.returncode, done.stdout, done.stderr)
+        here = str(directory)
+        return Run(door, directory, done.returncode, done.stdout.replace(here, "SUITE"), done.stderr.replace(here, "SUITE"))
 
     def _command(self, door: str, python: Path, n: int) -> list[str]:
         pytest = str(python.with_name("pytest"))
@@ -141,7 +153,7 @@ class Suite:
             RUN: [self._binary, "run", "--python", str(python), *count],
             PLUGIN: [pytest, "-p", "no:xdist", "-p", "xdist_pytest.entry", *count],
             INSTALLED: [pytest, *count],
-            PLAIN: [pytest, *(["-p", "no:xdist"] if n == 0 else [])],
+            PLAIN: [pytest, "-p", "no:xdist"],
         }[door]
 
     def _environment(self, door: str, python: Path) -> dict[str, str]:
@@ -151,6 +163,8 @@ class Suite:
             if not name.startswith(("PYTEST_", "XDIST", "COV_", "COVERAGE_"))
             and name not in ("VIRTUAL_ENV", "COLUMNS", "CI", "PYTHONPATH", "BUILD_NUMBER")
         }
+        if door == RUN:
+            env["XDIST_LOG"] = "info"
         if door == PLUGIN:
             env["PYTHONPATH"] = str(environments.ROOT / "xdist-worker" / "python")
             env["XDIST_BINARY"] = self._binary
@@ -169,7 +183,13 @@ class Suite:
 
 def check(runs: dict[str, Run], what: Callable[[Run], Any], name: str) -> None:
     """Compares something of every run with what it is under pytest-xdist."""
-    expected = what(runs[REFERENCE])
+    reference = runs[REFERENCE]
+    expected = what(reference)
     for run in runs.values():
         found = what(run)
-        assert found == expected, f"{name} of {run.door}:\n{found}\nof {runs[REFERENCE].door}:\n{expected}\n{runs[REFERENCE]}\n{run}"
+        if found != expected:
+            lines = difflib.unified_diff(
+                pprint.pformat(expected, width=120).splitlines(), pprint.pformat(found, width=120).splitlines(),
+                reference.door, run.door, lineterm="",
+            )  # fmt: skip
+            pytest.fail("\n".join([f"{name} of {run.door}:", *lines, str(reference), str(run)]), pytrace=False)

@@ -169,7 +169,7 @@ class DistSession:
 
     def _on_worker_starting(self, worker: int, name: str, spec: str = "popen", replaces: Optional[int] = None) -> None:
         if replaces is not None:
-            self._terminal.line(f"\nreplacing crashed worker {self._nodes[replaces].gateway.id}")
+            self._terminal.line(f"replacing crashed worker {self._nodes[replaces].gateway.id}")
         made = Spec(spec, name)
         gateway = Gateway(name, made)
         workerinput = {
@@ -207,9 +207,8 @@ class DistSession:
         self._tell_collections()
 
     def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
-        made = self._reviver.collect_report(report)
-        made.node = self._nodes[worker]
-        self.config.hook.pytest_collectreport(report=made)
+        # Without a `node`, as in pytest-xdist: the others have found the same.
+        self.config.hook.pytest_collectreport(report=self._reviver.collect_report(report))
 
     def _on_items(self, offset: int, total: int, items: list[dict[str, Any]], worker: Optional[int] = None) -> None:
         known = self._items.setdefault(worker, [])
@@ -242,7 +241,6 @@ class DistSession:
             report: Any = pytest.CollectReport(
                 node.gateway.id, "failed", crashes.mismatch(first, node.gateway.id, difference), []
             )
-            report.node = node
             self.config.hook.pytest_collectreport(report=report)
 
     def _on_scheduling(self, mode: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class DistTerminal:
         if not self._done:
             self._done = True
             self._show(always=True)
-        if self._reporter is not None and self._reporter.isatty and self._config.option.verbose >= 0:
-            # The line that was written over and over.
+        if self._reporter is not None:
+            # Where it is a terminal, this ends the line that was written over and over.
             self._reporter.write_line("")
         if self._config.option.verbose > 0:
             self.line(f"scheduling tests via {name}")
@@ -120,18 +121,23 @@ class DistTerminal:
 
     def output(self, node: Node, stream: str, data: bytes) -> None:
         """A worker has written what pytest did not capture."""
-        text = data.decode("utf-8", "replace")
-        for line in text.splitlines():
-            self.line(f"[{node.gateway.id}] {line}")
+        for text in data.decode("utf-8", "replace").splitlines():
+            if stream == "stderr":
+                print(f"[{node.gateway.id}] {text}", file=sys.stderr)
+            else:
+                self.line(f"[{node.gateway.id}] {text}")
 
     def line(self, text: str) -> None:
         """Writes a line of its own."""
-        if self._reporter is not None:
-            self._reporter.ensure_newline()
-            self._reporter.write_line(text)
+        reporter = self._reporter
+        if reporter is None:
+            return
+        reporter.ensure_newline()
+        # There may be dots for tests that have passed.
+        if getattr(reporter._tw, "width_of_current_line", 0):
+            reporter.write_line("")
+        reporter.write_line(text)
 
 
 def _own_version() -> tuple[int, int]:
-    import sys
-
     return sys.version_info[0], sys.version_info[1]
