@@ -37,9 +37,19 @@ class Run:
 
     door: str
     directory: Path
+    # What stands for paths that differ between runs.
+    places: dict[str, str]
     code: int
     out: str
     err: str
+
+    def __post_init__(self):
+        self.out, self.err = self._placed(self.out), self._placed(self.err)
+
+    def _placed(self, text: str) -> str:
+        for path, word in self.places.items():
+            text = text.replace(path, word)
+        return text
 
     def __repr__(self) -> str:
         return f"--- {self.door}: exit code {self.code}\n{self.out}\n--- its standard error\n{self.err}\n---"
@@ -84,8 +94,8 @@ class Run:
         return rest[:end]
 
     def read(self, name: str) -> str:
-        """A file that the run has left, without the name of its directory."""
-        return (self.directory / name).read_text(encoding="utf-8").replace(str(self.directory), "SUITE")
+        """A file that the run has left, without paths that differ between runs."""
+        return self._placed((self.directory / name).read_text(encoding="utf-8"))
 
     def files(self, pattern: str) -> list[str]:
         """The names of files that the run has left."""
@@ -142,8 +152,8 @@ class Suite:
             cwd=directory, env={**self._environment(door, python), **env}, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE,
         )  # fmt: skip
-        here = str(directory)
-        return Run(door, directory, done.returncode, done.stdout.replace(here, "SUITE"), done.stderr.replace(here, "SUITE"))
+        places = {str(directory): "SUITE", str(python): "PYTHON"}
+        return Run(door, directory, places, done.returncode, done.stdout, done.stderr)
 
     def _command(self, door: str, python: Path, n: int) -> list[str]:
         pytest = str(python.with_name("pytest"))

@@ -8,11 +8,18 @@ from doors import REFERENCE
 from suites_for_plugins import BROKEN, CRASH, OUTCOMES
 
 METADATA = """
+    import warnings
+
     def test_with_metadata(json_metadata):
         json_metadata["key"] = {"nested": [1, 2, 3]}
 
     def test_with_property(record_property):
         record_property("key", 17)
+
+    def test_with_warnings():
+        warnings.warn("an ordinary one")
+        # Not a class of the suite: that ends the run under pytest-xdist.
+        warnings.warn(DeprecationWarning("another"))
 """
 HOOKS = """
     def pytest_json_runtest_metadata(item, call):
@@ -35,8 +42,11 @@ def report(run):
     """The report without durations, workers, and what depends on the order."""
     text = run.read("report.json").replace(str(run.directory), "ROOT")
     data = json.loads(re.sub(r"\bgw\d+\b", "gwN", text))
-    for name in ("created", "duration", "environment", "warnings"):
-        data.pop(name, None)
+    for name in ("created", "duration"):
+        del data[name]
+    # pytest-xdist is none of them where it is not used.
+    data["environment"].pop("Plugins", None)
+    data.get("warnings", []).sort(key=str)
     for test in data.get("tests", ()):
         for phase in ("setup", "call", "teardown", "???"):
             test.get(phase, {}).pop("duration", None)
@@ -54,7 +64,7 @@ ARGS = ("--json-report", "--json-report-file=report.json")
 def test_report(reported):
     runs = reported.compare(*ARGS, what=report)
     data = report(runs[REFERENCE])
-    assert data["summary"]["total"] == 19 and len(data["tests"]) == 19
+    assert data["summary"]["total"] == len(data["tests"]) == 20 and len(data["warnings"]) == 2
     assert any(test.get("metadata") == {"key": {"nested": [1, 2, 3]}} for test in data["tests"])
 
 

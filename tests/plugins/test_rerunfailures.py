@@ -66,28 +66,35 @@ FLAKY = """
 """
 CRASHES = """
     import os
+    import time
 
     import pytest
     from attempts import attempt
+
+    def crash():
+        # The plugin has told the controller how often the test may be run, and waits for no answer. Under pytest-xdist a
+        # crash that is told before that has arrived is not made good.
+        time.sleep(0.3)
+        os._exit(1)
 
     def test_before():
         pass
 
     def test_crashes_once():
         if attempt("crash") == 1:
-            os._exit(1)
+            crash()
 
     def test_between():
         pass
 
     def test_crashes_always():
         attempt("always")
-        os._exit(1)
+        crash()
 
     def test_fails_then_crashes_then_passes():
         number = attempt("mixed")
         if number == 2:
-            os._exit(1)
+            crash()
         assert number > 2
 """
 PYTHONPATH = "pythonpath = .\n"

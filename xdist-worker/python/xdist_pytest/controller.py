@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 import pytest
@@ -34,6 +35,10 @@ SCHEDULERS = {
     "loadgroup": "LoadGroupScheduling",
     "worksteal": "WorkStealingScheduling",
 }
+
+#: What a test process said to plugins by ways of their own before it died may take a moment longer to arrive than the news
+#: of its death: pytest-rerunfailures has a thread that listens to how often a test may be run. In seconds.
+_SETTLING_TIME = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
@@ -289,6 +294,7 @@ class DistSession:
 
     def _on_crash_question(self, request: int, crash: dict[str, Any]) -> None:
         pending = Pending(self.config)
+        time.sleep(_SETTLING_TIME)
         report = self._tell_crash(crash, pending)
         assert self._link is not None
         self._link.send("crash_handled", request=request, again=bool(pending.items), excused=report.outcome != "failed")
