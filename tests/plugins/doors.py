@@ -59,7 +59,7 @@ class Run:
         """The counts of the last line, for example `{"passed": 3, "failed": 1}`."""
         for line in reversed(self.out.splitlines()):
             if re.search(r" in \d+(\.\d+)?s", line):
-                counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", line.split(" in ")[0])}
+                counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+(?: run)?)", line.split(" in ")[0])}
                 # Which pytest-xdist does not tell.
                 counts.pop("deselected", None)
                 return counts
@@ -135,6 +135,11 @@ class Suite:
         self.file("pytest.ini", "[pytest]\n" + textwrap.dedent(text))
 
     @property
+    def python_half(self) -> str:
+        """Where this project's Python modules are."""
+        return str(environments.ROOT / "xdist-worker" / "python")
+
+    @property
     def doors(self) -> list[str]:
         """The doors to try, beside pytest-xdist."""
         return [RUN, PLUGIN, *([INSTALLED] if self._installed else [])]
@@ -176,7 +181,7 @@ class Suite:
         if door == RUN:
             env["XDIST_LOG"] = "info"
         if door == PLUGIN:
-            env["PYTHONPATH"] = str(environments.ROOT / "xdist-worker" / "python")
+            env["PYTHONPATH"] = self.python_half
             env["XDIST_BINARY"] = self._binary
         return env
 

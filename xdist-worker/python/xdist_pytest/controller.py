@@ -79,6 +79,7 @@ class DistSession:
         self._items: dict[Optional[int], list[dict[str, Any]]] = {}
         self._started: set[tuple[int, int]] = set()
         self._collected: list[Node] = []
+        self._has_collected = False
         self._stopping: Optional[str] = None
         self._usage_error = ""
         self._not_run: dict[str, int] = {}
@@ -205,8 +206,11 @@ class DistSession:
 
     def _on_worker_collected(self, worker: int, items: int, deselected: int = 0) -> None:
         node = self._nodes[worker]
+        if not self._has_collected:
+            self._has_collected = True
+            self._terminal.count("deselected", deselected)
         self._session.testscollected = items
-        self._terminal.collected(node, items, deselected)
+        self._terminal.collected(node, items)
         self._collected.append(node)
         # Of a worker that joins later, the items are known.
         self._tell_collections()
@@ -377,6 +381,7 @@ class DistSession:
 
     def _on_not_run(self, items: list[int], reason: str, worker: Optional[int] = None) -> None:
         self._not_run[reason] = self._not_run.get(reason, 0) + len(items)
+        self._terminal.count("not run", len(items))
 
     def _finish(self, fields: dict[str, Any]) -> bool:
         end, reason = fields["end"], fields.get("reason", "")

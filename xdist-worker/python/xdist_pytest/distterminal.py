@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _STATES = ("created", "initialized", "ready", "collecting")
 
 
+class Unreported:
+    """Stands in pytest's statistics for an item of which there is no report."""
+
+
 class DistTerminal:
     """Writes through pytest's terminal reporter, if there is one."""
 
@@ -53,7 +57,12 @@ class DistTerminal:
                 self.line(f"[{node.gateway.id}] {info.platform} Python {version} cwd: {info.cwd}")
         self._set(node, "ready")
 
-    def collected(self, node: Node, items: int, deselected: int) -> None:
+    def count(self, category: str, number: int) -> None:
+        """Has the last line tell of items of which there are no reports."""
+        if self._reporter is not None and number:
+            self._reporter._add_stats(category, [Unreported() for _ in range(number)])
+
+    def collected(self, node: Node, items: int) -> None:
         """A worker has collected."""
         self._items = items
         self._set(node, "collected")
