@@ -19,7 +19,8 @@ def make_suite(request, tmp_path):
     `plugin` is another one than the module's name says.
     """
 
-    def make(installed=False, plugin=request.module.__name__.removeprefix("test_")):
+    def make(installed=False, plugin=""):
+        plugin = plugin or request.module.__name__.removeprefix("test_")
         # It takes a build for release, and then a while for each of them.
         installed = installed and os.environ.get("XDIST_TEST_INSTALLED") == "1"
         binary = os.environ.get("XDIST", str(environments.ROOT / "target" / "debug" / "xdist"))

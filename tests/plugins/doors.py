@@ -59,7 +59,9 @@ class Run:
         """The counts of the last line, for example `{"passed": 3, "failed": 1}`."""
         for line in reversed(self.out.splitlines()):
             if re.search(r" in \d+(\.\d+)?s", line):
-                counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+(?: run)?)", line.split(" in ")[0])}
+                counts = {
+                    word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+(?: run)?)", line.split(" in ")[0])
+                }
                 # Which pytest-xdist does not tell.
                 counts.pop("deselected", None)
                 return counts
@@ -71,7 +73,7 @@ class Run:
         found: Counter = Counter()
         for case in ElementTree.parse(self.directory / "junit.xml").iter("testcase"):
             kinds = sorted(child.tag for child in case if child.tag in ("failure", "error", "skipped"))
-            found[f"{case.get('classname')}::{case.get('name')}", *kinds] += 1
+            found[(f"{case.get('classname')}::{case.get('name')}", *kinds)] += 1
         return found
 
     @property

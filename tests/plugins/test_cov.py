@@ -77,7 +77,9 @@ def test_branches_and_xml(covered):
 @pytest.mark.parametrize("percent, code", [(75, 0), (76, 1)])
 def test_fail_under(covered, percent, code):
     runs = covered.compare(
-        "--cov=library", f"--cov-fail-under={percent}", what=lambda run: run.lines("Required test coverage|FAIL Required")
+        "--cov=library",
+        f"--cov-fail-under={percent}",
+        what=lambda run: run.lines("Required test coverage|FAIL Required"),
     )
     assert {run.code for run in runs.values()} == {code}
 

@@ -44,7 +44,9 @@ def described(suite):
 
 
 def test_metadata(described):
-    described.compare("--metadata", "key", "value", what=lambda run: {name: run.read(name) for name in run.files("*.json")})
+    described.compare(
+        "--metadata", "key", "value", what=lambda run: {name: run.read(name) for name in run.files("*.json")}
+    )
 
 
 def header(run):

@@ -31,7 +31,10 @@ TESTS = """
 
 def shown(run):
     """The lines of subtests as far as they are not cut off; only pytest-xdist puts numbers between quotation marks."""
-    return [line.replace("'", "").partition(" - ")[0] for line in run.lines(r"^(SUBFAIL|FAILED|PASSED)|^_+ test_.*_+$|^_+ TestCase.*_+$|SUBPASS")]
+    return [
+        line.replace("'", "").partition(" - ")[0]
+        for line in run.lines(r"^(SUBFAIL|FAILED|PASSED)|^_+ test_.*_+$|^_+ TestCase.*_+$|SUBPASS")
+    ]
 
 
 @pytest.mark.parametrize("plugin", ["subtests", "mock"], ids=["pytest-subtests", "pytest 9"])

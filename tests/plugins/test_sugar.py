@@ -17,7 +17,9 @@ def shown(run):
     """What sugar shows, in any order."""
     text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", run.out)
     lines = [normal(line) for line in text.splitlines()]
-    return sorted(line for line in lines if re.search(r"^Test session starts|^Results|^ *\d+ \w+$|^FAILED|^ - |― test", line))
+    return sorted(
+        line for line in lines if re.search(r"^Test session starts|^Results|^ *\d+ \w+$|^FAILED|^ - |― test", line)
+    )
 
 
 def test_forced(sweet):

@@ -37,7 +37,9 @@ def shots(make_suite):
 
 def summary(run):
     """What syrupy says at the end, and the snapshots that are there."""
-    lines = run.lines(r"snapshots? (passed|failed|generated|updated|deleted|unused)|^Unused|^Deleted|^Generated|^Re-run|^Updated")
+    lines = run.lines(
+        r"snapshots? (passed|failed|generated|updated|deleted|unused)|^Unused|^Deleted|^Generated|^Re-run|^Updated"
+    )
     return lines, {name: run.read(name) for name in run.files("__snapshots__/*")}
 
 

@@ -52,7 +52,9 @@ def timed(suite):
 def test_signal(timed):
     timed.file("test_fixture.py", SLOW_FIXTURE)
     timed.compare(
-        "--timeout=0.5", "--timeout-method=signal", what=lambda run: run.lines("^(FAILED|ERROR)|^E +Failed: Timeout|^timeout")
+        "--timeout=0.5",
+        "--timeout-method=signal",
+        what=lambda run: run.lines("^(FAILED|ERROR)|^E +Failed: Timeout|^timeout"),
     )
 
 
@@ -65,4 +67,6 @@ def test_thread(timed):
 
 
 def test_session(timed):
-    timed.compare("--session-timeout=0.3", "--timeout=20", "--deselect=test_slow.py::test_slow", what=lambda run: run.code)
+    timed.compare(
+        "--session-timeout=0.3", "--timeout=20", "--deselect=test_slow.py::test_slow", what=lambda run: run.code
+    )

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-
 _FRAME = "  File "
 _MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
 
