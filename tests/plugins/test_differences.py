@@ -69,6 +69,19 @@ DIES_EARLY = """
         if hasattr(session.config, "workerinput"):
             os._exit(1)
 """
+GROUP = """
+    import pathlib
+    import time
+
+    import pytest
+
+    # It takes a moment, so that no worker is done before the other has begun.
+    @pytest.mark.xdist_group("one")
+    @pytest.mark.parametrize("number", range(8))
+    def test_number(number, worker_id):
+        pathlib.Path(__file__).with_name(f"{worker_id}-{number}").touch()
+        time.sleep(0.05)
+"""
 
 # What it is, files, arguments; what may come of it under pytest-xdist, as exit code and counts, and what does here. Where
 # that hangs on who is first, there are no counts, or several possibilities.
@@ -122,6 +135,16 @@ def test_difference(make_suite, case):
         run = suite.run(door, *args)
         possible = theirs if door == REFERENCE else [ours]
         assert any(run.code == code and counts in (None, run.counts) for code, counts in possible), run
+
+
+def test_groups(make_suite):
+    """pytest-xdist writes groups into node ids, which pytest 9.2 does not let it."""
+    suite = make_suite(plugin="mock")
+    suite.file("test_it.py", GROUP)
+    for door in (REFERENCE, *suite.doors):
+        run = suite.run(door, "--dist=loadgroup")
+        workers = {name.partition("-")[0] for name in run.files("gw*")}
+        assert run.counts == {"passed": 8} and len(workers) == (2 if door == REFERENCE else 1), run
 
 
 def test_both_are_installed(make_suite):

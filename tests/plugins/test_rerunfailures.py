@@ -119,7 +119,6 @@ def attempts(run):
     "args",
     [
         (),
-        ("--reruns=1",),
         ("--reruns=3",),
         ("--reruns=2", "--only-rerun=Special"),
         ("--reruns=2", "--rerun-except=ValueError"),
@@ -140,7 +139,7 @@ def test_limit_for_the_run(flaky):
         assert run.counts["rerun"] == 2 and run.code == 1, run
 
 
-@pytest.mark.parametrize("reruns", [1, 2, 3])
+@pytest.mark.parametrize("reruns", [1, 2])
 def test_crashes(flaky, reruns):
     flaky.file("test_crashes.py", CRASHES)
     runs = flaky.compare(f"--reruns={reruns}", "-rfER", "--max-worker-restart=20", what=attempts)

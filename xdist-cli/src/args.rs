@@ -61,6 +61,10 @@ Distribution:
       --durations-from FILE
                          Take durations of earlier runs from this file, not from pytest's cache; it is only read
 
+Plugins:
+      --pytest-host auto|always|never
+                         Whether a pytest beside the coordinator does what plugins have to do there
+
 Reports:
       --report-log FILE  Write every event as a line of JSON
       --junitxml FILE    Write JUnit XML, as pytest does
