@@ -12,6 +12,10 @@ import doors  # noqa: E402
 import environments  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thorough: left out of the quick run of a few plugins, which CI does")
+
+
 @pytest.fixture
 def make_suite(request, tmp_path):
     """Makes a suite; `installed=True` for the plugin door where this project is installed, too.

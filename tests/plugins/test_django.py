@@ -86,5 +86,6 @@ def test_reused_databases(shop):
         assert again.counts == runs[door].counts, again
 
 
+@pytest.mark.thorough
 def test_no_migrations(shop):
     shop.compare("--no-migrations", "--create-db", what=lambda run: run.lines("^FAILED|^django:"))

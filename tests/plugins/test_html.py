@@ -61,6 +61,7 @@ def test_report(reported):
     assert all("Generated html report" in run.out for run in runs.values())
 
 
+@pytest.mark.thorough
 def test_assets(reported):
     reported.compare("--html=report.html", what=lambda run: (report(run), run.files("assets/*")))
 

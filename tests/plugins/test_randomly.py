@@ -81,5 +81,6 @@ def test_last_seed(random_suite):
         assert seed(first) == seed(again) and chances(first) == chances(again), (first, again)
 
 
+@pytest.mark.thorough
 def test_switched_off(random_suite):
     random_suite.compare("-p", "no:randomly", what=lambda run: len(chances(run)))

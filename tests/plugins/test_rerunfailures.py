@@ -121,8 +121,8 @@ def attempts(run):
         (),
         ("--reruns=3",),
         ("--reruns=2", "--only-rerun=Special"),
-        ("--reruns=2", "--rerun-except=ValueError"),
-        ("--reruns=2", "--reruns-delay=0.01"),
+        pytest.param(("--reruns=2", "--rerun-except=ValueError"), marks=pytest.mark.thorough),
+        pytest.param(("--reruns=2", "--reruns-delay=0.01"), marks=pytest.mark.thorough),
     ],
     ids=" ".join,
 )
@@ -132,6 +132,7 @@ def test_failures(flaky, args):
         assert runs[REFERENCE].counts == {"failed": 1, "passed": 8, "rerun": 10}, runs[REFERENCE]
 
 
+@pytest.mark.thorough
 def test_limit_for_the_run(flaky):
     # Which tests are run again is up to chance; how often that happens is not.
     for door in (REFERENCE, *flaky.doors):
@@ -146,11 +147,13 @@ def test_crashes(flaky, reruns):
     assert attempts(runs[REFERENCE])[0]["always.attempts"] == reruns + 1, runs[REFERENCE]
 
 
+@pytest.mark.thorough
 def test_crashes_that_are_not_retried(flaky):
     flaky.file("test_crashes.py", CRASHES)
     flaky.compare("-rfER", what=attempts)
 
 
+@pytest.mark.thorough
 def test_other_outcomes(flaky):
     flaky.file("test_outcomes.py", OUTCOMES)
     flaky.compare("--reruns=1", "-rfER", "-k", "test_outcomes", what=attempts)

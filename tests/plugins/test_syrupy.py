@@ -54,6 +54,7 @@ def test_unused(shots):
     assert runs[REFERENCE].code == 1 and "7 snapshots passed. 2 snapshots unused." in summary(runs[REFERENCE])[0]
 
 
+@pytest.mark.thorough
 def test_unused_is_a_warning(shots):
     shots.file("test_shots.py", TESTS.replace("range(6)", "range(4)"))
     runs = shots.compare("--snapshot-warn-unused", what=summary)
@@ -70,11 +71,13 @@ def test_changed(shots):
     shots.compare(what=summary)
 
 
+@pytest.mark.thorough
 def test_selection(shots):
     shots.compare("test_other.py", what=summary)
     shots.compare("-k", "test_number", what=summary)
 
 
+@pytest.mark.thorough
 def test_new(shots):
     shots.file("test_new.py", OTHER.replace("test_other", "test_new"))
     shots.compare(what=summary)
