@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from xdist_pytest import controllerhooks
 from xdist_pytest.controllerhooks import controller_hooks
 
 
@@ -106,10 +107,16 @@ def test_a_plugin_that_was_blocked_is_left_out() -> None:
         ("_hypothesis_pytestplugin", "hypothesis_show_statistics"),
     ],
 )
-def test_known_plugins_want_it_only_when_they_are_used(name: str, option: str) -> None:
+def test_known_plugins_want_it_only_when_they_are_used(monkeypatch: pytest.MonkeyPatch, name: str, option: str) -> None:
+    monkeypatch.setattr(controllerhooks, "find_spec", lambda _name: None)
     plugin = module(name, "def pytest_configure(config): config.workerinput")
     assert wanted(plugin) == []
     assert wanted(plugin, **{option: True}) == [f"its code ({name})"]
+
+
+def test_hypothesis_offers_patches_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controllerhooks, "find_spec", lambda name: name == "libcst" or None)
+    assert wanted(module("_hypothesis_pytestplugin")) == ["its code (_hypothesis_pytestplugin)"]
 
 
 def test_sugar_is_for_terminals() -> None:
