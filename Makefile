@@ -7,11 +7,12 @@ DEBUG := target/debug/xdist
 VENV := .venv/bin/python
 PYTHON_SOURCES := demo docs/examples tests tools xdist-worker/python
 
-.PHONY: help demo test test-rust test-python compare bench lint fuzz-smoke picture release debug clean
+.PHONY: help demo test test-rust test-python test-plugins compare bench lint fuzz-smoke picture release debug clean
 
 help:
 	@echo "make demo                    run the example suite in demo/ on all cores"
 	@echo "make test                    all tests: Rust, the Python half, and end to end"
+	@echo "make test-plugins            a few pytest plugins beside pytest-xdist (PLUGINS=\"cov html\", or ALL=1)"
 	@echo "make compare SUITE=networkx  show that a real suite gives plain pytest's outcomes (MODES=, N=, SUBSET=1)"
 	@echo "make bench                   measure beside plain pytest and its peers (SUITES=, ROUNDS=, N=, CONTENDERS=, TABLES=)"
 	@echo "make lint                    formatting, clippy, licences, documentation"
@@ -34,7 +35,14 @@ test-rust: $(VENV)
 
 test-python: debug $(VENV)
 	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
-	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -p no:cacheprovider tests
+	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -p no:cacheprovider tests --ignore=tests/plugins
+
+# Each plugin has an environment of its own, which is made once. ALL=1 also runs them with this project installed.
+plugin-tests = $(1:%=tests/plugins/test_%.py)
+PLUGIN_TESTS = $(if $(ALL),tests/plugins,$(if $(PLUGINS),$(call plugin-tests,$(PLUGINS)),\
+	-m "not thorough" $(call plugin-tests,cov html randomly rerunfailures django syrupy)))
+test-plugins: debug $(VENV)
+	XDIST=$(CURDIR)/$(DEBUG) XDIST_TEST_INSTALLED=$(ALL) $(VENV) -m pytest -q -rs -p no:cacheprovider $(PLUGIN_TESTS)
 
 SUITE ?= networkx
 compare: release

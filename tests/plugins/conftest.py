@@ -12,12 +12,21 @@ import doors  # noqa: E402
 import environments  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thorough: left out of the quick run of a few plugins, which CI does")
+
+
 @pytest.fixture
 def make_suite(request, tmp_path):
-    """Makes a suite; `installed=True` for the plugin door where this project is installed, too."""
+    """Makes a suite; `installed=True` for the plugin door where this project is installed, too.
 
-    def make(installed=False):
-        plugin = request.module.__name__.removeprefix("test_")
+    `plugin` is another one than the module's name says.
+    """
+
+    def make(installed=False, plugin=""):
+        plugin = plugin or request.module.__name__.removeprefix("test_")
+        # It takes a build for release, and then a while for each of them.
+        installed = installed and os.environ.get("XDIST_TEST_INSTALLED") == "1"
         binary = os.environ.get("XDIST", str(environments.ROOT / "target" / "debug" / "xdist"))
         try:
             return doors.Suite(plugin, tmp_path, binary, installed)

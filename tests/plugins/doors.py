@@ -1,6 +1,8 @@
 """One suite, run under pytest-xdist and through both doors of this project, and what came out of it."""
 
+import difflib
 import os
+import pprint
 import re
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any, Callable
 from xml.etree import ElementTree
 
 import environments
+import pytest
 
 # Under pytest-xdist; everything is compared with that.
 REFERENCE = "pytest-xdist"
@@ -34,9 +37,19 @@ class Run:
 
     door: str
     directory: Path
+    # What stands for paths that differ between runs.
+    places: dict[str, str]
     code: int
     out: str
     err: str
+
+    def __post_init__(self):
+        self.out, self.err = self._placed(self.out), self._placed(self.err)
+
+    def _placed(self, text: str) -> str:
+        for path, word in self.places.items():
+            text = text.replace(path, word)
+        return text
 
     def __repr__(self) -> str:
         return f"--- {self.door}: exit code {self.code}\n{self.out}\n--- its standard error\n{self.err}\n---"
@@ -46,7 +59,12 @@ class Run:
         """The counts of the last line, for example `{"passed": 3, "failed": 1}`."""
         for line in reversed(self.out.splitlines()):
             if re.search(r" in \d+(\.\d+)?s", line):
-                return {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", line.split(" in ")[0])}
+                counts = {
+                    word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+(?: run)?)", line.split(" in ")[0])
+                }
+                # Which pytest-xdist does not tell.
+                counts.pop("deselected", None)
+                return counts
         return {}
 
     @property
@@ -57,6 +75,11 @@ class Run:
             kinds = sorted(child.tag for child in case if child.tag in ("failure", "error", "skipped"))
             found[(f"{case.get('classname')}::{case.get('name')}", *kinds)] += 1
         return found
+
+    @property
+    def had_host(self) -> bool:
+        """Whether `xdist run` has started the pytest host."""
+        return "starting the pytest host" in self.err
 
     def lines(self, pattern: str) -> list[str]:
         """Lines of the output in which the pattern is found, without what differs between two runs, sorted."""
@@ -73,8 +96,8 @@ class Run:
         return rest[:end]
 
     def read(self, name: str) -> str:
-        """A file that the run has left."""
-        return (self.directory / name).read_text(encoding="utf-8")
+        """A file that the run has left, without paths that differ between runs."""
+        return self._placed((self.directory / name).read_text(encoding="utf-8"))
 
     def files(self, pattern: str) -> list[str]:
         """The names of files that the run has left."""
@@ -114,6 +137,11 @@ class Suite:
         self.file("pytest.ini", "[pytest]\n" + textwrap.dedent(text))
 
     @property
+    def python_half(self) -> str:
+        """Where this project's Python modules are."""
+        return str(environments.ROOT / "xdist-worker" / "python")
+
+    @property
     def doors(self) -> list[str]:
         """The doors to try, beside pytest-xdist."""
         return [RUN, PLUGIN, *([INSTALLED] if self._installed else [])]
@@ -121,7 +149,7 @@ class Suite:
     def run(self, door: str, *args: str, n: int = 2, keep: Path = None, **env: str) -> Run:
         """Runs the suite in a fresh copy, or where an earlier run was (`keep`)."""
         self._runs += 1
-        directory = keep or self._scratch / f"run{self._runs}" / "suite"
+        directory = keep or self._scratch / f"run{self._runs:02}" / "suite"
         if keep is None:
             shutil.copytree(self._home, directory)
         python = self._installed if door == INSTALLED else self._python
@@ -131,7 +159,8 @@ class Suite:
             cwd=directory, env={**self._environment(door, python), **env}, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE,
         )  # fmt: skip
-        return Run(door, directory, done.returncode, done.stdout, done.stderr)
+        places = {str(directory): "SUITE", str(python): "PYTHON"}
+        return Run(door, directory, places, done.returncode, done.stdout, done.stderr)
 
     def _command(self, door: str, python: Path, n: int) -> list[str]:
         pytest = str(python.with_name("pytest"))
@@ -141,7 +170,7 @@ class Suite:
             RUN: [self._binary, "run", "--python", str(python), *count],
             PLUGIN: [pytest, "-p", "no:xdist", "-p", "xdist_pytest.entry", *count],
             INSTALLED: [pytest, *count],
-            PLAIN: [pytest, *(["-p", "no:xdist"] if n == 0 else [])],
+            PLAIN: [pytest, "-p", "no:xdist"],
         }[door]
 
     def _environment(self, door: str, python: Path) -> dict[str, str]:
@@ -151,8 +180,10 @@ class Suite:
             if not name.startswith(("PYTEST_", "XDIST", "COV_", "COVERAGE_"))
             and name not in ("VIRTUAL_ENV", "COLUMNS", "CI", "PYTHONPATH", "BUILD_NUMBER")
         }
+        if door == RUN:
+            env["XDIST_LOG"] = "info"
         if door == PLUGIN:
-            env["PYTHONPATH"] = str(environments.ROOT / "xdist-worker" / "python")
+            env["PYTHONPATH"] = self.python_half
             env["XDIST_BINARY"] = self._binary
         return env
 
@@ -169,9 +200,13 @@ class Suite:
 
 def check(runs: dict[str, Run], what: Callable[[Run], Any], name: str) -> None:
     """Compares something of every run with what it is under pytest-xdist."""
-    expected = what(runs[REFERENCE])
+    reference = runs[REFERENCE]
+    expected = what(reference)
     for run in runs.values():
         found = what(run)
-        assert found == expected, (
-            f"{name} of {run.door}:\n{found}\nof {runs[REFERENCE].door}:\n{expected}\n{runs[REFERENCE]}\n{run}"
-        )
+        if found != expected:
+            lines = difflib.unified_diff(
+                pprint.pformat(expected, width=120).splitlines(), pprint.pformat(found, width=120).splitlines(),
+                reference.door, run.door, lineterm="",
+            )  # fmt: skip
+            pytest.fail("\n".join([f"{name} of {run.door}:", *lines, str(reference), str(run)]), pytrace=False)

@@ -30,7 +30,8 @@ REQUIREMENTS = {
     "randomly": ("pytest-randomly==5.1.0",),
     "rerunfailures": ("pytest-rerunfailures==16.7",),
     "split": ("pytest-split==0.11.0",),
-    "subtests": ("pytest-subtests==0.15.0",),
+    # pytest 9 has it built in, and leaves the plugin alone.
+    "subtests": ("pytest==8.4.2", "pytest-subtests==0.15.0"),
     "sugar": ("pytest-sugar==1.1.1",),
     "syrupy": ("syrupy==7.0.2",),
     "timeout": ("pytest-timeout==2.4.0",),
@@ -44,16 +45,21 @@ class CannotInstall(Exception):
 @functools.lru_cache(maxsize=None)
 def with_pytest_xdist(plugin: str) -> Path:
     """The interpreter of an environment with a plugin and pytest-xdist."""
-    return _environment(plugin, (suites.PYTEST, suites.PYTEST_XDIST, *REQUIREMENTS[plugin]))
+    return _environment(plugin, (suites.PYTEST_XDIST, *_requirements(plugin)))
 
 
 @functools.lru_cache(maxsize=None)
 def with_xdist_installed(plugin: str) -> Path:
     """The interpreter of an environment with a plugin and this project, as `pip install .` does it; no pytest-xdist."""
-    python = _environment(f"{plugin}-installed", (suites.PYTEST, *REQUIREMENTS[plugin]))
+    python = _environment(f"{plugin}-installed", _requirements(plugin))
     # Every time, since the project changes without a new version.
     _pip(python, "install", "--force-reinstall", "--no-deps", str(_wheel()))
     return python
+
+
+def _requirements(plugin: str) -> tuple[str, ...]:
+    own = REQUIREMENTS[plugin]
+    return own if any(each.startswith("pytest==") for each in own) else (suites.PYTEST, *own)
 
 
 def _environment(name: str, requirements: tuple[str, ...]) -> Path:

@@ -113,10 +113,12 @@ def failed_workers(run):
     return [line for line in run.out.splitlines() if re.fullmatch(r"gw\d+", line)]
 
 
+@pytest.mark.thorough
 def test_without_tests(covered):
     covered.compare("--cov=library", "-k", "nothing_at_all", what=table)
 
 
+@pytest.mark.thorough
 def test_contexts(covered):
     covered.compare("--cov=library", "--cov-context=test", "--cov-report=json:cov.json", what=contexts)
 
@@ -126,9 +128,11 @@ def contexts(run):
     return re.sub(r'"timestamp": "[^"]*"', "", run.read("cov.json"))
 
 
+@pytest.mark.thorough
 def test_data_of_workers_are_gone(covered):
     covered.compare("--cov=library", what=lambda run: run.files(".coverage*"))
 
 
+@pytest.mark.thorough
 def test_the_option_to_switch_it_off(covered):
     covered.compare("--cov=library", "--no-cov", what=lambda run: (table(run), run.files(".coverage*")))

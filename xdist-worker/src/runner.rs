@@ -35,7 +35,8 @@
 //!    A runner that wants to stop (`shouldstop`, `shouldfail`, `pytest.exit`, `KeyboardInterrupt`) writes
 //!    `stop_requested`, ends its session (`worker_output`) and exits without reading further items.
 //! 7. Where not every phase passed, a frame of [`SO_FAR`] and an `item_finished` with the phases so far is written before
-//!    the teardown. Nobody sees it, unless the runner dies before the item is finished.
+//!    the teardown, and before a plugin runs the item again. Nobody sees it, unless the runner dies before the item is
+//!    finished.
 //! 8. The signal `dump_signal` of `sys.rs` has it write the stacks of all its threads to its standard error, and end. It does
 //!    so without the interpreter's help, whatever that is doing. With `--isolate` the process of the test does so.
 //! 9. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.

@@ -401,6 +401,42 @@ def test_the_status_page_tells_what_ran_when_the_process_died(
     assert len(runner.of_kind("item_finished")) == 1
 
 
+def test_what_did_not_pass_is_told_before_another_attempt(suite: Suite, start: Start) -> None:
+    """As pytest-rerunfailures runs a test again: the reports of an attempt come after its teardown."""
+    suite(
+        conftest="""
+            from _pytest.runner import runtestprotocol
+
+            def pytest_runtest_protocol(item, nextitem):
+                for attempt in (1, 2):
+                    for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                        if report.failed:
+                            report.outcome = "rerun"
+                        item.ihook.pytest_runtest_logreport(report=report)
+                return True
+        """,
+        test_a="""
+            import os
+
+            attempts = []
+
+            def test_a():
+                attempts.append(1)
+                if len(attempts) == 2:
+                    os._exit(3)
+                assert 0
+        """,
+    )
+    runner = start()
+    runner.collect()
+    runner.wait("collected")
+    runner.item(0)
+    runner.park()
+    runner.finish()
+    (told,) = runner.of_kind("so_far")
+    assert [phase["phase"] for phase in told["report"]["phases"]] == ["setup", "call", "teardown"]
+
+
 def test_what_did_not_pass_is_told_before_the_teardown(suite: Suite, start: Start) -> None:
     suite(
         test_a="""

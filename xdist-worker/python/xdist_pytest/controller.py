@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 import pytest
@@ -35,6 +37,11 @@ SCHEDULERS = {
     "loadgroup": "LoadGroupScheduling",
     "worksteal": "WorkStealingScheduling",
 }
+
+#: For how long plugins' own threads may read what a test process said to them before it died, in seconds. It has arrived
+#: by then, since that is before the news of its death: pytest-rerunfailures has a thread that reads how often a test may
+#: be run.
+_READING_TIME = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
@@ -78,6 +85,7 @@ class DistSession:
         self._items: dict[Optional[int], list[dict[str, Any]]] = {}
         self._started: set[tuple[int, int]] = set()
         self._collected: list[Node] = []
+        self._has_collected = False
         self._stopping: Optional[str] = None
         self._usage_error = ""
         self._not_run: dict[str, int] = {}
@@ -218,8 +226,11 @@ class DistSession:
 
     def _on_worker_collected(self, worker: int, items: int, deselected: int = 0) -> None:
         node = self._nodes[worker]
+        if not self._has_collected:
+            self._has_collected = True
+            self._terminal.count("deselected", deselected)
         self._session.testscollected = items
-        self._terminal.collected(node, items, deselected)
+        self._terminal.collected(node, items)
         self._collected.append(node)
         # Of a worker that joins later, the items are known.
         self._tell_collections()
@@ -228,9 +239,8 @@ class DistSession:
         self._terminal.unforkable(reason)
 
     def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
-        made = self._reviver.collect_report(report)
-        made.node = self._nodes[worker]
-        self.config.hook.pytest_collectreport(report=made)
+        # Without a `node`, as in pytest-xdist: the others have found the same.
+        self.config.hook.pytest_collectreport(report=self._reviver.collect_report(report))
 
     def _on_items(self, offset: int, total: int, items: list[dict[str, Any]], worker: Optional[int] = None) -> None:
         known = self._items.setdefault(worker, [])
@@ -267,7 +277,6 @@ class DistSession:
             report: Any = pytest.CollectReport(
                 node.gateway.id, "failed", crashes.mismatch(first, node.gateway.id, difference), []
             )
-            report.node = node
             self.config.hook.pytest_collectreport(report=report)
 
     def _on_scheduling(self, mode: str) -> None:
@@ -328,6 +337,8 @@ class DistSession:
         report.item_index = index
 
     def _on_crash_question(self, request: int, crash: dict[str, Any]) -> None:
+        if threading.active_count() > 1:
+            time.sleep(_READING_TIME)
         pending = Pending(self.config, self._bridge and self._bridge.scheduler)
         report = self._tell_crash(crash, pending)
         if self._bridge is not None:
@@ -427,6 +438,7 @@ class DistSession:
 
     def _on_not_run(self, items: list[int], reason: str, worker: Optional[int] = None) -> None:
         self._not_run[reason] = self._not_run.get(reason, 0) + len(items)
+        self._terminal.count("not run", len(items))
 
     def _finish(self, fields: dict[str, Any]) -> bool:
         end, reason = fields["end"], fields.get("reason", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -49,19 +50,26 @@ _TELLS_SIDES = frozenset(
 )
 
 
-def _given(name: str) -> Callable[[pytest.Config], bool]:
-    """That an option is given."""
-    return lambda config: bool(config.getoption(name, None))
+#: What code mentions that puts another terminal in the place of pytest's.
+_REPLACES_TERMINAL = frozenset({"terminalreporter", "unregister"})
 
 
-def _never(_: pytest.Config) -> bool:
+def _given(*names: str) -> Callable[[pytest.Config, bool], bool]:
+    """That one of these options is given."""
+    return lambda config, _: any(config.getoption(name, None) for name in names)
+
+
+def _never(_config: pytest.Config, _terminal: bool) -> bool:
     return False
 
 
-#: Well-known plugins by their module, and when they have something to do on the coordinator's side. Of others their hooks
-#: and their code tell.
-_KNOWN: dict[str, Callable[[pytest.Config], bool]] = {
-    "_hypothesis_pytestplugin": _given("hypothesis_show_statistics"),
+#: Well-known plugins by their module, and when they have something to do on the coordinator's side: that hangs on options,
+#: and on whether the output is a terminal. Of others their hooks and their code tell.
+_KNOWN: dict[str, Callable[[pytest.Config, bool], bool]] = {
+    # With libcst it offers a patch for examples that failed.
+    "_hypothesis_pytestplugin": lambda config, _: (
+        bool(config.getoption("hypothesis_show_statistics", None)) or find_spec("libcst") is not None
+    ),
     "allure_pytest": _never,
     "anyio": _never,
     "pytest_asyncio": _never,
@@ -70,19 +78,24 @@ _KNOWN: dict[str, Callable[[pytest.Config], bool]] = {
     "pytest_django": _never,
     "pytest_forked": _never,
     "pytest_html": _given("htmlpath"),
-    "pytest_jsonreport": lambda config: _given("json_report")(config) or _given("json_report_file")(config),
+    "pytest_instafail": _given("instafail"),
+    "pytest_jsonreport": _given("json_report"),
     "pytest_metadata": _never,
     "pytest_mock": _never,
     "pytest_split": _given("store_durations"),
     "pytest_subtests": _never,
+    "pytest_sugar": lambda config, terminal: terminal or bool(config.getoption("force_sugar", None)),
     "pytest_timeout": _never,
     "xdist": _never,
 }
 _OWN = ("_pytest", "xdist_pytest", "pluggy")
 
 
-def controller_hooks(config: pytest.Config) -> list[str]:
-    """What there is to do on the coordinator's side, each with the plugin that wants it; empty if there is nothing."""
+def controller_hooks(config: pytest.Config, terminal: bool) -> list[str]:
+    """What there is to do on the coordinator's side, each with the plugin that wants it; empty if there is nothing.
+
+    `terminal` is whether the output is one.
+    """
     wanted = []
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None:
@@ -92,11 +105,11 @@ def controller_hooks(config: pytest.Config) -> list[str]:
         if package in _OWN:
             continue
         known = _KNOWN.get(package)
-        if known is not None and not known(config):
+        if known is not None and not known(config, terminal):
             continue
         found = [hook for hook in (*_XDIST_HOOKS, *_REPORTING_HOOKS) if callable(getattr(plugin, hook, None))]
-        if not found and _tells_sides(plugin, module):
-            found = ["workerinput"]
+        if not found and (known is not None or _tells_sides(plugin, module)):
+            found = ["its code"]
         wanted += [f"{hook} ({name})" for hook in found]
     return wanted
 
@@ -108,7 +121,7 @@ def _module_of(plugin: Any) -> str:
 
 
 def _tells_sides(plugin: Any, module: str) -> bool:
-    """Whether the module of a plugin has code that asks which side it is on."""
+    """Whether the module of a plugin has code that asks which side it is on, or has something to show there."""
     found = plugin if isinstance(plugin, ModuleType) else sys.modules.get(module)
     return found is not None and any(_mentions(code) for code in _code_of(vars(found), found.__name__))
 
@@ -125,12 +138,14 @@ def _code_of(names: dict[str, Any], module: str) -> Iterator[CodeType]:
 
 
 def _mentions(code: CodeType) -> bool:
-    if not _TELLS_SIDES.isdisjoint(code.co_names):
-        return True
+    words = set(_words(code))
+    return not _TELLS_SIDES.isdisjoint(words) or words >= _REPLACES_TERMINAL
+
+
+def _words(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            if _mentions(constant):
-                return True
-        elif isinstance(constant, str) and constant in _TELLS_SIDES:
-            return True
-    return False
+            yield from _words(constant)
+        elif isinstance(constant, str):
+            yield constant

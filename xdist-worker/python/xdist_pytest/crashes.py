@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from typing import Any, Optional
 
 import pytest
 
+_FRAME = "  File "
 _MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
 
 
@@ -58,7 +60,14 @@ def in_parentheses(text: str) -> str:
 
 
 def _time(milliseconds: int) -> str:
-    return f"{milliseconds}ms" if milliseconds < 100 else f"{milliseconds / 1000:.1f}s"
+    seconds = milliseconds // 1000
+    if milliseconds < 100:
+        return f"{milliseconds}ms"
+    if seconds < 600:
+        return f"{milliseconds / 1000:.1f}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    return f"{seconds // 3600}h{seconds // 60 % 60:02}m"
 
 
 def _cause(crash: dict[str, Any]) -> str:
@@ -83,31 +92,30 @@ def _circumstances(worker: str, node_id: str, crash: dict[str, Any]) -> list[str
 
 
 def _details(crash: dict[str, Any]) -> list[str]:
-    lines = []
     stack = _without_machinery(crash.get("stack") or "")
-    for title, text in (("stack", stack), ("last lines on standard error", crash.get("stderr_tail"))):
-        if text and text.strip():
-            lines += ["", f"{title}:", *text.rstrip().splitlines()]
+    last_words = (crash.get("stderr_tail") or "").rstrip().splitlines()
+    lines = []
+    for title, text in (("stack", stack), ("last lines on standard error", last_words)):
+        if text:
+            lines += ["", f"{title}:", *text]
     return lines
 
 
-def _without_machinery(stack: str) -> str:
-    """The stack without the outermost frames of each thread that are pytest's and ours (`crash.rs`)."""
-    lines = []
+def _without_machinery(stack: str) -> list[str]:
+    """The stack without the outermost frames of each thread that are pytest's and ours: the same for every test."""
+    shown: list[str] = []
     for thread in stack.rstrip().split("\n\n"):
-        shown = thread.splitlines()
-        frames = sum(1 for line in shown if line.startswith("  File "))
-        hidden = 0
-        while hidden < len(shown) and _is_machinery(shown[-1 - hidden]):
-            hidden += 1
-        if 0 < hidden < frames:
-            shown[-hidden:] = [f"  ... and {hidden} frames of pytest around it"]
-        lines += [*shown, ""]
-    return "\n".join(lines).rstrip()
+        lines = thread.splitlines()
+        frames = sum(line.startswith(_FRAME) for line in lines)
+        around = len(list(itertools.takewhile(_is_machinery, reversed(lines))))
+        if 0 < around < frames:
+            lines = [*lines[:-around], f"  ... and {around} frames of pytest around it"]
+        shown += ["", *lines]
+    return shown[1:] if stack.strip() else []
 
 
 def _is_machinery(line: str) -> bool:
-    return line.startswith("  File ") and any(part in line for part in _MACHINERY)
+    return line.startswith(_FRAME) and any(part in line for part in _MACHINERY)
 
 
 def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:

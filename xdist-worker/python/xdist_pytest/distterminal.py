@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 #: In the order in which a worker goes through them.
 _STATES = ("created", "initialized", "ready", "collecting")
+
+
+class Unreported:
+    """Stands in pytest's statistics for an item of which there is no report."""
 
 
 class DistTerminal:
@@ -53,7 +58,12 @@ class DistTerminal:
                 self.line(f"[{node.gateway.id}] {info.platform} Python {version} cwd: {info.cwd}")
         self._set(node, "ready")
 
-    def collected(self, node: Node, items: int, deselected: int) -> None:
+    def count(self, category: str, number: int) -> None:
+        """Has the last line tell of items of which there are no reports."""
+        if self._reporter is not None and number:
+            self._reporter._add_stats(category, [Unreported() for _ in range(number)])
+
+    def collected(self, node: Node, items: int) -> None:
         """A worker has collected."""
         self._items = items
         self._set(node, "collected")
@@ -72,8 +82,8 @@ class DistTerminal:
         if not self._done:
             self._done = True
             self._show(always=True)
-        if self._reporter is not None and self._reporter.isatty and self._config.option.verbose >= 0:
-            # The line that was written over and over.
+        if self._reporter is not None:
+            # Where it is a terminal, this ends the line that was written over and over.
             self._reporter.write_line("")
         if self._config.option.verbose > 0:
             self.line(f"scheduling tests via {name}")
@@ -145,9 +155,11 @@ class DistTerminal:
         """A worker has written what pytest did not capture. What hooks print there is printed here already."""
         if stream == "stdout" and not self._shows_output():
             return
-        text = data.decode("utf-8", "replace")
-        for line in text.splitlines():
-            self.line(f"[{node.gateway.id}] {line}")
+        for text in data.decode("utf-8", "replace").splitlines():
+            if stream == "stderr":
+                print(f"[{node.gateway.id}] {text}", file=sys.stderr)
+            else:
+                self.line(f"[{node.gateway.id}] {text}")
 
     def _shows_output(self) -> bool:
         """Whether `-s` or live logs are wanted."""
@@ -157,12 +169,15 @@ class DistTerminal:
 
     def line(self, text: str) -> None:
         """Writes a line of its own."""
-        if self._reporter is not None:
-            self._reporter.ensure_newline()
-            self._reporter.write_line(text)
+        reporter = self._reporter
+        if reporter is None:
+            return
+        reporter.ensure_newline()
+        # There may be dots for tests that have passed.
+        if getattr(reporter._tw, "width_of_current_line", 0):
+            reporter.write_line("")
+        reporter.write_line(text)
 
 
 def _own_version() -> tuple[int, int]:
-    import sys
-
     return sys.version_info[0], sys.version_info[1]

@@ -1,9 +1,13 @@
-"""pytest's terminal plugin for a worker: there, as plugins expect, but it prints nothing and costs nothing per test."""
+"""pytest's terminal plugin for a worker: there, as plugins expect, but it prints nothing and costs nothing per test.
+
+Except for what another thread than the main one has to say: that is pytest-timeout, which is about to end the process.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -12,12 +16,14 @@ from _pytest._io import TerminalWriter
 
 
 class NullFile(io.TextIOBase):
-    """A text file that forgets what is written to it."""
+    """A text file that forgets what the main thread writes to it; the rest becomes the last words on standard error."""
 
     encoding = "utf-8"
 
     def write(self, text: str) -> int:
         """Forgets the text."""
+        if threading.current_thread() is not threading.main_thread() and sys.__stderr__ is not None:
+            sys.__stderr__.write(text)
         return len(text)
 
     def writable(self) -> bool:
@@ -74,3 +80,11 @@ def _setting(config: Any, name: str) -> Any:
 def install() -> None:
     """Makes pytest use the quiet reporter; to be called before it configures itself."""
     terminal.TerminalReporter = QuietReporter  # type: ignore[misc]
+
+
+def take_over(config: pytest.Config) -> None:
+    """Takes the place of a reporter that a plugin has put there: it is for the coordinator's side."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None and not isinstance(reporter, QuietReporter):
+        config.pluginmanager.unregister(reporter)
+        config.pluginmanager.register(QuietReporter(config), "terminalreporter")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import controllerhooks, display, msgpack, reports, startup, whole
+from . import controllerhooks, display, msgpack, quiet, reports, startup, whole
 from .capturing import LastingCapture
 from .channel import (
     CALL,
@@ -171,7 +171,7 @@ class WorkerSession:
         """Has the pytest host started if plugins have something to do there; answers whether the session may go on."""
         if not self._wants.get("hooks"):
             return True
-        hooks = controllerhooks.controller_hooks(config)
+        hooks = controllerhooks.controller_hooks(config, bool(self._wants.get("terminal")))
         self._asked_for_host = bool(hooks)
         return not hooks or self._wait_for_host(hooks)
 
@@ -215,6 +215,11 @@ class WorkerSession:
             encoded[longest] = msgpack.Value(msgpack.Unsendable("object", "<too long to be sent>"))
             payload = self._events.payload("worker_output", exit_status=exit_status, values=encoded)
         self._events.send_payload(payload)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Comes after every other plugin's, since this one is the last that was registered."""
+        quiet.take_over(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Optional[bool]:
@@ -358,7 +363,7 @@ class WorkerSession:
         self._status.leave()
 
     def _tell_so_far(self) -> None:
-        """Tells the host what the item has reported: its teardown may end the process."""
+        """Tells the host what the item has reported: what follows may end the process."""
         current = self._current
         if current is not None and not current.passed_so_far():
             self._events.send_payload(SO_FAR + self._short_result(self._command, current.fields()))
@@ -399,8 +404,9 @@ class WorkerSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Notes the phase. It comes after a teardown when an item is run again."""
+        """Notes the phase. It comes after a teardown when an item is run again, which may end the process."""
         self._interrupts.deliver()
+        self._tell_so_far()
         self._status.enter(SETUP)
 
     @pytest.hookimpl(tryfirst=True)
