@@ -283,6 +283,7 @@ def serve(link, workers):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # After `&` in a shell, scripts would inherit none.
     link, workers = Link(socket.socket(fileno=int(os.environ.pop("XDIST_LINK_FD")))), {}
     link.sock.set_inheritable(False)  # A script that lingers would keep the link open.
     try:

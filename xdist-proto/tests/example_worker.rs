@@ -221,7 +221,7 @@ fn the_end_of_the_link_ends_the_script() {
 #[test]
 fn the_example_stays_small() {
     let source = std::fs::read_to_string(in_crate("../docs/examples/worker.py")).unwrap();
-    assert!(source.lines().count() < 300, "{} lines", source.lines().count());
+    assert!(source.lines().count() <= 300, "{} lines", source.lines().count());
 }
 
 /// The coordinator's end of a link to the example.
