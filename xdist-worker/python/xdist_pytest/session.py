@@ -248,13 +248,16 @@ class WorkerSession:
         """Counts what `-k` and its kin took out."""
         self._deselected += len(items)
 
-    def _tell_collected(self, unforkable: Optional[str] = None) -> None:
+    def _digest(self) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         for item in self._items:
             digest.update(msgpack.plain_text(item.nodeid) + b"\0")
+        return digest.digest()
+
+    def _tell_collected(self, digest: bytes, unforkable: Optional[str]) -> None:
         self._events.send(
             "collected",
-            digest=digest.digest(),
+            digest=digest,
             count=len(self._items),
             deselected=self._deselected,
             unforkable=unforkable,
@@ -281,10 +284,12 @@ class WorkerSession:
             return True
         self._items = session.items
         self._rendering.ask_for_status()
+        # Before others are forked, who need not go through the items then: that would be a copy of their memory each.
+        digest = self._digest()
         birth, unforkable = self._sharing.share(session.config)
         if birth is not None and not self._begin_again(session.config, birth):
             return True
-        self._tell_collected(unforkable)
+        self._tell_collected(digest, unforkable)
         self._status.leave(IDLE)
         if self._wants_stop(session):
             return True
