@@ -21,6 +21,9 @@ pub const FEATURE_CRASHES: &str = "crashes";
 /// The feature of a frontend that decides which worker gets which items, in every mode but `each`.
 pub const FEATURE_SCHEDULER: &str = "scheduler";
 
+/// The feature of a frontend that writes to the terminal, and answers [`FrontendMessage::TerminalLent`].
+pub const FEATURE_TERMINAL: &str = "terminal";
+
 /// Coordinator to frontend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -67,6 +70,12 @@ pub enum FrontendMessage {
     /// A test process ended that should not have.
     #[serde(rename = "crashed")]
     Crashed(Box<Crashed>),
+    /// A worker is to have the terminal for itself.
+    #[serde(rename = "terminal_lent")]
+    TerminalLent(TerminalLent),
+    /// The terminal is back.
+    #[serde(rename = "terminal_back")]
+    TerminalBack(TerminalBack),
     /// A worker has answered `take_back`.
     #[serde(rename = "taken_back")]
     TakenBack(TakenBack),
@@ -112,6 +121,9 @@ pub enum FrontendCommand {
     /// The answer to `crash_question`.
     #[serde(rename = "crash_handled")]
     CrashHandled(CrashHandled),
+    /// The answer to `terminal_lent`.
+    #[serde(rename = "terminal_free")]
+    TerminalFree(TerminalFree),
     /// Give a worker items.
     #[serde(rename = "assign")]
     Assign(Assign),
@@ -650,6 +662,26 @@ pub struct Finished {
     #[serde(rename = "not_run", default)]
     pub not_run: u64,
 }
+
+/// A worker is to have the terminal for itself: the frontend writes nothing to it and reads nothing from it until
+/// `terminal_back`. Answered by one `terminal_free`; sent only to a frontend with the feature [`FEATURE_TERMINAL`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TerminalLent {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// The terminal is the frontend's again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TerminalBack {}
+
+/// The frontend leaves the terminal alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TerminalFree {}
 
 /// Asks for the end of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

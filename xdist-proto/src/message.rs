@@ -26,6 +26,15 @@ pub enum CoordinatorMessage {
     /// Send the list of items.
     #[serde(rename = "send_collection")]
     SendCollection(SendCollection),
+    /// The answer to `ask`.
+    #[serde(rename = "answer")]
+    Answer(Answer),
+    /// Begin no further item until `~resume`.
+    #[serde(rename = "~suspend")]
+    Suspend(Suspend),
+    /// Go on after `~suspend`.
+    #[serde(rename = "~resume")]
+    Resume(Resume),
     /// Append items to the queue.
     #[serde(rename = "run")]
     Run(Run),
@@ -74,6 +83,12 @@ pub enum WorkerMessage {
     /// A part of the list of items.
     #[serde(rename = "collection")]
     Collection(CollectionChunk),
+    /// The test process waits for an answer.
+    #[serde(rename = "ask")]
+    Ask(Ask),
+    /// The test process gives the terminal back.
+    #[serde(rename = "terminal_returned")]
+    TerminalReturned(TerminalReturned),
     /// An item has been running for a while.
     #[serde(rename = "item_started")]
     ItemStarted(ItemStarted),
@@ -221,6 +236,79 @@ pub struct Proceed {
     /// As in [`Wants`]; from here on.
     #[serde(rename = "full", default)]
     pub full: bool,
+}
+
+/// What a test process waits to hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Question {
+    /// That it has the terminal for itself: a debugger is about to talk to a person.
+    #[serde(rename = "terminal")]
+    Terminal,
+}
+
+/// The test process waits for an `answer`; the host does not count the time as the running item's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Ask {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What it waits to hear.
+    #[serde(rename = "question")]
+    pub question: Question,
+}
+
+/// What a test process waited to hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Reply {
+    /// The terminal is its own until `terminal_returned`; this is its path.
+    #[serde(rename = "terminal")]
+    Terminal(String),
+    /// It cannot have what it asked for; the text says why, and what to do.
+    #[serde(rename = "refused")]
+    Refused(String),
+}
+
+/// The answer to `ask`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Answer {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The answer.
+    #[serde(rename = "reply")]
+    pub reply: Reply,
+}
+
+/// Holds the worker back from beginning further items, since another one has the terminal. Its queue can be changed
+/// meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Suspend {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// Ends what `~suspend` began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Resume {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// The test process has given the terminal back that it had asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct TerminalReturned {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
 }
 
 /// Begins collection. May be sent together with `configure`.

@@ -262,6 +262,9 @@ impl Host {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
             CoordinatorMessage::Proceed(command) => command.worker,
+            CoordinatorMessage::Answer(command) => command.worker,
+            CoordinatorMessage::Suspend(command) => command.worker,
+            CoordinatorMessage::Resume(command) => command.worker,
             CoordinatorMessage::Collect(command) => command.worker,
             CoordinatorMessage::SendCollection(command) => command.worker,
             CoordinatorMessage::Run(command) => command.worker,

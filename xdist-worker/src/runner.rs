@@ -60,6 +60,8 @@ pub enum Command {
     Collect,
     /// `S`: send the list of items.
     SendCollection,
+    /// `A`: the `answer` command that the runner waits for is in the memory file.
+    Answer,
     /// `I`, item `u32`, lease `u32`: run this item.
     Item(ItemIndex, LeaseId),
     /// `P`: the previous item has no successor.
@@ -70,14 +72,17 @@ pub enum Command {
     Interrupt,
 }
 
-/// What the runner is doing, from its status page: item `u32` ([`u32::MAX`] for none), lease `u32`, activity `u8`, seven
-/// bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian.
+/// What the runner is doing, from its status page: item `u32` ([`u32::MAX`] for none), lease `u32`, activity `u8`, whether
+/// it waits `u8`, six bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The item that is running and its lease.
     pub item: Option<(ItemIndex, LeaseId)>,
     /// What part of its life the runner is in.
     pub activity: Activity,
+    /// Whether it waits for the host: to be told whether the item has a successor, for an answer, or for a person at a
+    /// debugger. The start of the item then moves along by the time that this takes.
+    pub is_waiting: bool,
     /// When the item began, on the monotonic clock.
     pub started_ns: u64,
 }
@@ -100,9 +105,6 @@ pub enum Activity {
     Idle = 5,
     /// Ending the session.
     Finishing = 6,
-    /// Tearing an item down, and waiting to be told whether it has a successor. The start of the item moves along by the
-    /// time that this takes.
-    Waiting = 7,
 }
 
 /// The number in place of an item that means that none is running.
@@ -119,6 +121,7 @@ impl Command {
             Self::Proceed => b'G',
             Self::Collect => b'C',
             Self::SendCollection => b'S',
+            Self::Answer => b'A',
             Self::Item(..) => b'I',
             Self::Park => b'P',
             Self::Drain => b'D',
@@ -160,12 +163,14 @@ impl Status {
         let (item, rest) = page.split_first_chunk::<4>()?;
         let (lease, rest) = rest.split_first_chunk::<4>()?;
         let (activity, rest) = rest.split_first()?;
-        let (started, _) = rest.get(7..)?.split_first_chunk::<8>()?;
+        let (waits, rest) = rest.split_first()?;
+        let (started, _) = rest.get(6..)?.split_first_chunk::<8>()?;
         let item = u32::from_le_bytes(*item);
         let lease = LeaseId(u32::from_le_bytes(*lease));
         Some(Self {
             item: (item != NO_ITEM).then_some((ItemIndex(item), lease)),
             activity: Activity::from_byte(*activity)?,
+            is_waiting: *waits != 0,
             started_ns: u64::from_le_bytes(*started),
         })
     }
@@ -185,7 +190,7 @@ impl Activity {
         match self {
             Self::Setup => Some(Phase::Setup),
             Self::Call => Some(Phase::Call),
-            Self::Teardown | Self::Waiting => Some(Phase::Teardown),
+            Self::Teardown => Some(Phase::Teardown),
             Self::Starting | Self::Collecting | Self::Idle | Self::Finishing => None,
         }
     }
@@ -199,7 +204,6 @@ impl Activity {
             4 => Self::Collecting,
             5 => Self::Idle,
             6 => Self::Finishing,
-            7 => Self::Waiting,
             _ => return None,
         })
     }
@@ -218,6 +222,7 @@ mod tests {
             (Command::Proceed, b"\0\0\0\0G"),
             (Command::Collect, b"\0\0\0\0C"),
             (Command::SendCollection, b"\0\0\0\0S"),
+            (Command::Answer, b"\0\0\0\0A"),
             (Command::Park, b"\0\0\0\0P"),
             (Command::Drain, b"\0\0\0\0D"),
             (Command::Interrupt, b"\0\0\0\0X"),
@@ -237,7 +242,7 @@ mod tests {
         let mut page = Status::INITIAL;
         assert_eq!(
             Status::decode(&page),
-            Some(Status { item: None, activity: Activity::Starting, started_ns: 0 })
+            Some(Status { item: None, activity: Activity::Starting, is_waiting: false, started_ns: 0 })
         );
         page[..4].copy_from_slice(&5_u32.to_le_bytes());
         page[4..8].copy_from_slice(&6_u32.to_le_bytes());
@@ -245,7 +250,9 @@ mod tests {
         page[16..24].copy_from_slice(&7_u64.to_le_bytes());
         let status = Status::decode(&page).unwrap();
         assert_eq!(status.running(), Some((ItemIndex(5), LeaseId(6), Phase::Teardown)));
-        assert_eq!(status.started_ns, 7);
+        assert_eq!((status.started_ns, status.is_waiting), (7, false));
+        page[9] = 1;
+        assert!(Status::decode(&page).unwrap().is_waiting);
         page[8] = Activity::Idle as u8;
         assert_eq!(Status::decode(&page).unwrap().running(), None);
         page[8] = 99;

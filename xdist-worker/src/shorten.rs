@@ -30,6 +30,8 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
             cut(payload, limit).or_else(|| within(bare(), limit)).map(|payload| vec![payload])
         }
         WorkerMessage::HostWanted(_)
+        | WorkerMessage::Ask(_)
+        | WorkerMessage::TerminalReturned(_)
         | WorkerMessage::Ready(_)
         | WorkerMessage::Collecting(_)
         | WorkerMessage::CollectReport(_)

@@ -46,6 +46,14 @@ pub(crate) enum Event {
     /// The answer to [`Action::ClawBack`], which comes before any other event: how many of the commands sent last the
     /// runner had not taken.
     ClawedBack { untaken: u32 },
+    /// The runner waits for an answer.
+    Asks,
+    /// The answer is in its memory file.
+    Answer,
+    /// No item is to begin until [`Event::Resume`].
+    Suspend,
+    /// Items may begin again.
+    Resume,
     /// So many items may begin here in all.
     Limit { items: u32 },
     /// No more items are to begin here than have.
@@ -106,6 +114,7 @@ enum Purpose {
     Interrupt,
     Stop,
     Recycle,
+    Wait,
 }
 
 /// The queue of one worker, and the part of it that its runner can see.
@@ -121,6 +130,9 @@ pub(crate) struct Slot {
     finished: u32,
     /// How many items may begin in all.
     limit: Option<u32>,
+    /// Whether the runner waits for an answer, and would take anything else for that.
+    is_asking: bool,
+    is_suspended: bool,
     clawing: Option<Purpose>,
     actions: VecDeque<Action>,
 }
@@ -134,6 +146,8 @@ impl Slot {
             sent: VecDeque::new(),
             finished: 0,
             limit: None,
+            is_asking: false,
+            is_suspended: false,
             clawing: None,
             actions: VecDeque::new(),
         }
@@ -153,6 +167,19 @@ impl Slot {
             Event::Interrupt => self.interrupt(),
             Event::Shutdown { grace } => self.shutdown(grace),
             Event::ClawedBack { untaken } => self.clawed_back(untaken),
+            Event::Asks => {
+                self.is_asking = true;
+                self.claw_back_if(!self.sent.is_empty(), Purpose::Wait);
+            }
+            Event::Answer => self.answer(),
+            Event::Suspend => {
+                self.is_suspended = true;
+                self.claw_back_if(!self.sent.is_empty(), Purpose::Wait);
+            }
+            Event::Resume => {
+                self.is_suspended = false;
+                self.top_up();
+            }
             Event::Limit { items } => self.limit = Some(items),
             Event::Recycle => self.claw_back_if(!self.sent.is_empty(), Purpose::Recycle),
             Event::Expired => self.claw_back_if(!self.sent.is_empty(), Purpose::Stop),
@@ -185,6 +212,14 @@ impl Slot {
     fn proceed(&mut self) {
         if self.mode != Mode::Stopped {
             self.queue.push_front(Command::Proceed);
+            self.top_up();
+        }
+    }
+
+    fn answer(&mut self) {
+        if self.is_asking {
+            self.is_asking = false;
+            self.queue.push_front(Command::Answer);
             self.top_up();
         }
     }
@@ -339,6 +374,7 @@ impl Slot {
                 self.top_up();
             }
             Purpose::Stop => self.stop(),
+            Purpose::Wait => self.top_up(),
             Purpose::Recycle => {
                 self.limit = Some(self.begun());
                 self.top_up();
@@ -387,9 +423,25 @@ impl Slot {
         self.actions.push_back(Action::GiveUp { items });
     }
 
+    /// Whether the runner may not have this command now.
+    const fn has_to_wait(&self, command: Command) -> bool {
+        match command {
+            Command::Answer | Command::Interrupt => false,
+            Command::Item(..) => self.is_asking || self.is_suspended,
+            Command::Proceed
+            | Command::Collect
+            | Command::SendCollection
+            | Command::Park
+            | Command::Drain => self.is_asking,
+        }
+    }
+
     fn top_up(&mut self) {
         let mut unfinished = self.sent.iter().filter(|command| is_item(command)).count();
         while let Some(mut command) = self.queue.front().copied() {
+            if self.has_to_wait(command) {
+                return;
+            }
             if is_item(&command) && self.limit.is_some_and(|limit| self.begun() >= limit) {
                 self.give_up_rest();
                 command = Command::Drain;
@@ -415,6 +467,7 @@ const fn item_of(command: &Command) -> Option<ItemIndex> {
     match command {
         Command::Item(item, _) => Some(*item),
         Command::Proceed
+        | Command::Answer
         | Command::Collect
         | Command::SendCollection
         | Command::Park

@@ -104,6 +104,14 @@ impl Supervisor {
                 }
                 slot::Event::Proceed
             }
+            CoordinatorMessage::Answer(_) => {
+                if let Err(error) = self.child.reconfigure(&command) {
+                    return self.fail(format!("what it asked for cannot be told: {error}"));
+                }
+                slot::Event::Answer
+            }
+            CoordinatorMessage::Suspend(_) => slot::Event::Suspend,
+            CoordinatorMessage::Resume(_) => slot::Event::Resume,
             CoordinatorMessage::Collect(_) => slot::Event::Collect,
             CoordinatorMessage::SendCollection(_) => slot::Event::SendCollection,
             CoordinatorMessage::Run(run) => slot::Event::Run { lease: run.lease, items: run.items },
@@ -236,6 +244,8 @@ impl Supervisor {
     fn judge(&mut self, message: &WorkerMessage) -> Option<Option<slot::Event>> {
         let (worker, event) = match message {
             WorkerMessage::HostWanted(wanted) => (wanted.worker, None),
+            WorkerMessage::Ask(ask) => (ask.worker, Some(slot::Event::Asks)),
+            WorkerMessage::TerminalReturned(returned) => (returned.worker, None),
             WorkerMessage::Ready(ready) => (ready.worker, None),
             WorkerMessage::Collecting(collecting) => (collecting.worker, None),
             WorkerMessage::CollectReport(report) => (report.worker, None),
@@ -350,7 +360,7 @@ impl Supervisor {
             return;
         }
         // A runner may wait, and its results too: for the host to say what follows, or for the coordinator to read.
-        let status = self.child.status().filter(|status| status.activity != Activity::Waiting);
+        let status = self.child.status().filter(|status| !status.is_waiting);
         let status = status.filter(|_| outbox.accepts_events());
         let running = status.and_then(|status| self.running_item(status, monotonic_ns()));
         let time = running.map(|item| ((item.item, item.lease), Duration::from_millis(item.running_ms)));

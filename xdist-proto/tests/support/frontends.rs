@@ -5,8 +5,8 @@ use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
     EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning,
     Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack, TakenBack, TerminalBack,
+    TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -65,6 +65,8 @@ fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
             "unforkable",
             FrontendMessage::Unforkable(Unforkable { worker: WORKER, reason: "a thread is running".into() }),
         ),
+        ("terminal_lent", FrontendMessage::TerminalLent(TerminalLent { worker: WORKER })),
+        ("terminal_back", FrontendMessage::TerminalBack(TerminalBack {})),
         ("taken_back", FrontendMessage::TakenBack(TakenBack { worker: WORKER, items: indexes(&[300]) })),
         (
             "restarts_exhausted",
@@ -225,6 +227,7 @@ pub(super) fn answers() -> Vec<(&'static str, FrontendCommand)> {
         ("take_back", FrontendCommand::TakeBack(TakeBack { worker: WORKER, items: indexes(&[300]) })),
         ("park_worker", FrontendCommand::ParkWorker(ParkWorker { worker: WORKER })),
         ("retire", FrontendCommand::Retire(Retire { worker: WORKER })),
+        ("terminal_free", FrontendCommand::TerminalFree(TerminalFree {})),
         ("interrupt_run", FrontendCommand::InterruptRun(InterruptRun {})),
     ]
 }

@@ -255,6 +255,22 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             CoordinatorMessage::Run(Run { worker: WORKER, lease: LEASE, items: indexes(&[0, 200, 70_000]) }),
         ),
         (
+            "answer",
+            CoordinatorMessage::Answer(Answer {
+                worker: WORKER,
+                reply: Reply::Terminal("/dev/pts/3".into()),
+            }),
+        ),
+        (
+            "answer-refused",
+            CoordinatorMessage::Answer(Answer {
+                worker: WORKER,
+                reply: Reply::Refused("no terminal".into()),
+            }),
+        ),
+        ("suspend", CoordinatorMessage::Suspend(Suspend { worker: WORKER })),
+        ("resume", CoordinatorMessage::Resume(Resume { worker: WORKER })),
+        (
             "steal",
             CoordinatorMessage::Steal(Steal { worker: WORKER, request: 9, items: indexes(&[200, 70_000]) }),
         ),
@@ -285,6 +301,8 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
                 hooks: vec!["pytest_testnodedown (conftest.py)".into()],
             }),
         ),
+        ("ask", WorkerMessage::Ask(Ask { worker: WORKER, question: Question::Terminal })),
+        ("terminal_returned", WorkerMessage::TerminalReturned(TerminalReturned { worker: WORKER })),
         ("ready", WorkerMessage::Ready(Box::new(ready()))),
         ("ready-minimal", WorkerMessage::Ready(Box::new(Ready { worker: WORKER, ..Ready::default() }))),
         ("collecting", WorkerMessage::Collecting(Collecting { worker: WORKER })),

@@ -37,6 +37,10 @@ impl World {
                     lease: LeaseId(lease.parse().unwrap()),
                 }
             }
+            "asks" => Event::Asks,
+            "answer" => Event::Answer,
+            "suspend" => Event::Suspend,
+            "resume" => Event::Resume,
             "limit" => Event::Limit { items: number() },
             "recycle" => Event::Recycle,
             "expired" => Event::Expired,
@@ -84,6 +88,7 @@ impl World {
 fn name(command: Command) -> String {
     match command {
         Command::Proceed => "proceed".to_owned(),
+        Command::Answer => "A".to_owned(),
         Command::Collect => "C".to_owned(),
         Command::SendCollection => "S".to_owned(),
         Command::Item(item, LeaseId(1)) => item.0.to_string(),
@@ -116,6 +121,61 @@ fn after_an_item_that_took_too_long_nothing_is_begun() {
          steal 1: 9 -> unscheduled 1 []
          cancel 2 -> unscheduled 2 []
          drain",
+    );
+}
+
+#[test]
+fn a_runner_that_asks_sees_nothing_but_the_answer() {
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 2 -> send 0, send 1, send 2
+         read 1
+         asks -> claw back [1 2]
+         run 1: 3
+         drain
+         answer -> send A, send 1, send 2, send 3, send D
+         read 2
+         finished 0",
+    );
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 -> send 0, send 1
+         read 1
+         asks -> claw back [1]
+         interrupt -> claw back [], send X, SIGINT",
+    );
+}
+
+#[test]
+fn an_answer_that_was_not_taken_is_sent_again() {
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 -> send 0, send 1
+         read 1
+         asks -> claw back [1]
+         suspend -> claw back []
+         answer -> send A
+         steal 1: 1 -> unscheduled 1 [1]
+         run 1: 2
+         suspend -> claw back [A], send A
+         resume -> send 2",
+    );
+}
+
+#[test]
+fn a_suspended_worker_begins_nothing() {
+    check(
+        "collect -> send C
+         read 1
+         run 1: 0 1 2 -> send 0, send 1, send 2
+         read 1
+         suspend -> claw back [1 2]
+         finished 0
+         steal 1: 2 -> unscheduled 1 [2]
+         resume -> send 1",
     );
 }
 
