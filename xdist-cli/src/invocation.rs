@@ -30,6 +30,8 @@ pub(crate) struct Invocation {
     pub(crate) controller: Option<i32>,
     /// `--worker-specs`: what the pytest that started this program has made of `-n` and `--tx`, one for each worker.
     pub(crate) worker_specs: Option<Vec<String>>,
+    /// `--terminal`: the path of the terminal that the pytest that started this program has, and workers may borrow.
+    pub(crate) terminal: Option<String>,
     /// The argument that makes this an invocation of plain pytest.
     pub(crate) plain: Option<String>,
     /// What pytest gets.
@@ -133,6 +135,7 @@ impl Invocation {
                 let specs = value_of(option, attached, rest)?;
                 self.worker_specs = Some(specs.lines().map(str::to_owned).collect());
             }
+            "--terminal" => self.terminal = Some(value_of(option, attached, rest)?),
             "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
             "-n" | "--numprocesses" | "--tx" | "--dist" | "--start" => {
                 let option = option.to_owned();

@@ -82,6 +82,7 @@ fn config(
     random: [u8; RUN_ID_BYTES],
     interactive: bool,
 ) -> Config {
+    let terminal = invocation.terminal.or_else(server::terminal::path);
     Config {
         run: RunId(random.iter().map(|byte| format!("{byte:02x}")).collect()),
         workers,
@@ -95,6 +96,7 @@ fn config(
             passed_output: false,
             locations: invocation.report_log.is_some(),
             width: u16::try_from(columns()).unwrap_or(u16::MAX),
+            debugger: terminal.is_some(),
             terminal: interactive,
             // The session's own business.
             hooks: false,
@@ -105,6 +107,7 @@ fn config(
             (None, HostChoice::Auto) => PytestHost::OnDemand,
             (None, HostChoice::Never) => PytestHost::Never,
         },
+        terminal,
         timeouts: Timeouts::default(),
     }
 }

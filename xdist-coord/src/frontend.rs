@@ -5,8 +5,8 @@ use std::time::Duration;
 use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
     FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, TerminalBack,
+    TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -63,6 +63,8 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
             FrontendMessage::CrashQuestion(CrashQuestion { request, crash: Box::new(crashed(*crash)) })
         }
         RunEvent::Crashed(crash) => FrontendMessage::Crashed(Box::new(crashed(*crash))),
+        RunEvent::TerminalLent { worker } => FrontendMessage::TerminalLent(TerminalLent { worker }),
+        RunEvent::TerminalBack { .. } => FrontendMessage::TerminalBack(TerminalBack {}),
         RunEvent::TakenBack { worker, items } => FrontendMessage::TakenBack(TakenBack { worker, items }),
         RunEvent::WorkerRecycled { worker, reason } => {
             FrontendMessage::WorkerRecycled(WorkerRecycled { worker, reason })

@@ -14,9 +14,9 @@ use xdist_proto::codec::{self, DecodeError, Decoded};
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
-    Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause, HostWanted,
-    ItemFinished, Pong, Ready, RunOptions, Start, StopKind, StopRequested, Unscheduled, Wants, WorkerMessage,
-    WorkerOutput,
+    self, Answer, Ask, Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause,
+    HostWanted, ItemFinished, Pong, Ready, Reply, RunOptions, Start, StopKind, StopRequested,
+    TerminalReturned, Unscheduled, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
@@ -65,6 +65,8 @@ struct Driver {
     homes: BTreeMap<WorkerId, LinkId>,
     /// What the pytest host is asked and has not answered, if there may be one.
     pytest_host: Option<VecDeque<Question>>,
+    /// Whether a worker waits until the terminal is free.
+    lends: bool,
     /// Items with an end; in mode `each`, by worker.
     ended: BTreeSet<(Option<WorkerId>, ItemIndex)>,
     tally: Tally,
@@ -114,6 +116,7 @@ impl Driver {
             start: Start::Auto,
             wants: Wants::default(),
             pytest_host,
+            terminal: (shape & 3 == 3).then(|| "/dev/tty".to_owned()),
             timeouts: Timeouts::default(),
         };
         #[expect(
@@ -135,6 +138,7 @@ impl Driver {
             queues: BTreeMap::new(),
             homes: BTreeMap::new(),
             pytest_host: (pytest_host != PytestHost::Never).then(VecDeque::new),
+            lends: false,
             ended: BTreeSet::new(),
             tally: Tally::default(),
             summary: None,
@@ -157,6 +161,7 @@ impl Driver {
         match action {
             0..=5 => self.answer(bytes)?,
             6 | 7 => self.finish_item(bytes)?,
+            8 if std::mem::take(&mut self.lends) => self.input(Input::TerminalFree),
             8 => self.launch(bytes)?,
             9 => self.wait(),
             10 => self.die(bytes)?,
@@ -299,7 +304,13 @@ impl Driver {
                 let answer = Unscheduled { worker: cancel.worker, request: cancel.request, items };
                 self.input(Input::Received { link, message: WorkerMessage::Unscheduled(answer) });
             }
-            CoordinatorMessage::Park(_) => {}
+            CoordinatorMessage::Park(_)
+            | CoordinatorMessage::Suspend(_)
+            | CoordinatorMessage::Resume(_)
+            | CoordinatorMessage::Answer(Answer { reply: Reply::Refused(_), .. }) => {}
+            CoordinatorMessage::Answer(Answer { worker, reply: Reply::Terminal(_) }) => {
+                send(WorkerMessage::TerminalReturned(TerminalReturned { worker }));
+            }
             CoordinatorMessage::Drain(drain) => self.end(link, drain.worker),
             CoordinatorMessage::Interrupt(interrupt) => self.end(link, interrupt.worker),
             CoordinatorMessage::Shutdown(shutdown) => {
@@ -415,6 +426,7 @@ impl Driver {
                 Output::StartPytestHost { .. } => {
                     assert!(self.pytest_host.is_some(), "there is no pytest host in this run");
                 }
+                Output::FreeTerminal { .. } => self.lends = true,
                 Output::AskConfiguration { worker } => self.asked(Question::Configuration(worker)),
                 Output::Report(event) => self.event(&event),
                 Output::Finished(summary) => self.summary = Some(summary),
@@ -481,7 +493,7 @@ fn down(worker: WorkerId, cause: EndCause, item: Option<CrashItem>) -> WorkerMes
 
 /// A message whose numbers are likely to hit something, true or not.
 fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
-    let kind = bytes.below(9)?;
+    let kind = bytes.below(11)?;
     let worker = WorkerId(bytes.below(6)?);
     let (item, number) = (ItemIndex(bytes.below(14)?), bytes.below(10)?);
     let report = ItemReport {
@@ -510,6 +522,8 @@ fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
             total: item.0,
             items: vec![Item::new("f.py::t")],
         }),
+        9 => WorkerMessage::Ask(Ask { worker, question: message::Question::Terminal }),
+        10 => WorkerMessage::TerminalReturned(TerminalReturned { worker }),
         8 => WorkerMessage::HostWanted(HostWanted { worker, hooks: Vec::new() }),
         _ => {
             let item = Some(CrashItem { lease: LeaseId(number), item, phase: Phase::Setup, running_ms: 0 });

@@ -7,6 +7,8 @@ mod connection;
 
 mod keyboard;
 
+pub mod terminal;
+
 mod outbox;
 
 mod pytest_host;
@@ -35,6 +37,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
+use terminal::Lent;
 use token::Source;
 use xdist_proto::message::WorkerMessage;
 
@@ -150,6 +153,7 @@ pub fn run(
         pytest_host_source: pytest_host,
         pytest_host_readable: false,
         lost_pytest_host: None,
+        lent_terminal: None,
         told_so_far: Vec::new(),
         summary: None,
     };
@@ -193,6 +197,8 @@ struct Server<'a> {
     pytest_host_readable: bool,
     /// How the pytest host failed, if it did so before its time.
     lost_pytest_host: Option<ExitStatus>,
+    /// The terminal while a worker has it.
+    lent_terminal: Option<Lent>,
     /// What a pytest host would have to be told when it is started.
     told_so_far: Vec<RunEvent>,
     /// Set once the run is over.
@@ -348,6 +354,9 @@ impl Server<'_> {
                 Output::Close { link, reason } => self.close(link, &reason),
                 Output::Report(event) => {
                     self.awaits_history |= matches!(event, RunEvent::Configured(_));
+                    if matches!(event, RunEvent::TerminalBack { .. }) {
+                        self.take_terminal_back();
+                    }
                     self.observer.event(&event, Instant::now());
                     self.tell_pytest_host(event);
                 }
@@ -355,9 +364,31 @@ impl Server<'_> {
                     tracing::info!(?hooks, "starting the pytest host");
                     self.start_pytest_host();
                 }
+                Output::FreeTerminal { .. } => self.free_terminal(),
                 Output::AskConfiguration { worker } => self.ask_configuration(worker),
                 Output::Finished(summary) => self.summary = Some(summary),
             }
+        }
+    }
+
+    /// Leaves the terminal alone. Those who watch have been told already; the pytest host says when it does so too.
+    fn free_terminal(&mut self) {
+        if let Some(keyboard) = &self.keyboard {
+            keyboard.put_back();
+        }
+        self.lent_terminal.get_or_insert_with(Lent::lend);
+        if !self.pytest_host.as_ref().is_some_and(PytestHostLink::has_terminal) {
+            // Not through `handle`: the session's further outputs are being carried out already.
+            self.session.handle(Input::TerminalFree, Instant::now());
+        }
+    }
+
+    fn take_terminal_back(&mut self) {
+        if let Some(lent) = self.lent_terminal.take() {
+            lent.take_back();
+        }
+        if let Some(keyboard) = &self.keyboard {
+            keyboard.set_up();
         }
     }
 

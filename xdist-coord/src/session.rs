@@ -24,6 +24,8 @@ mod gathering;
 
 mod running;
 
+mod terminal;
+
 mod foreign;
 
 mod ends;
@@ -74,6 +76,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 ///     start: Start::Auto,
 ///     wants: Wants::default(),
 ///     pytest_host: PytestHost::Never,
+///     terminal: None,
 ///     timeouts: Timeouts::default(),
 /// };
 /// let mut session = Session::new(config, 7, Instant::now());
@@ -122,6 +125,7 @@ pub struct Session {
     counts: Counts,
     shown: Shown,
     pytest_host: pytest_host::State,
+    terminal: terminal::State,
     interrupts: u32,
 }
 
@@ -168,6 +172,7 @@ impl Session {
             counts: Counts::default(),
             shown: Shown::default(),
             pytest_host: pytest_host::State::new(pytest_host),
+            terminal: terminal::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -195,6 +200,7 @@ impl Session {
             Input::Parked { worker } => self.parked(worker),
             Input::Retired { worker } => self.retired(worker),
             Input::NodeConfigured { worker, input } => self.node_configured(worker, input),
+            Input::TerminalFree => self.terminal_free(),
             Input::CrashHandled(answer) => self.crash_handled(answer),
             Input::PytestHostLost { error } => self.pytest_host_lost(error),
             Input::History(history) => self.history = history,

@@ -89,6 +89,7 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         start: Start::Spawn,
         wants: Wants::default(),
         pytest_host: PytestHost::Present,
+        terminal: None,
         timeouts: Timeouts::default(),
     };
     let command = || {

@@ -212,6 +212,9 @@ pub struct Wants {
     /// The width of the terminal in columns, for rules and wrapped text; 0 if unknown.
     #[serde(rename = "width", default)]
     pub width: u16,
+    /// Whether a debugger can be lent a terminal, on request (`ask`).
+    #[serde(rename = "debugger", default)]
+    pub debugger: bool,
     /// Whether output goes to a terminal, which decides `--color=auto`.
     #[serde(rename = "terminal", default)]
     pub terminal: bool,

@@ -46,6 +46,7 @@ const FILES: &[(&str, &str)] = files![
     "controller.py",
     "controllerhooks.py",
     "crashes.py",
+    "debugging.py",
     "descriptors.py",
     "display.py",
     "dist.py",

@@ -5,7 +5,7 @@ use crate::ending::{Ending, Step};
 use crate::event::{Pipe, RunnerEvent};
 use crate::memory::{self, MemoryLimit, OutOfMemoryWatch};
 use crate::outbox::{Outbox, TooLong};
-use crate::runner::{Activity, Status};
+use crate::runner::Status;
 use crate::slot::{self, Action, Slot};
 use crate::stderr_tail::StderrTail;
 use crate::stopwatch::{Stopwatch, Verdict};

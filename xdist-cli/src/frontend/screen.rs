@@ -46,6 +46,10 @@ pub(crate) struct Screen {
     live: Vec<String>,
     /// Visible widths of the rows that are on the screen from the unfinished line on, the cursor being in the last.
     drawn: Vec<usize>,
+    /// Whether somebody else has the terminal.
+    suspended: bool,
+    /// What waits for standard error meanwhile.
+    pending_errors: String,
     error: Option<io::Error>,
 }
 
@@ -60,6 +64,8 @@ impl Screen {
             unfinished: String::new(),
             live: Vec::new(),
             drawn: Vec::new(),
+            suspended: false,
+            pending_errors: String::new(),
             error: None,
         }
     }
@@ -142,6 +148,9 @@ impl Screen {
 
     /// Writes lines to standard error, the last one's line break included if it has one.
     pub(crate) fn error_text(&mut self, text: &str) {
+        if self.suspended {
+            return self.pending_errors.push_str(text);
+        }
         if self.drawing == Drawing::Redraw {
             let erase = self.erase();
             let finished = std::mem::take(&mut self.pending);
@@ -156,6 +165,9 @@ impl Screen {
 
     /// Writes what there is to write.
     pub(crate) fn flush(&mut self) {
+        if self.suspended {
+            return;
+        }
         let text = match self.drawing {
             Drawing::Append => std::mem::take(&mut self.pending),
             Drawing::Redraw => self.redrawn(),
@@ -163,6 +175,30 @@ impl Screen {
         if !text.is_empty() {
             self.send(&text);
         }
+    }
+
+    /// Leaves the terminal to somebody else until [`Screen::resume`], in a new line. What is written meanwhile waits.
+    pub(crate) fn suspend(&mut self) {
+        let mut text = self.erase();
+        text.push_str(&std::mem::take(&mut self.pending));
+        if !self.unfinished.is_empty() {
+            if self.drawing == Drawing::Redraw {
+                text.push_str(&self.unfinished);
+            }
+            text.push('\n');
+        }
+        self.send(&text);
+        self.suspended = true;
+    }
+
+    /// Writes again, beginning with what has waited.
+    pub(crate) fn resume(&mut self) {
+        self.suspended = false;
+        let errors = std::mem::take(&mut self.pending_errors);
+        if !errors.is_empty() {
+            self.error_text(&errors);
+        }
+        self.flush();
     }
 
     /// The first error of standard output, once.
@@ -279,6 +315,31 @@ mod tests {
         screen.set_live(Vec::new());
         screen.flush();
         assert_eq!(stdout.take(), "");
+    }
+
+    #[test]
+    fn nothing_is_written_while_somebody_else_has_the_terminal() {
+        let (streams, stdout, stderr) = tapes();
+        let mut screen = Screen::new(streams, 20);
+        screen.write("..");
+        screen.suspend();
+        assert_eq!(stdout.take(), "..\n");
+        screen.write(".\nmore");
+        screen.error_text("oops\n");
+        screen.flush();
+        assert_eq!((stdout.take(), stderr.take()), Default::default());
+        screen.resume();
+        assert_eq!((stdout.take(), stderr.take()), (".\nmore\n".to_owned(), "oops\n".to_owned()));
+
+        screen.set_drawing(Drawing::Redraw);
+        screen.write("one\n..");
+        screen.set_live(vec!["bar".to_owned()]);
+        screen.flush();
+        assert_eq!(stdout.take(), "one\n..\nbar");
+        screen.suspend();
+        assert_eq!(stdout.take(), "\r\x1b[1A\x1b[J..\n");
+        screen.resume();
+        assert_eq!(stdout.take(), "..\nbar");
     }
 
     #[test]

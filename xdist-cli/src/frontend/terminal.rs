@@ -515,6 +515,13 @@ impl Frontend for Terminal {
 }
 
 impl Terminal {
+    /// A person talks to a debugger in the worker, and to nobody else.
+    fn terminal_lent(&mut self, worker: WorkerId) {
+        let name = self.roster.name(worker);
+        self.screen.line(&format!("[{name}] is at a debugger; other workers begin nothing until it goes on"));
+        self.screen.suspend();
+    }
+
     /// Shows an event; one function for each kind that has more to it than a line.
     fn show(&mut self, event: &RunEvent, now: Instant) {
         match event {
@@ -551,6 +558,8 @@ impl Terminal {
                     self.screen.line(&format!("[{name}] node down: {error}{place}"));
                 }
             }
+            RunEvent::TerminalLent { worker } => self.terminal_lent(*worker),
+            RunEvent::TerminalBack { .. } => self.screen.resume(),
             RunEvent::RestartsExhausted { worker, limit } => self.restarts_exhausted(*worker, *limit),
             RunEvent::Warning { worker, warning } => {
                 if self.warnings.add(Some(*worker), warning) {

@@ -185,8 +185,10 @@ impl Driver {
                 Output::Send { message, .. } => self.obey(message),
                 Output::Report(RunEvent::HostLost { error, .. }) => panic!("{error}"),
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
-                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
-                    unreachable!("there is no pytest host in this run")
+                Output::StartPytestHost { .. }
+                | Output::AskConfiguration { .. }
+                | Output::FreeTerminal { .. } => {
+                    unreachable!("nobody asks in this run")
                 }
                 Output::Finished(summary) => {
                     assert_eq!(summary.end, RunEnd::Completed);

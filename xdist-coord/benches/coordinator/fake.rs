@@ -110,6 +110,9 @@ pub(crate) fn answer(
         CoordinatorMessage::Shutdown(shutdown) => vec![down(shutdown.worker)],
         CoordinatorMessage::Ping(ping) => vec![WorkerMessage::Pong(Pong { nonce: ping.nonce })],
         CoordinatorMessage::Proceed(_)
+        | CoordinatorMessage::Answer(_)
+        | CoordinatorMessage::Suspend(_)
+        | CoordinatorMessage::Resume(_)
         | CoordinatorMessage::SendCollection(_)
         | CoordinatorMessage::Run(_)
         | CoordinatorMessage::Steal(_)

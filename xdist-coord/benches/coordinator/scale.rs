@@ -157,8 +157,10 @@ impl Simulation {
                     self.later(LATENCY, Event::Command(message));
                 }
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
-                Output::StartPytestHost { .. } | Output::AskConfiguration { .. } => {
-                    unreachable!("there is no pytest host in this run")
+                Output::StartPytestHost { .. }
+                | Output::AskConfiguration { .. }
+                | Output::FreeTerminal { .. } => {
+                    unreachable!("nobody asks in this run")
                 }
                 Output::Finished(summary) => {
                     assert_eq!(summary.end, RunEnd::Completed);

@@ -93,6 +93,7 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
         start: Start::Spawn,
         wants: Wants::default(),
         pytest_host: PytestHost::Never,
+        terminal: None,
         timeouts: Timeouts::default(),
     }
 }

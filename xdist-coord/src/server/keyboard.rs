@@ -1,11 +1,9 @@
 //! Single keys from the terminal, without waiting for Enter.
 
+use super::terminal::in_foreground;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
-};
-use std::io;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::os::fd::AsRawFd;
 
 /// The terminal on standard input, set to hand over single keys. It is put back when this is dropped.
@@ -52,17 +50,17 @@ impl Keyboard {
     }
 }
 
-impl Drop for Keyboard {
-    fn drop(&mut self) {
+impl Keyboard {
+    /// Sets the terminal as it was before.
+    pub(super) fn put_back(&self) {
         if in_foreground() {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
         }
     }
 }
 
-/// A process in the background that touches its terminal is stopped by the system.
-fn in_foreground() -> bool {
-    let ours = rustix::process::getpgrp();
-    let foreground: io::Result<_> = tcgetpgrp(rustix::stdio::stdin()).map_err(Into::into);
-    foreground.is_ok_and(|group| group == ours)
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        self.put_back();
+    }
 }

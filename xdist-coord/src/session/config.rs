@@ -27,6 +27,8 @@ pub struct Config {
     pub wants: Wants,
     /// Whether a frontend answers for plugins on this side.
     pub pytest_host: PytestHost,
+    /// The path of the terminal that a person sits at and workers may borrow, if there is one.
+    pub terminal: Option<String>,
     /// Times after which something is taken to have failed.
     pub timeouts: Timeouts,
 }

@@ -182,6 +182,7 @@ impl Session {
             }
         }
         self.workers.set_down(id);
+        self.take_terminal_back(id);
         for timer in [Timer::Ramp(id), Timer::Finish(id), Timer::Shutdown(id)] {
             self.timers.cancel(timer);
         }

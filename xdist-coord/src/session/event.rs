@@ -112,6 +112,16 @@ pub enum RunEvent {
         /// The crash, of which an item is known.
         crash: Box<Crash>,
     },
+    /// A worker is to have the terminal for itself, for a debugger. Nothing may be written to it until `TerminalBack`.
+    TerminalLent {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// The worker has given the terminal back, or is gone.
+    TerminalBack {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker was asked for items by the pytest host's scheduler, and gave these back.
     TakenBack {
         /// Where.

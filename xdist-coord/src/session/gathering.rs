@@ -435,6 +435,7 @@ impl Session {
     fn activate(&mut self, id: WorkerId, book: usize, mapping: Rc<Mapping>) {
         self.workers.get_mut(id).life =
             Life::Active(Active { book, mapping, leased: 0, finished: 0, steal: None, cancel: None });
+        self.suspend_if_terminal_is_lent(id);
         self.books[book].distribution.add_worker(id);
         self.carry_out(book);
         let kept = self.pytest_host.kept_for(id);

@@ -71,6 +71,8 @@ pub enum Input {
         /// Entries for its `config.workerinput`.
         input: BTreeMap<String, Value>,
     },
+    /// Nobody writes to the terminal or reads from it: the answer to `FreeTerminal`.
+    TerminalFree,
     /// The pytest host's answer to a crash with a `request`.
     CrashHandled(CrashHandled),
     /// The pytest host's scheduler gives a worker items.

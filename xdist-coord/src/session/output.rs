@@ -50,6 +50,11 @@ pub enum Output {
         /// The worker, which waits.
         worker: WorkerId,
     },
+    /// A worker is to have the terminal for itself: leave it alone until `RunEvent::TerminalBack`. Answered by `TerminalFree`.
+    FreeTerminal {
+        /// The worker, which waits.
+        worker: WorkerId,
+    },
     /// The run is over; nothing follows.
     Finished(RunSummary),
 }

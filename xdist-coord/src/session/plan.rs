@@ -111,6 +111,7 @@ mod tests {
             start: Start::Auto,
             wants: Wants::default(),
             pytest_host: crate::session::PytestHost::Never,
+            terminal: None,
             timeouts: Timeouts::default(),
         }
     }

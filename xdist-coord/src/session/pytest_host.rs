@@ -223,6 +223,8 @@ impl Session {
         self.pytest_host.presence = PytestHost::Never;
         self.pytest_host.judges_crashes = false;
         self.report(RunEvent::HostLost { host: PYTEST_HOST.to_owned(), error });
+        // It writes nothing any more.
+        self.terminal_free();
         let stopped = RunEnd::Stopped(StopReason::PytestHostLost);
         if self.course == Course::Ending(RunEnd::Completed) {
             // The workers' last words, which plugins wanted to hear, are still to come.

@@ -73,6 +73,8 @@ impl Session {
         }
         match message {
             WorkerMessage::HostWanted(wanted) => self.host_wanted(wanted),
+            WorkerMessage::Ask(ask) => self.asked(&ask),
+            WorkerMessage::TerminalReturned(event) => self.terminal_returned(&event),
             WorkerMessage::Ready(ready) => self.ready(ready),
             WorkerMessage::Collecting(event) => self.collecting(event.worker),
             WorkerMessage::CollectReport(event) => self.collect_report(event.worker, event.report),
@@ -314,6 +316,8 @@ impl Session {
 const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
     Some(match message {
         WorkerMessage::HostWanted(event) => event.worker,
+        WorkerMessage::Ask(event) => event.worker,
+        WorkerMessage::TerminalReturned(event) => event.worker,
         WorkerMessage::Ready(event) => event.worker,
         WorkerMessage::Collecting(event) => event.worker,
         WorkerMessage::CollectReport(event) => event.worker,

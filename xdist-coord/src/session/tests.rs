@@ -21,6 +21,8 @@ use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
 
 mod pytest_host;
 
+mod terminal;
+
 /// A session, its clock, and what it has said since that was last looked at.
 struct Bench {
     session: Session,
@@ -42,6 +44,7 @@ fn config(workers: Option<&str>) -> Config {
         start: Start::Auto,
         wants: Wants::default(),
         pytest_host: PytestHost::Never,
+        terminal: None,
         timeouts: Timeouts::default(),
     }
 }
@@ -255,6 +258,7 @@ fn summarize(output: Output) -> Option<String> {
         Output::Close { link, reason } => format!("close {} {reason:?}", link.0),
         Output::Report(event) => format!("* {}", told(event)?),
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
+        Output::FreeTerminal { worker } => format!("free the terminal for {worker}"),
         Output::AskConfiguration { worker } => format!("ask about {worker}"),
         Output::Finished(summary) => format!(
             "finished {:?} {} = {} + {} + {}, {} failed",
@@ -280,6 +284,9 @@ fn command(message: CoordinatorMessage) -> Option<String> {
             let full = if command.full { ", full" } else { "" };
             format!("{} proceed{}{full}", command.worker, with(&command.input))
         }
+        CoordinatorMessage::Answer(command) => format!("{} answer {:?}", command.worker, command.reply),
+        CoordinatorMessage::Suspend(command) => format!("{} suspend", command.worker),
+        CoordinatorMessage::Resume(command) => format!("{} resume", command.worker),
         CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
         CoordinatorMessage::SendCollection(command) => format!("{} send_collection", command.worker),
         CoordinatorMessage::Run(command) => {
@@ -315,6 +322,8 @@ fn told(event: RunEvent) -> Option<String> {
             Some(replaced) => format!("{worker} starts for {replaced}"),
             None => format!("{worker} starts"),
         },
+        RunEvent::TerminalLent { worker } => format!("{worker} has the terminal"),
+        RunEvent::TerminalBack { worker } => format!("{worker} has given the terminal back"),
         RunEvent::TakenBack { worker, items } => format!("{worker} gave back {}", numbers(&items)),
         RunEvent::WorkerCollected { worker, items, .. } => format!("{worker} collected {items}"),
         RunEvent::Unforkable { worker, reason } => format!("{worker} unforkable: {reason}"),

@@ -101,6 +101,7 @@ fn run(worker_host: Vec<String>, pytest_host: PytestHostSource<'_>, watcher: &mu
         start: Start::Spawn,
         wants: Wants::default(),
         pytest_host: PytestHost::Present,
+        terminal: None,
         timeouts: Timeouts::default(),
     };
     let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new() };

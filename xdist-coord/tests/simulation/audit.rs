@@ -6,7 +6,7 @@ use xdist_coord::session::event::Crash;
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
-use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, WorkerMessage};
+use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, Reply, WorkerMessage};
 use xdist_proto::report::OutcomeClass;
 use xdist_proto::{Collection, ItemIndex, Value, WorkerId};
 
@@ -48,6 +48,8 @@ pub(crate) struct Audit {
     /// Workers that were told to come up, and those that wait to be let go on.
     told_to_start: BTreeSet<WorkerId>,
     waiting: BTreeSet<WorkerId>,
+    /// Who has the terminal, and whether it knows.
+    borrower: Option<(WorkerId, bool)>,
     /// Workers that the pytest host was asked about, with its answer.
     asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
     /// Crashed tests whose fate is open, by the number of the question.
@@ -153,11 +155,21 @@ impl Audit {
                         }
                     }
                     CoordinatorMessage::Configure(configure) => self.told_to_start(configure),
+                    CoordinatorMessage::Answer(answer) if matches!(answer.reply, Reply::Terminal(_)) => {
+                        let borrower = self.borrower.replace((answer.worker, true));
+                        assert_eq!(
+                            borrower,
+                            Some((answer.worker, false)),
+                            "it is not the turn of {}",
+                            answer.worker
+                        );
+                    }
                     CoordinatorMessage::Proceed(proceed) => self.let_go_on(proceed),
                     _ => {}
                 }
             }
             Output::Report(event) => self.event(event),
+            Output::FreeTerminal { worker } => assert_eq!(self.borrower, Some((*worker, false))),
             Output::StartPytestHost { .. } => {
                 assert_eq!(self.presence, PytestHost::OnDemand, "the pytest host is started");
                 assert!(!self.configured, "the pytest host has missed a part of the run");
@@ -290,6 +302,14 @@ impl Audit {
                 for item in items {
                     self.item_ended(*worker, *item, End::NotRun);
                 }
+            }
+            RunEvent::TerminalLent { worker } => {
+                let borrower = self.borrower.replace((*worker, false));
+                assert_eq!(borrower, None, "the terminal is lent twice");
+            }
+            RunEvent::TerminalBack { worker } => {
+                let borrower = self.borrower.take();
+                assert_eq!(borrower.map(|(borrower, _)| borrower), Some(*worker));
             }
             RunEvent::RestartsExhausted { .. }
             | RunEvent::Warning { .. }

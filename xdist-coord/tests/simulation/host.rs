@@ -7,9 +7,10 @@ use crate::scenario::{Fate, Test, Wanted};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use xdist_proto::message::{
-    CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CoordinatorMessage, CrashItem,
-    Down, EndCause, HostWanted, InternalError, ItemFinished, Pong, Ready, RunOptions, StopKind,
-    StopRequested, Unscheduled, UsageError, WorkerMessage, WorkerOutput,
+    Ask, CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CoordinatorMessage,
+    CrashItem, Down, EndCause, HostWanted, InternalError, ItemFinished, Pong, Question, Ready, Reply,
+    RunOptions, StopKind, StopRequested, TerminalReturned, Unscheduled, UsageError, WorkerMessage,
+    WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
 use xdist_proto::{Collection, ItemIndex, LeaseId, WorkerId};
@@ -21,6 +22,8 @@ pub(crate) enum Step {
     Collect,
     /// The test function is over: tear down, and ask for the successor.
     Teardown,
+    /// The debugger goes on.
+    Continue,
     /// The test is over.
     Finish,
     /// The session ends.
@@ -42,6 +45,8 @@ pub(crate) struct Suite {
     pub(crate) tests: Vec<Test>,
     pub(crate) options: RunOptions,
     pub(crate) collect_errors: bool,
+    /// Whether some tests have a breakpoint.
+    pub(crate) debugs: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +70,8 @@ enum Activity {
     Collecting,
     Idle,
     Call(ItemIndex, LeaseId),
+    /// At a breakpoint, with the terminal or waiting for it.
+    Debugging(ItemIndex, LeaseId),
     /// Tearing down, with nothing known about what comes next.
     Waiting(ItemIndex, LeaseId),
     /// Tearing down, with the next entry taken out of the queue.
@@ -87,6 +94,8 @@ pub(crate) struct FakeWorker {
     taken: u32,
     /// Whether it has done its share.
     recycled: bool,
+    /// Whether somebody else has the terminal.
+    suspended: bool,
     collect_wanted: bool,
     wants_host: bool,
     ending: bool,
@@ -116,6 +125,7 @@ impl FakeHost {
             finished: 0,
             taken: 0,
             recycled: false,
+            suspended: false,
             collect_wanted: false,
             wants_host: configure.wants.hooks && wanted.by(id),
             ending: false,
@@ -137,6 +147,9 @@ impl FakeHost {
             }
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
             CoordinatorMessage::Proceed(command) => command.worker,
+            CoordinatorMessage::Answer(command) => command.worker,
+            CoordinatorMessage::Suspend(command) => command.worker,
+            CoordinatorMessage::Resume(command) => command.worker,
             CoordinatorMessage::Collect(command) => command.worker,
             CoordinatorMessage::SendCollection(command) => command.worker,
             CoordinatorMessage::Run(command) => command.worker,
@@ -161,7 +174,11 @@ impl FakeHost {
 impl FakeWorker {
     /// Whether it has nothing to do and could have.
     pub(crate) fn is_idle(&self) -> bool {
-        self.activity == Activity::Idle && self.queue.is_empty() && !self.ending && !self.recycled
+        self.activity == Activity::Idle
+            && self.queue.is_empty()
+            && !self.ending
+            && !self.recycled
+            && !self.suspended
     }
 
     /// Whether it has items that it has not begun.
@@ -194,6 +211,18 @@ impl FakeWorker {
                 self.collect()
             }
             CoordinatorMessage::SendCollection(_) => self.send_collection(suite),
+            CoordinatorMessage::Answer(answer) => match answer.reply {
+                Reply::Terminal(_) => vec![self.later(Step::Continue, 5000)],
+                Reply::Refused(_) => self.tear_down(suite),
+            },
+            CoordinatorMessage::Suspend(_) => {
+                self.suspended = true;
+                Vec::new()
+            }
+            CoordinatorMessage::Resume(_) => {
+                self.suspended = false;
+                self.go_on(suite)
+            }
             // It crossed the announcement.
             CoordinatorMessage::Run(run) if self.recycled => vec![self.give_up(run.items.clone())],
             CoordinatorMessage::Park(_) | CoordinatorMessage::Drain(_) if self.recycled => Vec::new(),
@@ -245,9 +274,19 @@ impl FakeWorker {
             (Step::Die, _) => self.die(),
             (Step::Start, Activity::Starting) => self.start(suite),
             (Step::Collect, Activity::Collecting) => self.collected(suite),
+            (Step::Teardown, Activity::Call(item, lease)) if suite.debugs && item.0 % 3 == 1 => {
+                self.activity = Activity::Debugging(item, lease);
+                vec![send(WorkerMessage::Ask(Ask { worker: self.id, question: Question::Terminal }))]
+            }
             (Step::Teardown, Activity::Call(item, lease)) => {
                 self.activity = Activity::Waiting(item, lease);
                 self.go_on(suite)
+            }
+            (Step::Continue, Activity::Debugging(..)) => {
+                let returned = TerminalReturned { worker: self.id };
+                let mut deeds = vec![send(WorkerMessage::TerminalReturned(returned))];
+                deeds.extend(self.tear_down(suite));
+                deeds
             }
             (Step::Finish, Activity::Teardown(item, lease, next)) => self.finish(suite, item, lease, next),
             (Step::End, Activity::Finishing) => {
@@ -259,6 +298,13 @@ impl FakeWorker {
             // Interrupted meanwhile.
             _ => Vec::new(),
         }
+    }
+
+    /// Goes on after a breakpoint.
+    fn tear_down(&mut self, suite: &Suite) -> Vec<Deed> {
+        let Activity::Debugging(item, lease) = self.activity else { return Vec::new() };
+        self.activity = Activity::Waiting(item, lease);
+        self.go_on(suite)
     }
 
     fn start(&mut self, suite: &Suite) -> Vec<Deed> {
@@ -383,6 +429,9 @@ impl FakeWorker {
 
     /// Takes up the next thing in the queue, if it can.
     fn go_on(&mut self, suite: &Suite) -> Vec<Deed> {
+        if self.suspended && matches!(self.queue.front(), Some(Entry::Item(..))) {
+            return Vec::new();
+        }
         let takes = matches!(self.activity, Activity::Idle | Activity::Waiting(..));
         if takes && matches!(self.queue.front(), Some(Entry::Item(..))) && self.left_of_share(suite) == 0 {
             let mut deeds = self.recycle(0);
@@ -502,7 +551,9 @@ impl FakeWorker {
 
     fn die(&mut self) -> Vec<Deed> {
         let running = match self.activity {
-            Activity::Call(item, lease) => Some((item, lease, Phase::Call)),
+            Activity::Call(item, lease) | Activity::Debugging(item, lease) => {
+                Some((item, lease, Phase::Call))
+            }
             Activity::Waiting(item, lease) | Activity::Teardown(item, lease, _) => {
                 Some((item, lease, Phase::Teardown))
             }

@@ -42,6 +42,7 @@ enum Event {
     Worker(HostId, WorkerId, Step),
     HostFault(HostId),
     FromPytestHost(Box<Input>),
+    TerminalFree,
     Interrupt,
 }
 
@@ -88,8 +89,12 @@ impl World {
         let other =
             Test { item: Item::new("other.py::t"), duration: Duration::ZERO, fails: false, deadly: false };
         tests.push(other);
-        let suite =
-            Suite { tests, options: scenario.options.clone(), collect_errors: scenario.collect_errors };
+        let suite = Suite {
+            tests,
+            options: scenario.options.clone(),
+            collect_errors: scenario.collect_errors,
+            debugs: scenario.seed % 4 < 2,
+        };
         let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
         session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
         let audit = Audit::new(scenario.mode() == Mode::Each, scenario.config.pytest_host);
@@ -204,6 +209,7 @@ impl World {
                 self.perform(host, deeds);
             }
             Event::HostFault(host) => self.host_fault(host),
+            Event::TerminalFree => self.input(Input::TerminalFree),
             Event::FromPytestHost(input) => {
                 if self.pytest_host.is_heard(&input) {
                     self.input(*input);
@@ -414,6 +420,8 @@ impl World {
             },
             WorkerMessage::Pong(pong) => pong.nonce = rng.u64(0..5),
             WorkerMessage::HostWanted(_)
+            | WorkerMessage::Ask(_)
+            | WorkerMessage::TerminalReturned(_)
             | WorkerMessage::Collecting(_)
             | WorkerMessage::CollectReport(_)
             | WorkerMessage::ItemStarted(_)
@@ -505,6 +513,10 @@ impl World {
                 self.silence(host);
             }
             Output::StartPytestHost { .. } => self.start_pytest_host(),
+            Output::FreeTerminal { .. } => {
+                let at = self.after(300);
+                self.at(at, Event::TerminalFree);
+            }
             Output::AskConfiguration { worker } => {
                 let answer = self.pytest_host.ask(worker, self.now);
                 self.hear(answer);

@@ -215,6 +215,7 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             hooks: true,
             full: true,
             width: 80,
+            debugger: true,
             terminal: true,
         },
         ramp_delay_ms: 250,

@@ -26,9 +26,10 @@ SO_FAR = b"\xc1"
 STATUS_BYTES = 32
 NO_ITEM = 0xFFFF_FFFF
 
-STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING, WAITING = range(8)
+STARTING, SETUP, CALL, TEARDOWN, COLLECTING, IDLE, FINISHING = range(7)
 
 PROCEED = "proceed"
+ANSWER = "answer"
 COLLECT = "collect"
 SEND_COLLECTION = "send_collection"
 PARK = "park"
@@ -47,10 +48,12 @@ Command = Union[str, Item]
 
 _T = TypeVar("_T")
 
-_KINDS = {b"G": PROCEED, b"C": COLLECT, b"S": SEND_COLLECTION, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
+_KINDS = {b"G": PROCEED, b"C": COLLECT, b"S": SEND_COLLECTION, b"A": ANSWER, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
 _NUMBER = struct.Struct("<I")
 _ITEM = struct.Struct("<cII")
 _PREFIX = struct.Struct(">I")
+#: How long the host takes to take commands back, in seconds; about.
+_HOST_STEP = 0.001
 
 
 def _decode(datagram: bytes) -> Command:
@@ -68,6 +71,10 @@ def _die(text: str) -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
     os._exit(_INTERNAL_ERROR)
+
+
+class RunOver(Exception):
+    """The session is to end, and nothing that it asks is answered any more."""
 
 
 class Commands:
@@ -118,6 +125,22 @@ class Commands:
             return self._next(self._socket.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
             return None
+
+    def wait_for_answer(self) -> None:
+        """Waits for `ANSWER`, and takes no other command for it: the host takes back what is in front of it.
+
+        Raises `RunOver` if the session is to end instead.
+        """
+        while self._socket is not None:
+            datagram = self._socket.recv(64, socket.MSG_PEEK)
+            command = self._next(datagram)
+            if command == ANSWER:
+                self.receive()
+                return
+            if not datagram or command == INTERRUPT:
+                break
+            time.sleep(_HOST_STEP)
+        raise RunOver
 
     def _next(self, datagram: bytes) -> Optional[Command]:
         """The command in a datagram, if it is the next one.
@@ -193,12 +216,14 @@ class Events:
 class Status:
     """The page that tells the host what is running, also after a sudden death."""
 
-    _ITEM = struct.Struct("<IIB7xQ")
+    _ITEM = struct.Struct("<IIBB6xQ")
+    _WAITS = 9
 
     def __init__(self, descriptor: int) -> None:
         self.open(descriptor)
         # Kept here since time-travelling test tools replace the functions of modules.
         self._now = time.monotonic_ns
+        self._stopped_at = 0
 
     def open(self, descriptor: int) -> None:
         """Writes to the page behind this descriptor."""
@@ -207,21 +232,29 @@ class Status:
 
     def begin(self, item: Item) -> None:
         """An item's setup begins."""
-        self._ITEM.pack_into(self._page, 0, item.index, item.lease, SETUP, self._now())
+        self._ITEM.pack_into(self._page, 0, item.index, item.lease, SETUP, 0, self._now())
 
     def enter(self, activity: int) -> None:
         """What is going on changes, for the same item."""
         self._page[8] = activity
 
     def wait(self, wait: Callable[[], _T]) -> _T:
-        """Calls what waits for the host, and does not count the time as the item's. It is in its teardown then."""
-        index, lease, activity, started = self._ITEM.unpack_from(self._page)
-        began = self._now()
-        self._page[8] = WAITING
+        """Calls what waits for the host, and does not count the time as the item's."""
+        self.stop_clock()
         try:
             return wait()
         finally:
-            self._ITEM.pack_into(self._page, 0, index, lease, activity, started + self._now() - began)
+            self.start_clock()
+
+    def stop_clock(self) -> None:
+        """What follows is not the item's time."""
+        self._stopped_at = self._now()
+        self._page[self._WAITS] = 1
+
+    def start_clock(self) -> None:
+        """Ends what `stop_clock` began."""
+        index, lease, activity, _, started = self._ITEM.unpack_from(self._page)
+        self._ITEM.pack_into(self._page, 0, index, lease, activity, 0, started + self._now() - self._stopped_at)
 
     def has_item(self) -> bool:
         """Whether an item is running, in this process or in one that was forked from it."""
@@ -229,7 +262,7 @@ class Status:
 
     def leave(self, activity: int = IDLE) -> None:
         """No item is running any more."""
-        self._ITEM.pack_into(self._page, 0, NO_ITEM, 0, activity, 0)
+        self._ITEM.pack_into(self._page, 0, NO_ITEM, 0, activity, 0, 0)
 
 
 class Channel:

@@ -7,6 +7,7 @@ the hooks that pytest-xdist calls there, with the same arguments and in the same
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -130,7 +131,7 @@ class DistSession:
         """The questions of the coordinator that plugins here have answers to."""
         hook = self.config.hook
         asked = {"configure_node": hook.pytest_configure_node, "crashes": hook.pytest_handlecrashitem}
-        features = [feature for feature, caller in asked.items() if caller.get_hookimpls()]
+        features = ["terminal", *(feature for feature, caller in asked.items() if caller.get_hookimpls())]
         return [*features, "scheduler"] if self._has_scheduler else features
 
     @pytest.hookimpl(tryfirst=True)
@@ -149,6 +150,9 @@ class DistSession:
                 for kind, fields in link:
                     if kind == "finished":
                         return self._finish(fields)
+                    if kind == "terminal_lent":
+                        self._leave_terminal_to(link, **fields)
+                        continue
                     handler = handlers.get(kind)
                     if handler is not None:
                         handler(**fields)
@@ -158,6 +162,26 @@ class DistSession:
         finally:
             # Whatever happened here, the run is not to go on without.
             link.close()
+
+    def _leave_terminal_to(self, link: Link, worker: int) -> None:
+        """Touches the terminal no more until it is back; what happens meanwhile is told then."""
+        self._terminal.lent(self._nodes[worker])
+        pid = self._nodes[worker].workerinfo.get("pid")
+        with self._ctrl_c_for(pid):
+            link.send("terminal_free")
+            link.hold_until("terminal_back")
+
+    @contextlib.contextmanager
+    def _ctrl_c_for(self, pid: Optional[int]) -> Iterator[None]:
+        """Passes Ctrl-C on to the worker that has the terminal, where it is not the foreground by itself."""
+        if self._interrupt is None or pid is None:
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, lambda *_: os.kill(pid, signal.SIGINT))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
     @contextlib.contextmanager
     def _ctrl_c(self) -> Iterator[None]:

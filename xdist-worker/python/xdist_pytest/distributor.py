@@ -30,6 +30,8 @@ class Distributor(XdistPlugin):
         super().__init__()
         self._coordinator: Optional[subprocess.Popen[bytes]] = None
         self._args: list[str] = []
+        # Now, since pytest puts something else in its place while it captures.
+        self._terminal = _terminal()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -52,7 +54,7 @@ class Distributor(XdistPlugin):
     def _plain_reason(self, config: pytest.Config) -> Optional[str]:
         if config.option.numprocesses in ("auto", "logical") and (config.option.usepdb or config.option.trace):
             return "--pdb"
-        return options.plain_reason(config)
+        return options.plain_reason(config, self._terminal is not None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -74,6 +76,7 @@ class Distributor(XdistPlugin):
         command = [
             *(find_binary(), "run", "--controller-fd", str(descriptor), "--python", sys.executable),
             *self._pinned(session.config),
+            *(() if self._terminal is None else ("--terminal", self._terminal)),
             *("--worker-specs", "\n".join(session.config.option.tx), "--dist", session.config.option.dist, *self._args),
         ]
         environment = {**os.environ, "XDIST_CONTROLLER": "1"}
@@ -110,6 +113,14 @@ class Distributor(XdistPlugin):
         """Sees the coordinator out."""
         if self._coordinator is not None:
             self._coordinator.wait()
+
+
+def _terminal() -> Optional[str]:
+    """The path of the terminal on standard input, if this process may read from it."""
+    try:
+        return os.ttyname(0) if os.tcgetpgrp(0) == os.getpgrp() else None
+    except OSError:
+        return None
 
 
 def find_binary() -> str:

@@ -147,6 +147,11 @@ class DistTerminal:
         elif self._config.option.verbose > 0:
             self.line(f"[{name}] takes the place of {node.gateway.id}")
 
+    def lent(self, node: Node) -> None:
+        """A worker gets the terminal for a debugger."""
+        self.line(f"[{node.gateway.id}] is at a debugger; other workers begin nothing until it goes on")
+        sys.stdout.flush()
+
     def slow(self, node: Node, test: str, seconds: float) -> None:
         """A test has been running for so long, or a little longer."""
         self.line(f"SLOW [{node.gateway.id}] > {seconds:g}s {test}")

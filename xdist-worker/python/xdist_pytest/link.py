@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Optional
 
@@ -35,6 +36,7 @@ class Link:
         self._position = 0
         self._sending = False
         self._late: list[bytes] = []
+        self._held: deque[Optional[tuple[str, dict[str, Any]]]] = deque()
 
     def open(self, *features: str) -> None:
         """Says who this is, with the questions that it answers.
@@ -67,6 +69,9 @@ class Link:
 
     def receive(self) -> Optional[tuple[str, dict[str, Any]]]:
         """The next message's kind and fields; `None` at the end. Waits for it."""
+        return self._held.popleft() if self._held else self._read()
+
+    def _read(self) -> Optional[tuple[str, dict[str, Any]]]:
         head = self._take(_LENGTH.size)
         if head is None:
             return None
@@ -77,9 +82,17 @@ class Link:
             return kind, fields
         raise LinkError("the coordinator sent no message")
 
+    def hold_until(self, last: str) -> None:
+        """Waits for a message of this kind. It and those before it are there to be read afterwards."""
+        while True:
+            message = self._read()
+            self._held.append(message)
+            if message is None or message[0] == last:
+                return
+
     def has_more(self) -> bool:
         """Whether a message can be read without waiting."""
-        return self._position < len(self._received) or bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._held) or self._position < len(self._received) or bool(select.select([self._socket], [], [], 0)[0])
 
     def _take(self, count: int) -> Optional[bytes]:
         while len(self._received) - self._position < count:

@@ -106,8 +106,10 @@ def _number(text: str, expected: str) -> int:
     return number
 
 
-def plain_reason(config: pytest.Config) -> Optional[str]:
+def plain_reason(config: pytest.Config, has_terminal: bool = False) -> Optional[str]:
     """Why plain pytest is to run this invocation, if it is not to be distributed.
+
+    Debuggers need a terminal that workers can borrow.
 
     Raises `pytest.UsageError` for options that exclude each other.
     """
@@ -128,10 +130,10 @@ def plain_reason(config: pytest.Config) -> Optional[str]:
         return "--cache-show"
     if not config.pluginmanager.hasplugin("xdist"):
         return "-p no:xdist"
-    return _plain_reason_of_workers(config)
+    return _plain_reason_of_workers(config, has_terminal)
 
 
-def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
+def _plain_reason_of_workers(config: pytest.Config, has_terminal: bool) -> Optional[str]:
     workers = given_workers(config)
     if workers == 0:
         return "-n 0"
@@ -143,6 +145,8 @@ def _plain_reason_of_workers(config: pytest.Config) -> Optional[str]:
     for name, flag in (("usepdb", "--pdb"), ("trace", "--trace")):
         if config.getoption(name, False):
             if explicit:
+                if has_terminal:
+                    continue
                 from pytest import UsageError
 
                 raise UsageError(f"{flag} is incompatible with distributing tests; try using -n0 or -nauto.")
@@ -232,8 +236,11 @@ def unheeded(config: pytest.Config) -> Optional[str]:
     return None
 
 
-def neutralise(config: pytest.Config) -> None:
-    """Gives the options of distribution the values that they have in a session that is not itself distributed."""
+def neutralise(config: pytest.Config, has_terminal: bool) -> None:
+    """Gives the options of distribution the values that they have in a session that is not itself distributed.
+
+    Debuggers need a terminal that workers can borrow.
+    """
     option = config.option
     option.dist = "no"
     option.distload = False
@@ -241,7 +248,8 @@ def neutralise(config: pytest.Config) -> None:
     option.maxprocesses = None
     option.tx = []
     option.looponfail = False
-    option.usepdb = False
+    option.usepdb = has_terminal and option.usepdb
+    option.trace = has_terminal and option.trace
     if option.loadscopereorder is None:
         option.loadscopereorder = True
 

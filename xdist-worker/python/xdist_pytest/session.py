@@ -24,8 +24,10 @@ from .channel import (
     TEARDOWN,
     Channel,
     Item,
+    RunOver,
     read_command,
 )
+from .debugging import Debugging
 from .isolation import run_isolated
 from .itemqueue import ItemQueue
 from .nextitem import NextItem
@@ -159,6 +161,8 @@ class WorkerSession:
         self._rendering = reports.Rendering(config, width, shown["color"], passed_output, self._full)
         startup.become_worker(config, self._configure, run_options, self._run_directory, self._sharing.watch)
         config.pluginmanager.register(self, "xdist-worker")
+        self._debugging = Debugging(config, lambda: self._ask("terminal"), self._return_terminal, self._stop_clock)
+        config.pluginmanager.register(self._debugging, "xdist-debugging")
         answer = config.hook.pytest_cmdline_main(config=config)
         exit_status = int(answer or 0)
         if not self._is_ready and not self._stop_told:
@@ -183,6 +187,24 @@ class WorkerSession:
         self._configure.setdefault("input", {}).update(proceed.get("input", {}))
         self._wants["full"] = proceed.get("full", False)
         return True
+
+    def _ask(self, question: object) -> Any:
+        """Asks the coordinator, and waits for the reply."""
+        self._events.send("ask", question=question)
+        try:
+            self._status.wait(self._channel.commands.wait_for_answer)
+        except RunOver:
+            raise KeyboardInterrupt("the run is over") from None
+        return read_command(self._configuration, "answer")["reply"]
+
+    def _return_terminal(self) -> None:
+        self._events.send("terminal_returned")
+
+    def _stop_clock(self, stop: bool) -> None:
+        if stop:
+            self._status.stop_clock()
+        else:
+            self._status.start_clock()
 
     def _tell_ready(self) -> None:
         self._events.send("ready", header=self._header, **self._ready)
@@ -357,7 +379,11 @@ class WorkerSession:
         self._status.begin(command)
         self._command = command
         current = self._current = reports.ItemReports(self._time(), self._rendering)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
+        finally:
+            # A test that was traced to its end has not told the debugger to go on.
+            self._debugging.give_back()
         self._interrupts.hold()
         self._current = None
         if current.is_compact():

@@ -62,7 +62,7 @@ def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, 
 
     Raises `pytest.UsageError` if they exclude each other.
     """
-    plain = options.plain_reason(config)
+    plain = options.plain_reason(config, _has_terminal(configure))
     if not config.pluginmanager.hasplugin("xdist"):
         return {"plain": plain}
     if plain is None:
@@ -94,10 +94,15 @@ def become_worker(
     }
     config.workerinput = WatchedInput(entries, watch)  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
-    options.neutralise(config)
+    options.neutralise(config, _has_terminal(configure))
     with watch.looking_away():
         basetemp.set_basetemp(config, name, run_directory)
     quiet.install()
+
+
+def _has_terminal(configure: dict[str, Any]) -> bool:
+    """Whether debuggers can borrow one."""
+    return bool(configure.get("wants", {}).get("debugger"))
 
 
 def become_other_worker(config: pytest.Config, configure: dict[str, Any], run_directory: Optional[str]) -> None:

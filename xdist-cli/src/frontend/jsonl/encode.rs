@@ -51,6 +51,8 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("ItemStarted", joined(self::item(*worker, *item, roster), fields))
         }
         RunEvent::Crashed(crash) => ("Crashed", crashed(crash, roster)),
+        RunEvent::TerminalLent { worker } => ("DebuggerEntered", json!({ "worker_id": name(worker) })),
+        RunEvent::TerminalBack { worker } => ("DebuggerLeft", json!({ "worker_id": name(worker) })),
         RunEvent::WorkerRecycled { worker, reason } => {
             ("WorkerRecycled", json!({ "worker_id": name(worker), "reason": reason }))
         }

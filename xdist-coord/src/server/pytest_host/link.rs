@@ -16,8 +16,8 @@ use std::time::Duration;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::frontend::{
-    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FrontendCommand,
-    FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack,
+    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FEATURE_TERMINAL,
+    FrontendCommand, FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack, TerminalFree,
 };
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::version::VersionRange;
@@ -46,6 +46,8 @@ enum Stage {
     Open {
         /// Whether it answers `configure_node`.
         configures_nodes: bool,
+        /// Whether it answers `terminal_lent`.
+        has_terminal: bool,
     },
 }
 
@@ -137,6 +139,7 @@ impl PytestHostLink {
         };
         let features = features_in_force(hello);
         let configures_nodes = features.contains_key(FEATURE_CONFIGURE_NODE);
+        let has_terminal = features.contains_key(FEATURE_TERMINAL);
         let judges_crashes = features.contains_key(FEATURE_CRASHES);
         let schedules = features.contains_key(FEATURE_SCHEDULER);
         self.connection.answer(&CoordinatorOpening::Welcome(Welcome {
@@ -147,7 +150,7 @@ impl PytestHostLink {
             heartbeat_ms: 0,
             max_frame_bytes: MAX_FRAME_BYTES,
         }));
-        let stage = std::mem::replace(&mut self.stage, Stage::Open { configures_nodes });
+        let stage = std::mem::replace(&mut self.stage, Stage::Open { configures_nodes, has_terminal });
         turn.inputs.push(Input::PytestHostJoined { judges_crashes, schedules });
         let Stage::Opening(waiting) = stage else { return };
         for message in waiting {
@@ -162,7 +165,12 @@ impl PytestHostLink {
 
     /// Whether questions about workers are answered here and not by the peer.
     pub(in crate::server) const fn leaves_nodes_alone(&self) -> bool {
-        matches!(self.stage, Stage::Open { configures_nodes: false })
+        matches!(self.stage, Stage::Open { configures_nodes: false, .. })
+    }
+
+    /// Whether it writes to the terminal, and says when it does not.
+    pub(in crate::server) const fn has_terminal(&self) -> bool {
+        matches!(self.stage, Stage::Open { has_terminal: true, .. })
     }
 
     /// Sends what can be sent.
@@ -196,7 +204,7 @@ impl PytestHostLink {
 
 /// What both sides can do.
 fn features_in_force(hello: &Hello) -> BTreeMap<String, u64> {
-    let ours = [FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER].into_iter();
+    let ours = [FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FEATURE_TERMINAL].into_iter();
     let named = ours.filter(|&feature| hello.features.get(feature).is_some_and(|&value| value > 0));
     named.map(|feature| (feature.to_owned(), 1)).collect()
 }
@@ -206,6 +214,7 @@ fn input(command: FrontendCommand) -> Input {
         FrontendCommand::NodeConfigured(NodeConfigured { worker, input }) => {
             Input::NodeConfigured { worker, input }
         }
+        FrontendCommand::TerminalFree(TerminalFree {}) => Input::TerminalFree,
         FrontendCommand::CrashHandled(answer) => Input::CrashHandled(answer),
         FrontendCommand::Assign(Assign { worker, items }) => Input::Assigned { worker, items },
         FrontendCommand::TakeBack(TakeBack { worker, items }) => Input::TakeBack { worker, items },
