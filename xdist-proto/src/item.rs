@@ -4,6 +4,7 @@ use crate::ids::CollectionDigest;
 use blake2::digest::consts::U16;
 use blake2::{Blake2b, Digest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One collected test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,13 @@ pub struct Item {
     /// Names of the groups whose members must run on one worker (`xdist_group`), sorted.
     #[serde(rename = "groups", default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Whether no other item may run meanwhile, on any worker (`xdist_exclusive`).
+    #[serde(rename = "exclusive", default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
+    /// What the item uses that others may use too, by name, with the number of workers that may use it at a time
+    /// (`xdist_resource`). At least one; the smallest number that any item has for a name holds for all.
+    #[serde(rename = "resources", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u32>,
     /// pytest's keywords of the item, if they were asked for (`wants.full`).
     #[serde(rename = "keywords", default, skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
