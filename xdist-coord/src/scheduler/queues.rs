@@ -540,13 +540,13 @@ impl Queues {
 
     /// Tells every worker on its last item that there is no successor, once no steal can bring one.
     pub(super) fn park(&mut self) {
-        let may_get_more = |queue: &Queue| self.steals > 0 && queue.line.is_none();
-        if self.steals > 0 && !self.gate.is_held() {
+        let may_steal = self.steals > 0;
+        if may_steal && !self.gate.is_held() {
             return;
         }
         for worker in std::mem::take(&mut self.unparked) {
             if let Some(queue) = self.workers.get_mut(&worker) {
-                if may_get_more(queue) {
+                if may_steal && queue.line.is_none() {
                     self.unparked.insert(worker);
                 } else {
                     queue.parked = true;

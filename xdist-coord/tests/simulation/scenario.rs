@@ -164,7 +164,8 @@ impl Scenario {
         let faults = kind.faults;
         let mut rng = fastrand::Rng::with_seed(seed);
         let mode = rng.choice(Mode::ALL).unwrap();
-        let tests = tests(&mut rng, faults);
+        let mut tests = tests(&mut rng, faults);
+        mark(seed, &mut tests);
         let workers = rng.u32(1..=8);
         let mut options = RunOptions {
             auto_workers: workers,
@@ -295,6 +296,22 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
         .collect();
     tests.sort_by(|a, b| a.item.node_id.split("::").next().cmp(&b.item.node_id.split("::").next()));
     tests
+}
+
+/// Marks some tests as such that cannot run beside just any other. Has a generator of its own, so that what a seed
+/// stands for otherwise does not depend on it.
+fn mark(seed: u64, tests: &mut [Test]) {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(16));
+    if one_in(&mut rng, 2) {
+        return;
+    }
+    let (names, every, alone) = (rng.u32(1..5), rng.u32(1..6), rng.u32(2..40));
+    for test in tests {
+        test.item.exclusive = one_in(&mut rng, alone);
+        while one_in(&mut rng, every + 1) {
+            test.item.resources.insert(format!("r{}", rng.u32(0..names)), rng.u32(1..4));
+        }
+    }
 }
 
 /// When workers have done their share. Has a generator of its own too.
