@@ -258,6 +258,7 @@ impl Ruled {
             return;
         }
         self.queues.pass_gate();
+        self.queues.vacate();
         if self.queues.pending_items() > 0 && !self.queues.are_closed() {
             for worker in self.queues.hungry() {
                 self.scheduler.refill(&mut self.queues, worker, Duration::ZERO);

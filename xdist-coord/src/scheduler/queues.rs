@@ -30,6 +30,8 @@ pub struct Queues {
     victims: BTreeSet<(u64, Reverse<WorkerId>)>,
     /// Workers that have units of their line which have not begun.
     ahead: BTreeSet<WorkerId>,
+    /// The worker that is given nothing more for now, since something at the gate waits for a worker.
+    vacating: Option<WorkerId>,
     /// How many workers take nothing more.
     retired: usize,
     /// How many steals are unanswered.
@@ -97,6 +99,7 @@ impl Queues {
             unparked: BTreeSet::new(),
             victims: BTreeSet::new(),
             ahead: BTreeSet::new(),
+            vacating: None,
             retired: 0,
             steals: 0,
             actions: VecDeque::new(),
@@ -113,7 +116,9 @@ impl Queues {
     /// Whether the worker can be given what is pending.
     pub(super) fn can_refill(&self, worker: WorkerId) -> bool {
         let is_open = |queue: &Queue| !queue.retired && queue.line.is_none();
-        !self.gate.is_closed() && self.workers.get(&worker).is_some_and(is_open)
+        !self.gate.is_closed()
+            && self.vacating != Some(worker)
+            && self.workers.get(&worker).is_some_and(is_open)
     }
 
     /// Whether items run now beside which nothing may run.
@@ -401,6 +406,32 @@ impl Queues {
         }
     }
 
+    /// Where something could pass the gate and nobody is idle, as after the crash of a worker that is not replaced: has the
+    /// worker with least to do come to the end of it, which is asked for what it has not begun.
+    pub(super) fn vacate(&mut self) {
+        let wanted = self.idle.is_empty() && self.gate.next_line(false).is_some();
+        let previous = self.vacating.take();
+        let kept = previous.filter(|worker| self.workers.contains_key(worker));
+        self.vacating = if wanted { kept.or_else(|| self.least_busy()) } else { None };
+        for worker in previous.into_iter().chain(self.vacating) {
+            self.index(worker);
+        }
+        if let Some(worker) = self.vacating
+            && let Some(queue) = self.workers.get(&worker)
+            && queue.asked.is_empty()
+        {
+            let asked: Vec<UnitId> = queue.units.range(self.begun_units(queue)..).copied().collect();
+            if !asked.is_empty() {
+                self.ask(worker, asked);
+            }
+        }
+    }
+
+    fn least_busy(&self) -> Option<WorkerId> {
+        let open = self.workers.iter().filter(|(_, queue)| !queue.retired && queue.line.is_none());
+        open.min_by_key(|(_, queue)| queue.cost).map(|(&worker, _)| worker)
+    }
+
     /// Whether nothing runs, and nothing that is pending could.
     fn is_nobody_busy(&self) -> bool {
         let is_busy = |queue: &Queue| queue.items > 0;
@@ -575,7 +606,7 @@ impl Queues {
         let victim_of = (can_give && !gated).then(|| self.takeable(queue));
         let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
         set_membership(&mut self.idle, worker, takes && items == 0);
-        set_membership(&mut self.low, worker, takes && items == 1 && !gated);
+        set_membership(&mut self.low, worker, takes && items == 1 && !gated && self.vacating != Some(worker));
         set_membership(&mut self.ahead, worker, can_give && gated);
         set_membership(&mut self.unparked, worker, takes && items == 1 && !parked);
         if previous != victim_of {

@@ -38,8 +38,8 @@ pub(crate) struct Audit {
     collections: BTreeMap<Option<WorkerId>, Vec<Identity>>,
     /// Whom each worker replaces.
     predecessors: BTreeMap<WorkerId, WorkerId>,
-    pub(crate) scheduling: bool,
-    pub(crate) stopping: bool,
+    scheduling: bool,
+    stopping: bool,
     pub(crate) summary: Option<RunSummary>,
     lost_pytest_host: bool,
     usage_errors: u32,
@@ -103,10 +103,16 @@ impl Audit {
             let least = self.limits.entry(name.clone()).or_insert(limit);
             *least = limit.min(*least);
         }
-        let claims = Claims { exclusive: item.exclusive, resources: item.resources.keys().cloned().collect() };
+        let claims =
+            Claims { exclusive: item.exclusive, resources: item.resources.keys().cloned().collect() };
         if claims.exclusive || !claims.resources.is_empty() {
             self.claims.insert(identity, claims);
         }
+    }
+
+    /// Whether items are handed out.
+    pub(crate) fn is_running(&self) -> bool {
+        self.scheduling && !self.stopping && self.usage_errors == 0 && self.summary.is_none()
     }
 
     /// Whether another worker could begin this test now.
@@ -114,8 +120,13 @@ impl Audit {
         let held = || self.holders.iter().filter(|(identity, _)| !self.given_back.contains(*identity));
         let is_exclusive = |identity| self.claims.get(identity).is_some_and(|claims| claims.exclusive);
         let users = |name: &String| {
-            let uses = |identity| self.claims.get(identity).is_some_and(|claims| claims.resources.contains(name));
-            held().filter(|(identity, _)| uses(identity)).map(|(_, holder)| holder).collect::<BTreeSet<_>>().len()
+            let uses =
+                |identity| self.claims.get(identity).is_some_and(|claims| claims.resources.contains(name));
+            held()
+                .filter(|(identity, _)| uses(identity))
+                .map(|(_, holder)| holder)
+                .collect::<BTreeSet<_>>()
+                .len()
         };
         let mut resources = self.claims.get(identity).into_iter().flat_map(|claims| &claims.resources);
         !held().any(|(identity, _)| is_exclusive(identity))
@@ -307,7 +318,9 @@ impl Audit {
         let held = self.holders.iter().filter(|(identity, _)| !self.given_back.contains(identity));
         let mut users: BTreeMap<&str, BTreeSet<WorkerId>> = BTreeMap::new();
         for (other, &holder) in held {
-            let alone = [identity, other].iter().any(|one| self.claims.get(*one).is_some_and(|claims| claims.exclusive));
+            let alone = [identity, other]
+                .iter()
+                .any(|one| self.claims.get(*one).is_some_and(|claims| claims.exclusive));
             assert!(holder == worker || !alone, "{worker} has {identity:?} and {holder} has {other:?}");
             for name in self.claims.get(other).iter().flat_map(|claims| &claims.resources) {
                 users.entry(name).or_default().insert(holder);

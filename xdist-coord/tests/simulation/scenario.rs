@@ -305,11 +305,14 @@ fn mark(seed: u64, tests: &mut [Test]) {
     if one_in(&mut rng, 2) {
         return;
     }
-    let (names, every, alone) = (rng.u32(1..5), rng.u32(1..6), rng.u32(2..40));
+    let (names, every, alone) = (rng.u32(1..6), rng.u32(1..6), rng.u32(2..60));
     for test in tests {
         test.item.exclusive = one_in(&mut rng, alone);
         while one_in(&mut rng, every + 1) {
-            test.item.resources.insert(format!("r{}", rng.u32(0..names)), rng.u32(1..4));
+            let number = rng.u32(0..names);
+            // Mostly the same limit, of which the smallest holds.
+            let limit = if one_in(&mut rng, 50) { 1 } else { number % 4 + 1 };
+            test.item.resources.insert(format!("r{number}"), limit);
         }
     }
 }

@@ -534,7 +534,7 @@ impl World {
             Mode::WorkSteal => !grouped,
             Mode::Each | Mode::LoadScope | Mode::LoadFile | Mode::LoadGroup => false,
         };
-        let running = self.audit.scheduling && !self.audit.stopping && self.audit.summary.is_none();
+        let running = self.audit.is_running();
         if !single || !running || self.in_flight > 0 || self.suite.options.ramp_ms > 0 {
             return;
         }
