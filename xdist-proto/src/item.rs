@@ -4,7 +4,6 @@ use crate::ids::CollectionDigest;
 use blake2::digest::consts::U16;
 use blake2::{Blake2b, Digest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// One collected test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +24,9 @@ pub struct Item {
     /// Whether no other item may run meanwhile, on any worker (`xdist_exclusive`).
     #[serde(rename = "exclusive", default, skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,
-    /// What the item uses that others may use too, by name, with the number of workers that may use it at a time
-    /// (`xdist_resource`). At least one; the smallest number that any item has for a name holds for all.
-    #[serde(rename = "resources", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resources: BTreeMap<String, u32>,
+    /// What the item uses that only so many workers may use at a time (`xdist_resource`), each name once.
+    #[serde(rename = "resources", default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resource>,
     /// pytest's keywords of the item, if they were asked for (`wants.full`).
     #[serde(rename = "keywords", default, skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
@@ -40,6 +38,18 @@ impl Item {
     pub fn new(node_id: impl Into<String>) -> Self {
         Self { node_id: node_id.into(), ..Self::default() }
     }
+}
+
+/// Something that items use, and that only so many workers may use at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Resource {
+    /// What all items that use it call it.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// How many workers. At least one; the smallest number that any item has for a name holds for all.
+    #[serde(rename = "limit")]
+    pub limit: u32,
 }
 
 /// The ordered items of one worker.

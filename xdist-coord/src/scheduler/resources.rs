@@ -76,17 +76,17 @@ impl Gate {
 
     fn read_claims(&mut self, collection: &Collection, workers: Option<u32>) {
         let mut uses: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-        for (name, &limit) in collection.items.iter().flat_map(|item| &item.resources) {
-            let (least, users) = uses.entry(name).or_insert((u32::MAX, 0));
-            *least = limit.max(1).min(*least);
+        for resource in collection.items.iter().flat_map(|item| &item.resources) {
+            let (least, users) = uses.entry(&resource.name).or_insert((u32::MAX, 0));
+            *least = resource.limit.max(1).min(*least);
             *users += 1;
         }
         uses.retain(|_, &mut (limit, users)| limit < users && workers.is_none_or(|workers| limit < workers));
         self.free = uses.values().map(|&(limit, _)| limit).collect();
         let known: BTreeMap<&str, usize> = uses.into_keys().zip(0..).collect();
         for (index, item) in (0..).map(ItemIndex).zip(&collection.items) {
-            let shares: BTreeSet<usize> =
-                item.resources.keys().filter_map(|name| known.get(name.as_str())).copied().collect();
+            let shares = item.resources.iter().filter_map(|resource| known.get(resource.name.as_str()));
+            let shares: BTreeSet<usize> = shares.copied().collect();
             if item.exclusive {
                 self.claims.insert(index, Claim::Everything);
             } else if !shares.is_empty() {

@@ -99,12 +99,14 @@ impl Audit {
     }
 
     fn note_claims(&mut self, identity: Identity, item: &Item) {
-        for (name, &limit) in &item.resources {
-            let least = self.limits.entry(name.clone()).or_insert(limit);
-            *least = limit.min(*least);
+        for resource in &item.resources {
+            let least = self.limits.entry(resource.name.clone()).or_insert(resource.limit);
+            *least = resource.limit.min(*least);
         }
-        let claims =
-            Claims { exclusive: item.exclusive, resources: item.resources.keys().cloned().collect() };
+        let claims = Claims {
+            exclusive: item.exclusive,
+            resources: item.resources.iter().map(|resource| resource.name.clone()).collect(),
+        };
         if claims.exclusive || !claims.resources.is_empty() {
             self.claims.insert(identity, claims);
         }

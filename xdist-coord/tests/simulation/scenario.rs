@@ -5,7 +5,7 @@ use xdist_coord::scheduler::{History, Mode, Took};
 use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
-use xdist_proto::{Item, RunId, WorkerId};
+use xdist_proto::{Item, Resource, RunId, WorkerId};
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,7 +312,10 @@ fn mark(seed: u64, tests: &mut [Test]) {
             let number = rng.u32(0..names);
             // Mostly the same limit, of which the smallest holds.
             let limit = if one_in(&mut rng, 50) { 1 } else { number % 4 + 1 };
-            test.item.resources.insert(format!("r{number}"), limit);
+            let name = format!("r{number}");
+            if test.item.resources.iter().all(|resource| resource.name != name) {
+                test.item.resources.push(Resource { name, limit });
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Scenario, ids};
 use crate::scheduler::*;
-use xdist_proto::{Collection, Item, ItemIndex};
+use xdist_proto::{Collection, Item, ItemIndex, Resource};
 
 /// Items that are named by what they use, several joined by `+`, with limits behind a colon; `!` must run alone, `-` uses
 /// nothing.
@@ -17,8 +17,8 @@ fn marked(mut items: Vec<Item>, resources: &str) -> Vec<Item> {
         let uses = marks.split('+').filter(|name| !matches!(*name, "!" | "-"));
         item.resources = uses
             .map(|name| match name.split_once(':') {
-                Some((name, limit)) => (name.to_owned(), limit.parse().unwrap()),
-                None => (name.to_owned(), 1),
+                Some((name, limit)) => Resource { name: name.to_owned(), limit: limit.parse().unwrap() },
+                None => Resource { name: name.to_owned(), limit: 1 },
             })
             .collect();
     }
@@ -226,7 +226,7 @@ fn nothing_passes_the_gate_after_the_stop() {
 fn large_collections_of_marked_tests_are_borne_with() {
     for (names, limit) in [(1, 1), (3, 100), (15_000, 1)] {
         let item = |number: u32| Item {
-            resources: [(format!("r{}", number % names), limit)].into(),
+            resources: vec![Resource { name: format!("r{}", number % names), limit }],
             ..Item::new(format!("f{}.py::t{number}", number / 20_000))
         };
         let collection = Collection { items: (0..30_000).map(item).collect() };
