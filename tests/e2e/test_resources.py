@@ -202,7 +202,9 @@ def test_mode_each_says_that_it_cannot_keep_them_apart(xdist, run):
     )
     result = run("-n2", "--dist=each")
     assert (result.code, result.totals) == (1, {"passed": 1, "error": 1}), result.text
-    warning = "warning: xdist_exclusive and xdist_resource have no effect in mode each, where every worker runs every test"
+    warning = (
+        "warning: xdist_exclusive and xdist_resource have no effect in mode each, where every worker runs every test"
+    )
     assert result.out.count(warning) == 1, result.text
 
 

@@ -131,8 +131,8 @@ impl Audit {
                 .len()
         };
         let mut resources = self.claims.get(identity).into_iter().flat_map(|claims| &claims.resources);
-        !held().any(|(identity, _)| is_exclusive(identity))
-            && !(is_exclusive(identity) && held().next().is_some())
+        let must_wait = |other| is_exclusive(identity) || is_exclusive(other);
+        !held().any(|(other, _)| must_wait(other))
             && resources.all(|name| users(name) < self.limits[name] as usize)
     }
 
