@@ -188,6 +188,30 @@ def test_a_chain_keeps_what_its_worker_has_set_up(xdist, run):
     assert [xdist.signals.next() for _ in range(11)] == ["set up", *["gw0"] * 10]
 
 
+def test_the_report_log_has_what_tests_ask_for(xdist):
+    xdist.files(
+        test_a="""
+        import pytest
+
+        @pytest.mark.xdist_resource("db", limit=2)
+        def test_db(): pass
+
+        @pytest.mark.xdist_exclusive
+        def test_alone(): pass
+
+        def test_free(): pass
+        """,
+    )
+    events = {event["$report_type"]: event for event in xdist.run("-n2").events}
+    asked = [{key: item.get(key) for key in ("resources", "exclusive")} for item in events["Collected"]["items"]]
+    assert asked == [
+        {"resources": {"db": 2}, "exclusive": None},
+        {"resources": None, "exclusive": True},
+        {"resources": None, "exclusive": None},
+    ]
+    assert "warning" not in events["Scheduling"]
+
+
 def test_mode_each_says_that_it_cannot_keep_them_apart(xdist, run):
     # Also shows that these locks find out: whoever has them waits until the other has tried.
     xdist.files(
