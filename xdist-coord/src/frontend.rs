@@ -49,8 +49,8 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         }
         RunEvent::Collected { worker, collection } => return items(worker, &collection.items),
         RunEvent::CollectionMismatch(mismatch) => FrontendMessage::CollectionMismatch(difference(mismatch)),
-        RunEvent::Scheduling { mode } => {
-            FrontendMessage::Scheduling(Scheduling { mode: mode.name().to_owned() })
+        RunEvent::Scheduling { mode, warning } => {
+            FrontendMessage::Scheduling(Scheduling { mode: mode.name().to_owned(), warning })
         }
         RunEvent::ItemStarted { worker, item, phase, running, slow } => {
             let (running_ms, slow_ms) = (millis(running), slow.map(millis));
@@ -161,7 +161,8 @@ fn items(worker: Option<WorkerId>, all: &[Item]) -> Vec<FrontendMessage> {
 }
 
 fn size(item: &Item) -> usize {
-    let texts = item.groups.iter().chain(&item.keywords).chain(&item.file);
+    let names = item.resources.iter().map(|resource| &resource.name);
+    let texts = item.groups.iter().chain(&item.keywords).chain(&item.file).chain(names);
     item.node_id.len() + texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>() + ITEM_BYTES
 }
 

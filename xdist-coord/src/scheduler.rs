@@ -10,6 +10,8 @@ mod foreign;
 
 mod queues;
 
+mod resources;
+
 mod units;
 
 mod history;
@@ -50,11 +52,13 @@ pub struct Options {
     pub max_chunk: Option<u32>,
     /// `--loadscope-reorder`: in the scope modes, the biggest units first; the longest, where durations are known.
     pub reorder_scopes: bool,
+    /// How many workers there are at a time at most, if that is known: what so many may use at a time restricts nobody.
+    pub workers: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_chunk: None, reorder_scopes: true }
+        Self { max_chunk: None, reorder_scopes: true, workers: None }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use xdist_coord::scheduler::{Action, Distribution, Mode, Options, Took};
-use xdist_proto::{Collection, Item, ItemIndex, WorkerId};
+use xdist_proto::{Collection, Item, ItemIndex, Resource, WorkerId};
 
 /// The modes that split units, which therefore promise something about the time a run takes.
 const FREE_MODES: [Mode; 2] = [Mode::WorkSteal, Mode::Load];
@@ -256,4 +256,52 @@ fn tests_that_share_an_expensive_fixture_are_not_taken_apart() {
         history.push(Some(Took { call_us: 500_000, fixtures_us: if test == 0 { 3_000_000 } else { 0 } }));
     }
     assert!(suite.run(Mode::WorkSteal, 4, &history).changes_of_file <= 8);
+}
+
+/// A suite of short tests, some of which use one thing, in a chain that takes as long as a worker's share.
+fn with_chain(limit: u32) -> Suite {
+    let mut suite = Suite::new((0..400).map(|at| 50 + at % 7).collect());
+    for item in suite.items.iter_mut().skip(1).step_by(4) {
+        item.resources = vec![Resource { name: "db".to_owned(), limit }];
+    }
+    suite
+}
+
+#[test]
+fn a_chain_of_tests_that_use_one_thing_begins_early_and_does_not_lengthen_the_run() {
+    for mode in FREE_MODES {
+        for limit in [1, 2, 3] {
+            let suite = with_chain(limit);
+            check(&suite, mode, 4, &suite.history(), 103);
+            check(&suite, mode, 4, &[], 103);
+        }
+    }
+}
+
+#[test]
+fn chains_that_take_longest_begin_first() {
+    // Six chains on four workers: no order beats the sum over four, and the wrong one takes half as long again.
+    let mut suite = Suite::new(Vec::new());
+    for (chain, tests) in [("a", 10), ("b", 10), ("c", 10), ("d", 10), ("e", 20), ("f", 20)] {
+        for test in 0..tests {
+            let resources = vec![Resource { name: chain.to_owned(), limit: 1 }];
+            suite.items.push(Item { resources, ..Item::new(format!("{chain}.py::t{test}")) });
+            suite.durations.push(100);
+        }
+    }
+    for history in [Vec::new(), suite.history()] {
+        check(&suite, Mode::WorkSteal, 4, &history, 100);
+    }
+}
+
+#[test]
+fn exclusive_tests_add_what_they_take_and_no_more() {
+    let mut suite = Suite::new(vec![100; 80]);
+    for item in &mut suite.items[10..13] {
+        item.exclusive = true;
+    }
+    // 77 tests on four workers are 20 rounds, and then come three.
+    for mode in FREE_MODES {
+        assert_eq!(suite.run(mode, 4, &suite.history()).makespan, 2300, "{}", mode.name());
+    }
 }

@@ -293,6 +293,9 @@ pub struct Scheduling {
     /// How, by the name that `--dist` has for it.
     #[serde(rename = "mode")]
     pub mode: String,
+    /// What items ask for and will not have, as a sentence.
+    #[serde(rename = "warning", default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// An item has been running for some time.

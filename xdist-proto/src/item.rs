@@ -21,6 +21,12 @@ pub struct Item {
     /// Names of the groups whose members must run on one worker (`xdist_group`), sorted.
     #[serde(rename = "groups", default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Whether no other item may run meanwhile, on any worker (`xdist_exclusive`).
+    #[serde(rename = "exclusive", default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
+    /// What the item uses that only so many workers may use at a time (`xdist_resource`), each name once.
+    #[serde(rename = "resources", default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resource>,
     /// pytest's keywords of the item, if they were asked for (`wants.full`).
     #[serde(rename = "keywords", default, skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
@@ -32,6 +38,18 @@ impl Item {
     pub fn new(node_id: impl Into<String>) -> Self {
         Self { node_id: node_id.into(), ..Self::default() }
     }
+}
+
+/// Something that items use, and that only so many workers may use at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Resource {
+    /// What all items that use it call it.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// How many workers. At least one; the smallest number that any item has for a name holds for all.
+    #[serde(rename = "limit")]
+    pub limit: u32,
 }
 
 /// The ordered items of one worker.

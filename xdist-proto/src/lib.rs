@@ -38,6 +38,6 @@ pub use codec::{DecodeError, Decoded, EncodeError};
 pub use frame::{FrameDecoder, FrameError};
 pub use frontend::{FrontendCommand, FrontendMessage};
 pub use ids::{CollectionDigest, ItemIndex, LeaseId, RunId, WorkerId};
-pub use item::{Collection, Item};
+pub use item::{Collection, Item, Resource};
 pub use message::{CoordinatorMessage, WorkerMessage};
 pub use value::Value;

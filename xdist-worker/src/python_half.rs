@@ -75,6 +75,7 @@ const FILES: &[(&str, &str)] = files![
     "process.py",
     "quiet.py",
     "reports.py",
+    "resources.py",
     "runner.py",
     "scheduling.py",
     "session.py",

@@ -542,7 +542,7 @@ impl Terminal {
             }
             RunEvent::Collected { .. } => self.progress.total = self.roster.total(),
             RunEvent::CollectionMismatch(mismatch) => self.mismatch(mismatch),
-            RunEvent::Scheduling { mode } => self.scheduling(*mode, now),
+            RunEvent::Scheduling { mode, warning } => self.scheduling(*mode, warning.as_deref(), now),
             RunEvent::ItemStarted { worker, item, phase, slow, .. } => match slow {
                 None => self.item_started(*worker, *item),
                 Some(time) => self.slow(*worker, *item, *phase, *time),

@@ -59,7 +59,7 @@ impl<F: Frontend> Player<F> {
             self.play(RunEvent::WorkerCollected { worker, items, deselected: 0 });
         }
         self.play(RunEvent::Collected { worker: None, collection: collection(node_ids) });
-        self.play(RunEvent::Scheduling { mode: Mode::WorkSteal });
+        self.play(RunEvent::Scheduling { mode: Mode::WorkSteal, warning: None });
     }
 
     pub(crate) fn item(&mut self, worker: u32, item: u32, phases: Vec<PhaseReport>) {

@@ -3,6 +3,7 @@
 use super::foreign::Foreign;
 use super::history::Took;
 use super::queues::Queues;
+use super::resources::Gate;
 use super::units::Units;
 use super::{Mode, Options, Scheduler};
 use std::time::Duration;
@@ -84,10 +85,17 @@ impl Distribution {
     /// is known. Nothing at all is known if `took` is empty or has another length.
     #[must_use]
     pub fn expecting(mode: Mode, collection: &Collection, options: Options, took: &[Option<Took>]) -> Self {
-        let (units, order) = Units::new(mode, collection, options, took);
+        let (units, mut order) = Units::new(mode, collection, options, took);
+        let gate = match mode {
+            // Of the other workers, which run the same, nothing is known here.
+            Mode::Each => Gate::default(),
+            Mode::Load | Mode::LoadScope | Mode::LoadFile | Mode::LoadGroup | Mode::WorkSteal => {
+                Gate::new(collection, options.workers, &units, &mut order)
+            }
+        };
         Self(Kind::Ruled(Box::new(Ruled {
             scheduler: mode.scheduler(options),
-            queues: Queues::new(units, order),
+            queues: Queues::new(units, order, gate),
             stage: Stage::Gathering,
         })))
     }
@@ -116,6 +124,7 @@ impl Distribution {
             && ruled.stage == Stage::Gathering
         {
             ruled.stage = Stage::Running;
+            ruled.queues.pass_gate();
             ruled.scheduler.begin(&mut ruled.queues);
             ruled.settle();
         }
@@ -233,9 +242,11 @@ impl Distribution {
 impl Ruled {
     fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) -> bool {
         let known = self.queues.finish(worker, item);
-        if self.stage == Stage::Running && self.queues.pending_items() > 0 && !self.queues.is_retired(worker)
-        {
-            self.scheduler.refill(&mut self.queues, worker, took);
+        if self.stage == Stage::Running {
+            self.queues.pass_gate();
+            if self.queues.pending_items() > 0 && self.queues.can_refill(worker) {
+                self.scheduler.refill(&mut self.queues, worker, took);
+            }
         }
         self.settle();
         known
@@ -246,7 +257,9 @@ impl Ruled {
         if self.stage != Stage::Running {
             return;
         }
-        if self.queues.pending_items() > 0 {
+        self.queues.pass_gate();
+        self.queues.vacate();
+        if self.queues.pending_items() > 0 && !self.queues.are_closed() {
             for worker in self.queues.hungry() {
                 self.scheduler.refill(&mut self.queues, worker, Duration::ZERO);
                 if self.queues.pending_items() == 0 {
@@ -255,6 +268,7 @@ impl Ruled {
             }
         }
         if self.queues.pending_items() == 0 {
+            self.queues.steal_for_gate();
             self.queues.steal();
         }
         self.queues.park();

@@ -4,6 +4,7 @@
 
 use super::distribution::Action;
 use super::layout;
+use super::resources::{Gate, LineId};
 use super::units::{UnitId, Units};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,18 +14,24 @@ use xdist_proto::{ItemIndex, WorkerId};
 #[derive(Debug)]
 pub struct Queues {
     units: Units,
+    /// Units that are not pending although nobody has them: they wait for more than a worker.
+    gate: Gate,
     pending: VecDeque<UnitId>,
     pending_items: usize,
     pending_cost: u64,
     workers: BTreeMap<WorkerId, Queue>,
     /// Workers with an empty queue.
     idle: BTreeSet<WorkerId>,
-    /// Workers with one item, which they may be running.
+    /// Workers with one item, which they may be running, and that can be given what is pending.
     low: BTreeSet<WorkerId>,
-    /// Those of `low` that wait to hear whether their item has a successor.
+    /// Workers with one item that wait to hear whether it has a successor.
     unparked: BTreeSet<WorkerId>,
     /// Workers that something can be taken from, by how much that is; the lowest id last among equals.
     victims: BTreeSet<(u64, Reverse<WorkerId>)>,
+    /// Workers that have units of their line which have not begun.
+    ahead: BTreeSet<WorkerId>,
+    /// The worker that is given nothing more for now, since something at the gate waits for a worker.
+    vacating: Option<WorkerId>,
     /// How many workers take nothing more.
     retired: usize,
     /// How many steals are unanswered.
@@ -42,6 +49,8 @@ struct Queue {
     cost: u64,
     /// The units of the unanswered steal; they stand together in `units`.
     asked: Vec<UnitId>,
+    /// The line of the gate that the worker holds the claim of; then all of its units are of that one, otherwise of none.
+    line: Option<LineId>,
     reach: Reach,
     /// Whether the worker knows that its last item has no successor.
     parked: bool,
@@ -49,6 +58,13 @@ struct Queue {
     retired: bool,
     /// The entry in `victims`.
     victim_of: Option<u64>,
+}
+
+impl Queue {
+    /// Whether it can be given what is pending.
+    const fn is_open(&self) -> bool {
+        !self.retired && self.line.is_none()
+    }
 }
 
 /// How far a worker is taken to have got in its queue. A refused steal shows that it is further than thought; a finished
@@ -75,11 +91,12 @@ enum Thief {
 }
 
 impl Queues {
-    pub(super) fn new(units: Units, order: Vec<UnitId>) -> Self {
+    pub(super) fn new(units: Units, order: Vec<UnitId>, gate: Gate) -> Self {
         let pending_items = order.iter().map(|&unit| units.len(unit)).sum();
         let pending_cost = order.iter().map(|&unit| units.cost(unit)).sum();
         Self {
             units,
+            gate,
             pending: order.into(),
             pending_items,
             pending_cost,
@@ -88,27 +105,37 @@ impl Queues {
             low: BTreeSet::new(),
             unparked: BTreeSet::new(),
             victims: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            vacating: None,
             retired: 0,
             steals: 0,
             actions: VecDeque::new(),
         }
     }
 
-    /// All workers, by id.
+    /// All workers that can be given what is pending, by id.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerId> {
-        self.workers.keys().copied().collect()
+        let open = self.workers.iter().filter(|(_, queue)| queue.line.is_none());
+        open.map(|(&worker, _)| worker).collect()
+    }
+
+    /// Whether the worker can be given what is pending.
+    pub(super) fn can_refill(&self, worker: WorkerId) -> bool {
+        !self.gate.is_closed()
+            && self.vacating != Some(worker)
+            && self.workers.get(&worker).is_some_and(Queue::is_open)
+    }
+
+    /// Whether items run now beside which nothing may run.
+    pub(super) const fn are_closed(&self) -> bool {
+        self.gate.is_closed()
     }
 
     /// How many workers there are that take items.
     #[must_use]
     pub fn worker_count(&self) -> usize {
         self.workers.len() - self.retired
-    }
-
-    /// Whether the worker takes nothing more.
-    pub(super) fn is_retired(&self, worker: WorkerId) -> bool {
-        self.workers.get(&worker).is_some_and(|queue| queue.retired)
     }
 
     /// How many items are pending.
@@ -151,9 +178,18 @@ impl Queues {
     /// Makes an item that nobody has any more the first of what is pending.
     pub(super) fn put_back(&mut self, item: ItemIndex) {
         let unit = self.units.add_single(item);
-        self.pending.push_front(unit);
-        self.pending_items += 1;
-        self.pending_cost += self.units.cost(unit);
+        self.return_units([unit]);
+    }
+
+    /// Makes units that nobody has any more the first of what is pending, or of what waits at the gate.
+    fn return_units(&mut self, units: impl IntoIterator<Item = UnitId, IntoIter: DoubleEndedIterator>) {
+        for unit in units.into_iter().rev() {
+            if !self.gate.take_back(unit, &self.units) {
+                self.pending.push_front(unit);
+                self.pending_items += self.units.len(unit);
+                self.pending_cost += self.units.cost(unit);
+            }
+        }
     }
 
     /// Gives the worker the next pending units, `count` at most.
@@ -245,7 +281,14 @@ impl Queues {
         taken
     }
 
+    /// Gives the worker these units, which are pending no more.
     fn assign(&mut self, worker: WorkerId, units: Vec<UnitId>) {
+        self.pending_items -= units.iter().map(|&unit| self.units.len(unit)).sum::<usize>();
+        self.pending_cost -= units.iter().map(|&unit| self.units.cost(unit)).sum::<u64>();
+        self.append(worker, units);
+    }
+
+    fn append(&mut self, worker: WorkerId, units: Vec<UnitId>) {
         let Some(queue) = self.workers.get_mut(&worker) else {
             debug_assert!(false, "{worker} is not known to the scheduler");
             return;
@@ -255,8 +298,6 @@ impl Queues {
         }
         let items: Vec<ItemIndex> = units.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
         let cost: u64 = units.iter().map(|&unit| self.units.cost(unit)).sum();
-        self.pending_items -= items.len();
-        self.pending_cost -= cost;
         queue.items += items.len();
         queue.cost += cost;
         queue.parked = false;
@@ -281,17 +322,17 @@ impl Queues {
         self.idle.remove(&worker);
         self.low.remove(&worker);
         self.unparked.remove(&worker);
+        self.ahead.remove(&worker);
         if let Some(free) = queue.victim_of {
             self.victims.remove(&(free, Reverse(worker)));
         }
         if !queue.asked.is_empty() {
             self.steals -= 1;
         }
-        self.pending_items += queue.items;
-        self.pending_cost += queue.cost;
-        for unit in queue.units.into_iter().rev() {
-            self.pending.push_front(unit);
+        if let Some(line) = queue.line {
+            self.gate.release(line);
         }
+        self.return_units(queue.units);
     }
 
     /// The worker takes nothing more. What it has given up is next to be handed out; it still has the rest, and finishes
@@ -318,11 +359,8 @@ impl Queues {
         queue.cost -= cost;
         self.retired += usize::from(!queue.retired);
         queue.retired = true;
-        self.pending_items += items;
-        self.pending_cost += cost;
-        for unit in returned.into_iter().rev() {
-            self.pending.push_front(unit);
-        }
+        self.release_if_done(worker);
+        self.return_units(returned);
         self.index(worker);
     }
 
@@ -337,8 +375,82 @@ impl Queues {
         queue.items -= 1;
         queue.cost -= self.units.item_cost(item);
         queue.reach = Reach::Running;
+        self.release_if_done(worker);
         self.index(worker);
         true
+    }
+
+    /// Lets others have what the worker holds, if it has nothing any more that it needs it for.
+    fn release_if_done(&mut self, worker: WorkerId) {
+        if let Some(queue) = self.workers.get_mut(&worker)
+            && queue.items == 0
+            && let Some(line) = queue.line.take()
+        {
+            self.gate.release(line);
+        }
+    }
+
+    /// Lets units through the gate: as many as can begin on idle workers, and then a next one for those that hold what it
+    /// takes anyway.
+    pub(super) fn pass_gate(&mut self) {
+        if !self.gate.is_waiting() {
+            return;
+        }
+        while let Some(&worker) = self.idle.first()
+            && let Some(line) = self.gate.next_line(self.is_nobody_busy())
+        {
+            self.gate.hold(line);
+            if let Some(queue) = self.workers.get_mut(&worker) {
+                queue.line = Some(line);
+            }
+            self.pass(worker, line);
+        }
+        let line_of = |worker: &WorkerId| Some((*worker, self.workers.get(worker)?.line?));
+        let low: Vec<(WorkerId, LineId)> = self.unparked.iter().filter_map(line_of).collect();
+        for (worker, line) in low {
+            self.pass(worker, line);
+        }
+    }
+
+    /// Where something could pass the gate and nobody is idle, as after the crash of a worker that is not replaced: has the
+    /// worker with least to do come to the end of it, which is asked for what it has not begun.
+    pub(super) fn vacate(&mut self) {
+        let wanted = self.idle.is_empty() && self.gate.next_line(false).is_some();
+        let previous = self.vacating.take();
+        let kept = previous.filter(|worker| self.workers.get(worker).is_some_and(Queue::is_open));
+        self.vacating = if wanted { kept.or_else(|| self.least_busy()) } else { None };
+        for worker in previous.into_iter().chain(self.vacating) {
+            self.index(worker);
+        }
+        if let Some(worker) = self.vacating
+            && let Some(queue) = self.workers.get(&worker)
+            && queue.asked.is_empty()
+        {
+            let asked: Vec<UnitId> = queue.units.range(self.begun_units(queue)..).copied().collect();
+            if !asked.is_empty() {
+                self.ask(worker, asked);
+            }
+        }
+    }
+
+    fn least_busy(&self) -> Option<WorkerId> {
+        let open = self.workers.iter().filter(|(_, queue)| queue.is_open());
+        open.min_by_key(|(_, queue)| queue.cost).map(|(&worker, _)| worker)
+    }
+
+    /// Whether nothing runs, and nothing that is pending could.
+    fn is_nobody_busy(&self) -> bool {
+        let is_busy = |queue: &Queue| queue.items > 0;
+        self.pending_items == 0
+            && self.idle.len() == self.worker_count()
+            && (self.retired == 0 || !self.workers.values().any(is_busy))
+    }
+
+    /// Gives the worker the next unit of the line that it holds.
+    fn pass(&mut self, worker: WorkerId, line: LineId) {
+        if let Some(unit) = self.gate.next_unit(line, &self.units) {
+            self.append(worker, vec![unit]);
+        }
     }
 
     /// Takes in the answer to the worker's steal: whether it gave the units back.
@@ -359,9 +471,13 @@ impl Queues {
             let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
             queue.items -= items;
             queue.cost -= cost;
-            self.pending_items += items;
-            self.pending_cost += cost;
-            self.pending.extend(returned);
+            if queue.line.is_some() {
+                self.return_units(returned);
+            } else {
+                self.pending_items += items;
+                self.pending_cost += cost;
+                self.pending.extend(returned);
+            }
         } else if self.workers.get(&worker).is_some_and(|queue| !self.explains(queue, asked[0])) {
             self.lengthen_reach(worker);
         }
@@ -384,6 +500,32 @@ impl Queues {
         }
     }
 
+    /// Asks workers for what they cannot begin yet, and an idle one could, since what it takes is free again.
+    pub(super) fn steal_for_gate(&mut self) {
+        if self.steals >= self.idle.len() {
+            return;
+        }
+        for victim in self.ahead.clone() {
+            if self.steals < self.idle.len()
+                && let Some(queue) = self.workers.get(&victim)
+                && let (Some(line), Some(&last)) = (queue.line, queue.units.back())
+                && self.gate.can_hold(line, false)
+            {
+                self.ask(victim, vec![last]);
+            }
+        }
+    }
+
+    fn ask(&mut self, victim: WorkerId, asked: Vec<UnitId>) {
+        let items = asked.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
+        self.actions.push_back(Action::Steal { worker: victim, items });
+        self.steals += 1;
+        if let Some(queue) = self.workers.get_mut(&victim) {
+            queue.asked = asked;
+        }
+        self.index(victim);
+    }
+
     /// Asks the longest queues for work, one steal for every worker that runs out.
     pub(super) fn steal(&mut self) {
         while self.steals < self.idle.len() + self.low.len()
@@ -396,13 +538,7 @@ impl Queues {
             if asked.is_empty() {
                 break;
             }
-            let items = asked.iter().flat_map(|&unit| self.units.items(unit)).copied().collect();
-            self.actions.push_back(Action::Steal { worker: victim, items });
-            self.steals += 1;
-            if let Some(queue) = self.workers.get_mut(&victim) {
-                queue.asked = asked;
-            }
-            self.index(victim);
+            self.ask(victim, asked);
         }
     }
 
@@ -441,13 +577,18 @@ impl Queues {
 
     /// Tells every worker on its last item that there is no successor, once no steal can bring one.
     pub(super) fn park(&mut self) {
-        if self.steals > 0 {
+        let may_steal = self.steals > 0;
+        if may_steal && !self.gate.is_held() {
             return;
         }
         for worker in std::mem::take(&mut self.unparked) {
             if let Some(queue) = self.workers.get_mut(&worker) {
-                queue.parked = true;
-                self.actions.push_back(Action::Park { worker });
+                if may_steal && queue.line.is_none() {
+                    self.unparked.insert(worker);
+                } else {
+                    queue.parked = true;
+                    self.actions.push_back(Action::Park { worker });
+                }
             }
         }
     }
@@ -466,11 +607,13 @@ impl Queues {
     fn index(&mut self, worker: WorkerId) {
         let Some(queue) = self.workers.get(&worker) else { return };
         let takes = !queue.retired;
+        let gated = queue.line.is_some();
         let can_give = queue.asked.is_empty() && self.begun_units(queue) < queue.units.len();
-        let victim_of = can_give.then(|| self.takeable(queue));
+        let victim_of = (can_give && !gated).then(|| self.takeable(queue));
         let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
         set_membership(&mut self.idle, worker, takes && items == 0);
-        set_membership(&mut self.low, worker, takes && items == 1);
+        set_membership(&mut self.low, worker, takes && items == 1 && !gated && self.vacating != Some(worker));
+        set_membership(&mut self.ahead, worker, can_give && gated);
         set_membership(&mut self.unparked, worker, takes && items == 1 && !parked);
         if previous != victim_of {
             if let Some(cost) = previous {

@@ -2,6 +2,8 @@
 //!
 //! The vectors come from pytest-xdist 3.8, `testing/test_dsession.py`; where the answers differ, a comment says why.
 
+mod resources;
+
 use super::*;
 use std::fmt::Write;
 use xdist_proto::{Collection, Item, ItemIndex};

@@ -80,6 +80,8 @@ pub enum RunEvent {
     Scheduling {
         /// How.
         mode: Mode,
+        /// What items ask for and will not have, as a sentence.
+        warning: Option<String>,
     },
     /// An item has been running for some time. Comes again, as that time grows.
     ItemStarted {

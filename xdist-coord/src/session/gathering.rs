@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use xdist_proto::message::{Collected, CollectionChunk, CoordinatorMessage, Ready, SendCollection};
 use xdist_proto::report::{CollectReport, OutcomeClass};
-use xdist_proto::{Collection, CollectionDigest, WorkerId};
+use xdist_proto::{Collection, CollectionDigest, Item, WorkerId};
 
 /// pytest's exit code for wrong arguments.
 const USAGE_ERROR: i32 = 4;
@@ -253,14 +253,15 @@ impl Session {
             return;
         }
         self.course = Course::Running;
+        let warning = self.unheeded_marks(mode, party[0].1);
         if mode == Mode::Each {
-            self.report(RunEvent::Scheduling { mode });
+            self.report(RunEvent::Scheduling { mode, warning });
         } else {
             let digest = party[0].1;
             let book = self.open_book(digest, None);
             let collection = self.books[book].collection.clone();
             self.report(RunEvent::Collected { worker: None, collection });
-            self.report(RunEvent::Scheduling { mode });
+            self.report(RunEvent::Scheduling { mode, warning });
         }
         self.admit(&party);
         if mode != Mode::Each {
@@ -271,6 +272,20 @@ impl Session {
             self.join_or_breach(id);
         }
         self.check_left();
+    }
+
+    /// Why marks that keep items from running beside others have no effect, if there are such marks and that is so.
+    fn unheeded_marks(&self, mode: Mode, digest: CollectionDigest) -> Option<String> {
+        let reason = match mode {
+            Mode::Each => "in mode each, where every worker runs every test",
+            _ if self.is_scheduled_elsewhere() => {
+                "beside a scheduler of your own (pytest_xdist_make_scheduler)"
+            }
+            Mode::Load | Mode::LoadScope | Mode::LoadFile | Mode::LoadGroup | Mode::WorkSteal => return None,
+        };
+        let is_marked = |item: &Item| item.exclusive || !item.resources.is_empty();
+        let marked = self.lists.get(digest).is_some_and(|list| list.items.iter().any(is_marked));
+        marked.then(|| format!("xdist_exclusive and xdist_resource have no effect {reason}"))
     }
 
     /// Lets the workers of the beginning in, each in its turn.

@@ -60,12 +60,13 @@ impl Plan {
         }
         Ok(Self {
             run: options.run.clone().map_or_else(|| config.run.clone(), RunId),
-            workers,
             mode,
             scheduling: Options {
                 max_chunk: options.max_chunk,
                 reorder_scopes: options.reorder_scopes.unwrap_or(true),
+                workers: u32::try_from(workers.len()).ok(),
             },
+            workers,
             max_restarts: options
                 .max_restarts
                 .or(counted.map(|count| count.max(1).saturating_mul(RESTARTS_PER_WORKER))),

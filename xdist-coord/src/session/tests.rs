@@ -335,7 +335,10 @@ fn told(event: RunEvent) -> Option<String> {
             None => format!("{} items", collection.items.len()),
         },
         RunEvent::CollectionMismatch(mismatch) => format!("mismatch {mismatch:?}"),
-        RunEvent::Scheduling { mode } => format!("scheduling {}", mode.name()),
+        RunEvent::Scheduling { mode, warning: None } => format!("scheduling {}", mode.name()),
+        RunEvent::Scheduling { mode, warning: Some(warning) } => {
+            format!("scheduling {}, but {warning}", mode.name())
+        }
         RunEvent::ItemStarted { worker, item, slow, .. } => match slow {
             Some(time) => format!("{worker} is at {} for more than {} s", item.0, time.as_secs()),
             None => format!("{worker} is at {}", item.0),

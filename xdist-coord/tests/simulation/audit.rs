@@ -1,5 +1,6 @@
 //! The invariants, checked on everything that goes in and comes out.
 
+use crate::scenario::Test;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use xdist_coord::session::event::Crash;
@@ -8,7 +9,7 @@ use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, Reply, WorkerMessage};
 use xdist_proto::report::OutcomeClass;
-use xdist_proto::{Collection, ItemIndex, Value, WorkerId};
+use xdist_proto::{Collection, Item, ItemIndex, Value, WorkerId};
 
 /// A test, whatever its index: its node id, and the how-manieth of that node id it is. In mode `each`, also the first of
 /// the workers that run it one in the place of the other.
@@ -25,6 +26,10 @@ pub(crate) struct Audit {
     configured: bool,
     /// Who has each test now.
     holders: BTreeMap<Identity, WorkerId>,
+    /// What tests may not run beside; empty where that is not heeded.
+    claims: BTreeMap<Identity, Claims>,
+    /// By resource, how many workers may use it at a time.
+    limits: BTreeMap<String, u32>,
     /// Tests whose holders have given them back.
     given_back: BTreeSet<Identity>,
     /// What has become of each test.
@@ -33,8 +38,8 @@ pub(crate) struct Audit {
     collections: BTreeMap<Option<WorkerId>, Vec<Identity>>,
     /// Whom each worker replaces.
     predecessors: BTreeMap<WorkerId, WorkerId>,
-    pub(crate) scheduling: bool,
-    pub(crate) stopping: bool,
+    scheduling: bool,
+    stopping: bool,
     pub(crate) summary: Option<RunSummary>,
     lost_pytest_host: bool,
     usage_errors: u32,
@@ -58,6 +63,13 @@ pub(crate) struct Audit {
     verdict: Option<(Identity, CrashHandled)>,
 }
 
+/// What a test may not run beside.
+#[derive(Debug)]
+struct Claims {
+    exclusive: bool,
+    resources: Vec<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Finished,
@@ -77,8 +89,63 @@ pub(crate) fn identities(lineage: Option<WorkerId>, node_ids: impl Iterator<Item
 }
 
 impl Audit {
-    pub(crate) fn new(each: bool, presence: PytestHost) -> Self {
-        Self { each, presence, ..Self::default() }
+    pub(crate) fn new(each: bool, presence: PytestHost, tests: &[Test]) -> Self {
+        let mut audit = Self { each, presence, ..Self::default() };
+        if !each {
+            let identities = identities(None, tests.iter().map(|test| test.item.node_id.clone()));
+            for (identity, test) in identities.into_iter().zip(tests) {
+                audit.note_claims(identity, &test.item);
+            }
+        }
+        audit
+    }
+
+    fn note_claims(&mut self, identity: Identity, item: &Item) {
+        for resource in &item.resources {
+            let least = self.limits.entry(resource.name.clone()).or_insert(resource.limit);
+            *least = resource.limit.min(*least);
+        }
+        let claims = Claims {
+            exclusive: item.exclusive,
+            resources: item.resources.iter().map(|resource| resource.name.clone()).collect(),
+        };
+        if claims.exclusive || !claims.resources.is_empty() {
+            self.claims.insert(identity, claims);
+        }
+    }
+
+    /// Whether items are handed out.
+    pub(crate) fn is_running(&self) -> bool {
+        self.scheduling && !self.stopping && self.usage_errors == 0 && self.summary.is_none()
+    }
+
+    /// Whether another worker could begin this test now.
+    pub(crate) fn could_begin(&self, identity: &Identity) -> bool {
+        let held = || self.holders.iter().filter(|(identity, _)| !self.given_back.contains(*identity));
+        let is_exclusive = |identity| self.claims.get(identity).is_some_and(|claims| claims.exclusive);
+        let users = |name: &String| {
+            let uses =
+                |identity| self.claims.get(identity).is_some_and(|claims| claims.resources.contains(name));
+            held()
+                .filter(|(identity, _)| uses(identity))
+                .map(|(_, holder)| holder)
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        let mut resources = self.claims.get(identity).into_iter().flat_map(|claims| &claims.resources);
+        let must_wait = |other| is_exclusive(identity) || is_exclusive(other);
+        !held().any(|(other, _)| must_wait(other))
+            && resources.all(|name| users(name) < self.limits[name] as usize)
+    }
+
+    /// A test that a worker could begin now, and that nobody has.
+    pub(crate) fn beginnable(&self) -> Option<&Identity> {
+        let is_free = |identity: &&Identity| {
+            !self.ends.contains_key(*identity)
+                && !self.is_undecided(identity)
+                && (!self.holders.contains_key(*identity) || self.given_back.contains(*identity))
+        };
+        self.collections.values().flatten().filter(is_free).find(|identity| self.could_begin(identity))
     }
 
     pub(crate) fn input(&mut self, input: &Input) {
@@ -253,6 +320,29 @@ impl Audit {
         let given_back = self.given_back.remove(identity);
         let holder = self.holders.insert(identity.clone(), worker).filter(|_| !given_back);
         assert_eq!(holder, None, "{identity:?} is handed out to {worker} too");
+        self.check_claims(worker, identity);
+    }
+
+    /// Looks at what the tests claim that others have while this one is handed out. Those of one worker never run beside
+    /// each other, so they claim what they claim once.
+    fn check_claims(&self, worker: WorkerId, identity: &Identity) {
+        if self.claims.is_empty() {
+            return;
+        }
+        let held = self.holders.iter().filter(|(identity, _)| !self.given_back.contains(identity));
+        let mut users: BTreeMap<&str, BTreeSet<WorkerId>> = BTreeMap::new();
+        for (other, &holder) in held {
+            let alone = [identity, other]
+                .iter()
+                .any(|one| self.claims.get(*one).is_some_and(|claims| claims.exclusive));
+            assert!(holder == worker || !alone, "{worker} has {identity:?} and {holder} has {other:?}");
+            for name in self.claims.get(other).iter().flat_map(|claims| &claims.resources) {
+                users.entry(name).or_default().insert(holder);
+            }
+        }
+        for (name, users) in users {
+            assert!(users.len() <= self.limits[name] as usize, "{name} is used by {users:?}");
+        }
     }
 
     fn event(&mut self, event: &RunEvent) {

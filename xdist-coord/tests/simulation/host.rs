@@ -181,11 +181,13 @@ impl FakeWorker {
             && !self.suspended
     }
 
-    /// Whether it has items that it has not begun.
-    pub(crate) fn has_unbegun(&self) -> bool {
-        !self.ending
-            && matches!(self.activity, Activity::Call(..) | Activity::Teardown(..))
-            && self.queue.iter().any(|entry| matches!(entry, Entry::Item(..)))
+    /// The items that it has not begun.
+    pub(crate) fn unbegun(&self) -> impl Iterator<Item = ItemIndex> {
+        let busy = !self.ending && matches!(self.activity, Activity::Call(..) | Activity::Teardown(..));
+        self.queue.iter().filter(move |_| busy).filter_map(|entry| match entry {
+            Entry::Item(item, _) => Some(*item),
+            Entry::Park | Entry::Drain => None,
+        })
     }
 
     fn later(&mut self, step: Step, most_ms: u64) -> Deed {

@@ -5,7 +5,7 @@ use xdist_coord::scheduler::{History, Mode, Took};
 use xdist_coord::session::{Config, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
-use xdist_proto::{Item, RunId, WorkerId};
+use xdist_proto::{Item, Resource, RunId, WorkerId};
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,8 @@ impl Scenario {
         let faults = kind.faults;
         let mut rng = fastrand::Rng::with_seed(seed);
         let mode = rng.choice(Mode::ALL).unwrap();
-        let tests = tests(&mut rng, faults);
+        let mut tests = tests(&mut rng, faults);
+        mark(seed, &mut tests);
         let workers = rng.u32(1..=8);
         let mut options = RunOptions {
             auto_workers: workers,
@@ -296,6 +297,28 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
         .collect();
     tests.sort_by(|a, b| a.item.node_id.split("::").next().cmp(&b.item.node_id.split("::").next()));
     tests
+}
+
+/// Marks some tests as such that cannot run beside just any other. Has a generator of its own, so that what a seed
+/// stands for otherwise does not depend on it.
+fn mark(seed: u64, tests: &mut [Test]) {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(16));
+    if one_in(&mut rng, 2) {
+        return;
+    }
+    let (names, every, alone) = (rng.u32(1..6), rng.u32(1..6), rng.u32(2..60));
+    for test in tests {
+        test.item.exclusive = one_in(&mut rng, alone);
+        while one_in(&mut rng, every + 1) {
+            let number = rng.u32(0..names);
+            // Mostly the same limit, of which the smallest holds.
+            let limit = if one_in(&mut rng, 50) { 1 } else { number % 4 + 1 };
+            let name = format!("r{number}");
+            if test.item.resources.iter().all(|resource| resource.name != name) {
+                test.item.resources.push(Resource { name, limit });
+            }
+        }
+    }
 }
 
 /// When workers have done their share. Has a generator of its own too.

@@ -97,7 +97,7 @@ impl World {
         };
         let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
         session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
-        let audit = Audit::new(scenario.mode() == Mode::Each, scenario.config.pytest_host);
+        let audit = Audit::new(scenario.mode() == Mode::Each, scenario.config.pytest_host, &scenario.tests);
         let pytest_host = FakePytestHost::new(scenario.plugins.clone(), scenario.seed);
         let interrupts = std::mem::take(&mut scenario.interrupts);
         let mut world = Self {
@@ -537,8 +537,8 @@ impl World {
         }
     }
 
-    /// When nothing is under way, no worker is idle while another has tests queued that it has not begun. (Units of
-    /// several tests may have to wait, and so may workers under the ramp.)
+    /// When nothing is under way, no worker is idle while there is a test that it could begin: that nobody has, or that
+    /// another has queued and not begun. (Units of several tests may have to wait, and so may workers under the ramp.)
     fn check_nobody_waits(&self) {
         let grouped = self.suite.tests.iter().any(|test| !test.item.groups.is_empty());
         let single = match self.scenario.mode() {
@@ -546,7 +546,7 @@ impl World {
             Mode::WorkSteal => !grouped,
             Mode::Each | Mode::LoadScope | Mode::LoadFile | Mode::LoadGroup => false,
         };
-        let running = self.audit.scheduling && !self.audit.stopping && self.audit.summary.is_none();
+        let running = self.audit.is_running();
         if !single || !running || self.in_flight > 0 || self.suite.options.ramp_ms > 0 {
             return;
         }
@@ -557,10 +557,16 @@ impl World {
         }
         let present = |peer: &&Peer| !peer.silent;
         let workers = || self.peers.values().filter(present).flat_map(|peer| peer.host.workers.values());
-        if let (Some(idle), Some(busy)) =
-            (workers().find(|worker| worker.is_idle()), workers().find(|worker| worker.has_unbegun()))
-        {
-            panic!("{} is idle while {} has tests that have not begun", idle.id, busy.id);
+        let Some(idle) = workers().find(|worker| worker.is_idle()) else { return };
+        if let Some(test) = self.audit.beginnable() {
+            panic!("{} is idle while nobody has {test:?}", idle.id);
+        }
+        for busy in workers() {
+            let identities = self.identities(busy.id);
+            let mut unbegun = busy.unbegun().map(|item| &identities[item.as_usize()]);
+            if let Some(test) = unbegun.find(|test| self.audit.could_begin(test)) {
+                panic!("{} is idle while {} has {test:?}, which has not begun", idle.id, busy.id);
+            }
         }
     }
 

@@ -100,7 +100,13 @@ fn of_collection() -> Vec<(&'static str, FrontendMessage)> {
                 differing: vec![difference],
             }),
         ),
-        ("scheduling", FrontendMessage::Scheduling(Scheduling { mode: "worksteal".into() })),
+        (
+            "scheduling",
+            FrontendMessage::Scheduling(Scheduling {
+                mode: "each".into(),
+                warning: Some("no effect".into()),
+            }),
+        ),
     ]
 }
 

@@ -14,7 +14,7 @@ use xdist_proto::report::{
 };
 use xdist_proto::value::{Value, extension};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
-use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, RunId, WorkerId};
+use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, Resource, RunId, WorkerId};
 
 /// A message of any of the families.
 #[derive(Clone, Debug, PartialEq)]
@@ -583,6 +583,8 @@ pub(super) fn items() -> Vec<Item> {
         file: Some("tests/a.py".into()),
         line: Some(11),
         groups: vec!["db".into(), "net".into()],
+        exclusive: true,
+        resources: vec![Resource { name: "db".into(), limit: 2 }],
         keywords: vec!["slow".into(), "test[x]".into()],
     };
     vec![all_fields, Item::new("tests/a.py::gr\u{fc}n")]

@@ -177,6 +177,76 @@ def test_the_collection_is_named_by_its_digest_and_sent_when_asked_for(suite: Su
     ]
 
 
+def test_items_say_what_they_cannot_run_beside(suite: Suite, start: Start) -> None:
+    suite(
+        conftest="""
+            import pytest
+
+            def pytest_collection_modifyitems(items):
+                items[1].add_marker(pytest.mark.xdist_exclusive)
+        """,
+        test_a="""
+            import pytest
+
+            pytestmark = pytest.mark.xdist_resource("module", limit=3)
+
+            @pytest.mark.xdist_resource("a", "b", limit=2)
+            class TestIt:
+                @pytest.mark.xdist_resource("c")
+                @pytest.mark.xdist_resource("b")
+                @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.xdist_resource("a", limit=5))])
+                def test_inherits(self, n):
+                    pass
+        """,
+        test_b="""
+            import pytest
+
+            @pytest.mark.xdist_exclusive
+            def test_alone():
+                pass
+
+            def test_free():
+                pass
+        """,
+    )
+    runner = start("--strict-markers")
+    runner.collect()
+    runner.send_collection()
+    items = {item.pop("id").rpartition("::")[2]: item for item in runner.wait("collection")["items"]}
+    limits = {"a": 2, "b": 1, "c": 1, "module": 3}
+    resources = [{"name": name, "limit": limit} for name, limit in limits.items()]
+    assert items == {
+        "test_inherits[0]": {"resources": resources},
+        "test_inherits[1]": {"resources": resources, "exclusive": True},
+        "test_alone": {"exclusive": True},
+        "test_free": {},
+    }
+
+
+def test_faulty_marks_are_errors_of_their_tests(suite: Suite, start: Start) -> None:
+    suite(
+        conftest="""
+            import pytest
+
+            def pytest_collection_modifyitems(items):
+                items[0].add_marker(pytest.mark.xdist_resource(name="db"))
+        """,
+        test_a="""
+            def test_marked_late(): pass
+
+            def test_right(): pass
+        """,
+    )
+    runner = start()
+    runner.collect()
+    report = runner.wait("collect_report")["report"]
+    assert report["node"] == "test_a.py::test_marked_late"
+    assert report["failure"]["text"] == (
+        "test_a.py:2: test_marked_late: xdist mark xdist_resource(name='db') has an argument name: it takes names, and limit="
+    )
+    assert runner.wait("collected")["count"] == 1
+
+
 def test_locations_are_found_only_for_those_who_want_them(suite: Suite, start: Start) -> None:
     suite(test_a="def test(): pass")
     for args, expected in (((), {}), (("-v",), {"line": 0}), (("--junitxml=out.xml",), {"line": 0})):

@@ -303,11 +303,13 @@ class DistSession:
             )
             self.config.hook.pytest_collectreport(report=report)
 
-    def _on_scheduling(self, mode: str) -> None:
+    def _on_scheduling(self, mode: str, warning: str = "", **_: Any) -> None:
         if mode == "loadgroup":
             self._terminal.show_groups(self._items[None])
         own = self._bridge and type(self._bridge.scheduler).__name__
         self._terminal.scheduling(own or SCHEDULERS.get(mode, mode))
+        if warning and self.config.option.verbose >= 0:
+            self._terminal.line(f"warning: {warning}")
 
     def _item(self, worker: int, item: int) -> dict[str, Any]:
         items = self._items.get(worker)

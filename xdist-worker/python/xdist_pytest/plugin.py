@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import compat, fixtures, hookspecs, options
+from . import compat, fixtures, hookspecs, options, resources
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,11 +62,18 @@ class XdistPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Describes the marker."""
+        """Describes the markers."""
         config.addinivalue_line(
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
         )
+        for line in resources.MARKERS:
+            config.addinivalue_line("markers", line)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Reports marks with wrong arguments, which plugins may have set too."""
+        resources.take_out_faulty(config, items)
 
     @pytest.hookimpl(trylast=True)
     def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from . import whole
 from .msgpack import property_value
+from .resources import NeedsOfNodes
 
 if TYPE_CHECKING:
     import warnings
@@ -412,6 +413,7 @@ class ItemFields:
         self._with_locations = with_locations
         self._with_keywords = with_keywords
         self._groups_of_nodes: dict[Any, frozenset[str]] = {}
+        self._needs_of_nodes = NeedsOfNodes()
 
     def of(self, item: pytest.Item) -> dict[str, Any]:
         """The `Item`."""
@@ -422,6 +424,11 @@ class ItemFields:
         groups = self._groups(item.parent) | _own_groups(item)
         if groups:
             fields["groups"] = sorted(groups)
+        exclusive, resources = self._needs_of_nodes.of(item)
+        if exclusive:
+            fields["exclusive"] = True
+        if resources:
+            fields["resources"] = [{"name": name, "limit": limit} for name, limit in sorted(resources.items())]
         if self._with_keywords:
             fields["keywords"] = [str(keyword) for keyword in item.keywords]
         return fields

@@ -10,7 +10,7 @@ use xdist_coord::session::event::{
 use xdist_proto::item::Collection;
 use xdist_proto::message::{EndCause, Ready, Stream};
 use xdist_proto::report::WarningRecord;
-use xdist_proto::{ItemIndex, WorkerId};
+use xdist_proto::{Item, ItemIndex, WorkerId};
 
 /// The type and the fields of the line of an event that is not a report of pytest's.
 pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, Value)> {
@@ -40,7 +40,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("Collected", collected(worker.as_ref().map(name), collection))
         }
         RunEvent::CollectionMismatch(mismatch) => ("CollectionMismatch", self::mismatch(mismatch, roster)),
-        RunEvent::Scheduling { mode } => ("Scheduling", json!({ "mode": mode.name() })),
+        RunEvent::Scheduling { mode, warning } => {
+            ("Scheduling", present([("mode", mode.name().into()), ("warning", warning.clone().into())]))
+        }
         RunEvent::ItemStarted { worker, item, phase, running, slow } => {
             let slow = slow.map(|time| time.as_secs_f64());
             let fields = present([
@@ -171,9 +173,17 @@ fn collected(worker: Option<String>, collection: &Collection) -> Value {
             ("file", item.file.clone().into()),
             ("line", item.line.into()),
             ("groups", list(item.groups.clone())),
+            ("exclusive", item.exclusive.then_some(true).into()),
+            ("resources", resources(item)),
         ])
     });
     present([("worker_id", worker.into()), ("items", items.collect())])
+}
+
+/// The resources' limits by name, or null if there are none.
+fn resources(item: &Item) -> Value {
+    let limits = item.resources.iter().map(|resource| (resource.name.clone(), resource.limit.into()));
+    if item.resources.is_empty() { Value::Null } else { Value::Object(limits.collect()) }
 }
 
 fn mismatch(mismatch: &Mismatch, roster: &Roster) -> Value {

@@ -190,11 +190,14 @@ impl Terminal {
         self.step(worker, Step::Created);
     }
 
-    pub(super) fn scheduling(&mut self, mode: Mode, now: Instant) {
+    pub(super) fn scheduling(&mut self, mode: Mode, warning: Option<&str>, now: Instant) {
         self.end_startup();
         self.running_since = Some(now);
         if self.stage == Stage::Running && self.view.verbosity() > 0 {
             self.screen.line(&format!("scheduling tests via {}\n", scheduling_name(mode)));
+        }
+        if let Some(warning) = warning.filter(|_| self.view.verbosity() >= 0) {
+            self.screen.line(&format!("warning: {warning}\n"));
         }
     }
 }
