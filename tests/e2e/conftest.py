@@ -6,8 +6,10 @@ environment variables are taken away.
 
 import json
 import os
+import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import textwrap
@@ -110,6 +112,61 @@ class Signals:
         os.close(self._fd)
 
 
+class Terminal:
+    """A program at a terminal, and the person who reads and types there."""
+
+    def __init__(self, command: list[str], cwd: Path, env: dict[str, str]):
+        self._pid, self._fd = pty.fork()
+        if self._pid == 0:
+            os.chdir(cwd)
+            os.execve(command[0], command, env)
+        self.text = ""
+        self._seen = 0
+
+    def expect(self, text: str) -> str:
+        """Waits until this appears, after what was waited for before; answers what came before it."""
+        end = time.monotonic() + DEADLINE
+        while (at := self.text.find(text, self._seen)) < 0:
+            if time.monotonic() > end or not self._read(end):
+                pytest.fail(f"{text!r} does not appear:\n{self.text}")
+        before = self.text[self._seen : at]
+        self._seen = at + len(text)
+        return before
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def ends(self) -> int:
+        """Waits for the program's end; its exit code."""
+        end = time.monotonic() + DEADLINE
+        while self._read(end):
+            pass
+        if time.monotonic() > end:
+            self.close()
+            pytest.fail(f"it does not end:\n{self.text}")
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        os.close(self._fd)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self, end: float) -> bool:
+        ready, _, _ = select.select([self._fd], [], [], max(0.0, end - time.monotonic()))
+        try:
+            data = os.read(self._fd, 1 << 16) if ready else b""
+        except OSError:
+            # The last process at the terminal is gone.
+            data = b""
+        self.text += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)
+
+    def close(self) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+            os.close(self._fd)
+
+
 class Xdist:
     """Makes suites and runs them."""
 
@@ -165,18 +222,26 @@ class Xdist:
         """Starts `pytest` with the plugin that makes `-n` run on xdist."""
         self._runs += 1
         log = self.scratch / f"report-{self._runs}.jsonl"
-        path = f"{ROOT / 'xdist-worker' / 'python'}{os.pathsep}{ROOT / 'tools'}"
         process = subprocess.Popen(
-            [
-                *(PYTHON, "-m", "pytest", "-p", "no:xdist", "-p", "xdist_pytest.entry"),
-                *("-p", "recorder", "--record", str(log), *map(str, args)),
-            ],
-            cwd=self.directory, env={**self.env, "PYTHONPATH": path, "XDIST_BINARY": self.binary, **env}, text=True,
-            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*self._pytest_command(), "-p", "recorder", "--record", str(log), *map(str, args)],
+            cwd=self.directory, env={**self._pytest_env(), **env}, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
         self._started.append(process)
         return Process(process, log)
+
+    def _pytest_command(self) -> list[str]:
+        return [PYTHON, "-m", "pytest", "-p", "no:xdist", "-p", "xdist_pytest.entry"]
+
+    def _pytest_env(self) -> dict[str, str]:
+        path = f"{ROOT / 'xdist-worker' / 'python'}{os.pathsep}{ROOT / 'tools'}"
+        return {**self.env, "PYTHONPATH": path, "XDIST_BINARY": self.binary}
+
+    def at_terminal(self, door: str, *args) -> Terminal:
+        """Starts `xdist run` (`door="run"`) or `pytest` with the plugin at a terminal of its own."""
+        command = [self.binary, "run", "--python", PYTHON] if door == "run" else self._pytest_command()
+        env = self.env if door == "run" else self._pytest_env()
+        return Terminal([*command, "-p", "no:cacheprovider", *args], self.directory, {**env, "TERM": "dumb"})
 
     def run(self, *args, **options) -> Result:
         return self.start(*args, **options).wait()

@@ -73,7 +73,8 @@ pub enum Command {
 }
 
 /// What the runner is doing, from its status page: item `u32` ([`u32::MAX`] for none), lease `u32`, activity `u8`, whether
-/// it waits `u8`, six bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian.
+/// it waits `u8`, six bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian. The rest is the
+/// runner's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The item that is running and its lease.

@@ -142,6 +142,10 @@ class Commands:
             time.sleep(_HOST_STEP)
         raise RunOver
 
+    def skip(self, count: int) -> None:
+        """So many commands were taken by a process that was forked from this one."""
+        self._number = (self._number + count) & 0xFFFF_FFFF
+
     def _next(self, datagram: bytes) -> Optional[Command]:
         """The command in a datagram, if it is the next one.
 
@@ -218,6 +222,9 @@ class Status:
 
     _ITEM = struct.Struct("<IIBB6xQ")
     _WAITS = 9
+    _ANSWERS = struct.Struct("<I")
+    #: Where it is, behind what the host reads.
+    _ANSWERS_AT = 24
 
     def __init__(self, descriptor: int) -> None:
         self.open(descriptor)
@@ -255,6 +262,14 @@ class Status:
         """Ends what `stop_clock` began."""
         index, lease, activity, _, started = self._ITEM.unpack_from(self._page)
         self._ITEM.pack_into(self._page, 0, index, lease, activity, 0, started + self._now() - self._stopped_at)
+
+    def count_answer(self) -> None:
+        """An answer was taken out of the commands, in this process or in one that was forked for an item."""
+        self._ANSWERS.pack_into(self._page, self._ANSWERS_AT, self.answers() + 1)
+
+    def answers(self) -> int:
+        """How many were."""
+        return int(self._ANSWERS.unpack_from(self._page, self._ANSWERS_AT)[0])
 
     def has_item(self) -> bool:
         """Whether an item is running, in this process or in one that was forked from it."""

@@ -166,8 +166,7 @@ class DistSession:
     def _leave_terminal_to(self, link: Link, worker: int) -> None:
         """Touches the terminal no more until it is back; what happens meanwhile is told then."""
         self._terminal.lent(self._nodes[worker])
-        pid = self._nodes[worker].workerinfo.get("pid")
-        with self._ctrl_c_for(pid):
+        with self._ctrl_c_for(self._nodes[worker].pid):
             link.send("terminal_free")
             link.hold_until("terminal_back")
 

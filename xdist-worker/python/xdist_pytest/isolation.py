@@ -29,6 +29,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
     An interrupt is passed on, and raised here once the test has been torn down.
     """
     channel.survives_fork = True
+    answers = channel.status.answers()
     with dumps.fork_in_peace():
         with warnings.catch_warnings():
             # Python 3.12 and later warn of threads; who isolates tests knows what is imported.
@@ -50,6 +51,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
             interrupted = True
             interrupts.hold()
             os.kill(child, signal.SIGINT)
+    channel.commands.skip(channel.status.answers() - answers)
     code = os.waitstatus_to_exitcode(status)
     if interrupted:
         raise KeyboardInterrupt

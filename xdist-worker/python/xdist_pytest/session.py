@@ -195,6 +195,7 @@ class WorkerSession:
             self._status.wait(self._channel.commands.wait_for_answer)
         except RunOver:
             raise KeyboardInterrupt("the run is over") from None
+        self._status.count_answer()
         return read_command(self._configuration, "answer")["reply"]
 
     def _return_terminal(self) -> None:
