@@ -253,4 +253,14 @@ mod tests {
         startup.set(WorkerId(0), Step::Initialized);
         assert_eq!(startup.line(), "initialized: 1/3 workers");
     }
+
+    #[test]
+    fn workers_that_are_one_too_many_do_not_count() {
+        let mut startup = Startup::default();
+        (0..3).for_each(|worker| startup.set(WorkerId(worker), Step::Initialized));
+        startup.expect(2);
+        assert_eq!(startup.line(), "initialized: 2/2 workers");
+        (0..2).for_each(|worker| startup.set(WorkerId(worker), Step::Collected(12)));
+        assert_eq!(startup.line(), "2 workers [12 items]");
+    }
 }
