@@ -61,10 +61,11 @@ class DistTerminal:
     def ready(self, node: Node) -> None:
         """A worker is ready."""
         if self.verbosity > 0:
-            info, own = node.gateway._rinfo(), _own_version()
-            if tuple(info.version_info[:2]) != own:
+            info = node.gateway._rinfo()
+            if info.executable != sys.executable:
                 version = ".".join(map(str, info.version_info[:3]))
                 self.line(f"[{node.gateway.id}] {info.platform} Python {version} cwd: {info.cwd}")
+                self.line(f"[{node.gateway.id}] Python {node.workerinfo['version']}")
         self._set(node, "ready")
 
     def count(self, category: str, number: int) -> None:
@@ -212,7 +213,3 @@ class DistTerminal:
         if getattr(reporter._tw, "width_of_current_line", 0):
             reporter.write_line("")
         reporter.write_line(text)
-
-
-def _own_version() -> tuple[int, int]:
-    return sys.version_info[0], sys.version_info[1]
