@@ -80,3 +80,15 @@ def test_help(make_suite):
     ]
     for found in ours:
         assert theirs - found == set()
+
+
+def test_terminal(make_suite):
+    """On a terminal the line of the status is written over: which states are seen hangs on who is quicker."""
+    suite = make_suite()
+    suite.file("test_it.py", texts.PASSES)
+    for door in (REFERENCE, *suite.doors):
+        run = suite.run(door, n=2, on_terminal=True, TERM="xterm")
+        states = re.findall(r"\x1b\[1m\s?(\w+: \d/2 workers|2 workers \[3 items\]) *\x1b\[0m", run.out)
+        order = ["created", "initialized", "ready", "collecting"]
+        at = [order.index(state.partition(":")[0]) for state in states if ":" in state]
+        assert run.code == 0 and at == sorted(at) and states[-1] == "2 workers [3 items]", run
