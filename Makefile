@@ -40,7 +40,7 @@ test-python: debug $(VENV)
 # Each plugin has an environment of its own, which is made once. ALL=1 also runs them with this project installed.
 plugin-tests = $(1:%=tests/plugins/test_%.py)
 PLUGIN_TESTS = $(if $(ALL),tests/plugins,$(if $(PLUGINS),$(call plugin-tests,$(PLUGINS)),\
-	-m "not thorough" $(call plugin-tests,cov html randomly rerunfailures django syrupy)))
+	-m "not thorough" $(call plugin-tests,cov html randomly rerunfailures django syrupy texts)))
 test-plugins: debug $(VENV)
 	XDIST=$(CURDIR)/$(DEBUG) XDIST_TEST_INSTALLED=$(ALL) $(VENV) -m pytest -q -rs -p no:cacheprovider $(PLUGIN_TESTS)
 

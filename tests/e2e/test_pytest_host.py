@@ -275,7 +275,7 @@ def test_the_first_failure_ends_the_run(xdist, run):
     )
     result = run("-n2", "-x")
     assert result.code == 2
-    assert "xdist.dsession.Interrupted: stopping after 1 failure" in result.out
+    assert "xdist.dsession.Interrupted: stopping after 1 failures" in result.out
     assert result.totals["failed"] == 1
 
 

@@ -6,6 +6,7 @@ import pprint
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ PLUGIN = "pytest -n"
 INSTALLED = "pytest -n, installed"
 # pytest alone.
 PLAIN = "pytest"
+
+# What a command stands behind for its process id to be kept, and to be run on a terminal.
+KEEP_PID = ("sh", "-c", 'echo $$ > pid; exec "$@"', "sh")
+ON_TERMINAL = (sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)")
 
 # For anything that should take a moment; generous, since it is only reached when something is wrong.
 DEADLINE = 120.0
@@ -137,6 +142,11 @@ class Suite:
         self.file("pytest.ini", "[pytest]\n" + textwrap.dedent(text))
 
     @property
+    def python(self) -> Path:
+        """The interpreter of its environment."""
+        return self._python
+
+    @property
     def python_half(self) -> str:
         """Where this project's Python modules are."""
         return str(environments.ROOT / "xdist-worker" / "python")
@@ -146,8 +156,13 @@ class Suite:
         """The doors to try, beside pytest-xdist."""
         return [RUN, PLUGIN, *([INSTALLED] if self._installed else [])]
 
-    def run(self, door: str, *args: str, n: int = 2, keep: Path = None, **env: str) -> Run:
-        """Runs the suite in a fresh copy, or where an earlier run was (`keep`)."""
+    def run(
+        self, door: str, *args: str, n: int | None = 2, keep: Path = None, on_terminal: bool = False, **env: str
+    ) -> Run:
+        """Runs the suite in a fresh copy, or where an earlier run was (`keep`); without `-n` where `n` is `None`.
+
+        The process id of the program that was called is in the file `pid`.
+        """
         self._runs += 1
         directory = keep or self._scratch / f"run{self._runs:02}" / "suite"
         if keep is None:
@@ -155,16 +170,16 @@ class Suite:
         python = self._installed if door == INSTALLED else self._python
         command = self._command(door, python, n)
         done = subprocess.run(
-            [*command, "--junitxml=junit.xml", *args],
+            [*(ON_TERMINAL if on_terminal else ()), *KEEP_PID, *command, "--junitxml=junit.xml", *args],
             cwd=directory, env={**self._environment(door, python), **env}, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE,
         )  # fmt: skip
         places = {str(directory): "SUITE", str(python): "PYTHON"}
         return Run(door, directory, places, done.returncode, done.stdout, done.stderr)
 
-    def _command(self, door: str, python: Path, n: int) -> list[str]:
+    def _command(self, door: str, python: Path, n: int | None) -> list[str]:
         pytest = str(python.with_name("pytest"))
-        count = ["-n", str(n)]
+        count = [] if n is None else ["-n", str(n)]
         return {
             REFERENCE: [pytest, *count],
             RUN: [self._binary, "run", "--python", str(python), *count],

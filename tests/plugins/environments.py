@@ -34,6 +34,8 @@ REQUIREMENTS = {
     "subtests": ("pytest==8.4.2", "pytest-subtests==0.15.0"),
     "sugar": ("pytest-sugar==1.1.1",),
     "syrupy": ("syrupy==7.0.2",),
+    # pytest-xdist alone.
+    "texts": (),
     "timeout": ("pytest-timeout==2.4.0",),
 }
 

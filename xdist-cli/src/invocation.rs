@@ -18,6 +18,8 @@ pub(crate) struct Invocation {
     pub(crate) workers: Option<u32>,
     /// Whether there is a `-n` of any form, even one that only Python understands.
     pub(crate) counts_workers: bool,
+    /// `--maxprocesses`; the last one counts.
+    pub(crate) most_workers: Option<u32>,
     /// Every `--tx`.
     pub(crate) tx: Vec<String>,
     /// `--dist`, or what `-d` stands for; the last one counts.
@@ -137,7 +139,7 @@ impl Invocation {
             }
             "--terminal" => self.terminal = Some(value_of(option, attached, rest)?),
             "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
-            "-n" | "--numprocesses" | "--tx" | "--dist" | "--start" => {
+            "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--dist" | "--start" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
                 // Without a value it is left to argparse, whose words people know.
@@ -163,6 +165,7 @@ impl Invocation {
     fn note(&mut self, option: &str, value: &str) {
         match option {
             "--tx" => self.tx.push(value.to_owned()),
+            "--maxprocesses" => self.most_workers = value.parse().ok().filter(|&most| most > 0),
             "--dist" => self.dist = Some(value.to_owned()),
             "--start" => {
                 self.start = match value {
@@ -227,6 +230,15 @@ mod tests {
             assert_eq!(invocation.workers, Some(4), "{arguments:?}");
             assert_eq!(invocation.pytest_args, arguments);
         }
+    }
+
+    #[test]
+    fn the_most_workers_are_seen_and_stay_for_pytest() {
+        let arguments = ["-n4", "--maxprocesses", "3", "--maxprocesses=2"];
+        assert_eq!(parse(&arguments).most_workers, Some(2));
+        assert_eq!(parse(&arguments).pytest_args, arguments);
+        // As in pytest-xdist, 0 is no limit.
+        assert_eq!(parse(&["--maxprocesses=0"]).most_workers, None);
     }
 
     #[test]

@@ -115,16 +115,17 @@ fn config(
 /// The workers, if the arguments alone say how many there are. Otherwise the first worker finds it out.
 fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
     if let Some(specs) = &invocation.worker_specs {
-        return Ok(Some(WorkerSpec::parse_all(specs.iter().map(String::as_str))?));
+        return Ok(Some(WorkerSpec::parse_all(specs.iter().map(String::as_str)).context("--tx")?));
     }
     if let Some(count) = invocation.workers {
+        let count = count.min(invocation.most_workers.unwrap_or(count));
         return Ok(Some(vec![WorkerSpec::default(); count as usize]));
     }
     // With another form of -n among the arguments, --tx counts for nothing.
     if invocation.tx.is_empty() || invocation.counts_workers {
         return Ok(None);
     }
-    let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str))?;
+    let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str)).context("--tx")?;
     Ok(Some(specs))
 }
 

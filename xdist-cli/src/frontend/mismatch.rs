@@ -55,8 +55,10 @@ fn more(sign: char, count: usize, shown: usize) -> Option<String> {
     (count > shown).then(|| format!("{sign}... and {} more", count - shown))
 }
 
+/// pytest-xdist's words, and what its documentation says there.
 const fn advice() -> &'static str {
-    "Names and order of tests must not depend on chance, time, or the order of a set."
+    "To see why this happens see 'Known limitations' in documentation for pytest-xdist\n\
+     Names and order of tests must not depend on chance, time, or the order of a set."
 }
 
 #[cfg(test)]
@@ -88,11 +90,13 @@ mod tests {
         -a::x[2]
         +a::x[1]
         +a::x[3]
+        To see why this happens see 'Known limitations' in documentation for pytest-xdist
         Names and order of tests must not depend on chance, time, or the order of a set.
         gw2: Different tests were collected between gw0 and gw2. The difference is:
         the same as for gw1.
         gw3: Different tests were collected between gw0 and gw3. The difference is:
         gw3 has the same tests as gw0, in another order.
+        To see why this happens see 'Known limitations' in documentation for pytest-xdist
         Names and order of tests must not depend on chance, time, or the order of a set.
         ");
     }

@@ -445,12 +445,18 @@ impl Terminal {
         if self.stage == Stage::Starting || self.view.verbosity() > 0 {
             self.screen.end_line();
         }
-        self.screen.write("\n");
+        // With -v the line about the scheduling has an empty one below it, which is for the first test.
+        let nothing_since = self.running_since.is_some() && self.progress.reported == 0;
+        if !(nothing_since && self.view.verbosity() > 0) {
+            self.screen.write("\n");
+        }
     }
 
+    /// Writes the error with the empty line that pytest writes below those that it makes itself.
     fn print_usage_error(&mut self) {
         if let Some(text) = self.usage_error.take() {
-            self.screen.error_text(&(text.trim_end().to_owned() + "\n\n"));
+            let end = if text.starts_with("ERROR: ") { "\n\n" } else { "\n" };
+            self.screen.error_text(&(text.trim_end().to_owned() + end));
         }
     }
 }

@@ -386,13 +386,14 @@ impl fmt::Display for StopReason {
     /// In one line, as the reason why an item was not run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failures(1) => f.write_str("stopping after 1 failure"),
+            // pytest's words, which do not count.
             Self::Failures(count) => write!(f, "stopping after {count} failures"),
             Self::Session(reason) => f.write_str(reason),
             Self::Exit { reason, .. } => write!(f, "pytest.exit: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
             Self::KeyboardInterrupt(worker) => write!(f, "KeyboardInterrupt on {worker}"),
             Self::InternalError => f.write_str("internal error"),
+            Self::RestartsExhausted(1) => f.write_str("more than 1 worker crashed"),
             Self::RestartsExhausted(limit) => write!(f, "more than {limit} workers crashed"),
             Self::NoWorkers(why) => f.write_str(why),
             Self::PytestHostLost => f.write_str("the pytest host is gone"),

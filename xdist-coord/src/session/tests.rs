@@ -761,7 +761,7 @@ fn a_test_that_took_too_long_is_a_failure() {
     bench.expect(
         "* gw0 crashed in 0 Some(Call): timeout: ran for more than 1 s
          * gw0 down: timeout: ran for more than 1 s
-         * stopping: stopping after 1 failure
+         * stopping: stopping after 1 failures
          gw1 cancel 0
          gw1 drain",
     );
@@ -774,7 +774,7 @@ fn enough_failures_empty_all_queues_at_once() {
     bench.finish(0, 0, 0, OutcomeClass::Fail);
     bench.expect(
         "* gw0 finished 0 Fail
-         * stopping: stopping after 1 failure
+         * stopping: stopping after 1 failures
          gw0 cancel 0
          gw0 drain
          gw1 cancel 1
@@ -789,7 +789,7 @@ fn enough_failures_empty_all_queues_at_once() {
         "* gw1 finished 2 Pass
          * gw0 down
          * gw1 down
-         * not run 1 3 4 5: stopping after 1 failure
+         * not run 1 3 4 5: stopping after 1 failures
          close 0 Done
          finished Stopped(Failures(1)) 6 = 2 + 0 + 4, 1 failed",
     );
@@ -803,7 +803,7 @@ fn a_crash_counts_as_a_failure() {
     bench.expect(
         "* gw0 crashed in 0 Some(Call): signal 6 (SIGABRT)
          * gw0 down: signal 6 (SIGABRT)
-         * stopping: stopping after 1 failure
+         * stopping: stopping after 1 failures
          gw1 cancel 0
          gw1 drain",
     );

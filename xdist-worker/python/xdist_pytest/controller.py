@@ -89,7 +89,7 @@ class DistSession:
         self._has_collected = False
         self._stopping: Optional[str] = None
         self._usage_error = ""
-        self._not_run: dict[str, int] = {}
+        self._is_complete = True
         self._exhausted: Optional[str] = None
         self._session: Any = None
         self._exit_status: Optional[int] = None
@@ -113,6 +113,7 @@ class DistSession:
         if reporter is not None:
             # Tests of many files run at the same time.
             reporter.showfspath = False
+            self.config.pluginmanager.register(self._terminal, "terminaldistreporter")
         specs = [Spec(text) for text in self.config.option.tx]
         for number, spec in enumerate(specs):
             if spec.id is None:
@@ -201,12 +202,10 @@ class DistSession:
         if self._exit_status is not None:
             session.exitstatus = self._exit_status
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Says what did not run, and why."""
-        for reason, count in self._not_run.items():
-            terminalreporter.write_line(f"{count} not run: {reason}")
-        if self._exhausted is not None:
+        """Says once more why workers were not replaced."""
+        if self._exhausted is not None and self._terminal.verbosity >= 0:
             terminalreporter.write_sep("=", f"xdist: {self._exhausted}")
 
     # what the coordinator tells
@@ -310,7 +309,7 @@ class DistSession:
         if warning and self.config.option.verbose >= 0:
             self._terminal.line(f"warning: {warning}")
 
-    def _item(self, worker: int, item: int) -> dict[str, Any]:
+    def _item(self, worker: Optional[int], item: int) -> dict[str, Any]:
         items = self._items.get(worker)
         if items is None:
             items = self._items[None]
@@ -432,7 +431,7 @@ class DistSession:
         self._exhausted = f"maximum crashed workers reached: {limit}"
         if limit == 0:
             self._exhausted = f"worker {name} crashed and worker restarting disabled"
-        self._terminal.line(f"\n{self._exhausted}")
+        self._terminal.note(self._exhausted)
 
     def _on_warning(self, worker: int, warning: dict[str, Any]) -> None:
         location = warning.get("location")
@@ -462,8 +461,8 @@ class DistSession:
         self._stopping = reason
 
     def _on_not_run(self, items: list[int], reason: str, worker: Optional[int] = None) -> None:
-        self._not_run[reason] = self._not_run.get(reason, 0) + len(items)
-        self._terminal.count("not run", len(items))
+        self._is_complete = False
+        self._terminal.not_run(reason, [self._item(worker, item)["id"] for item in items])
 
     def _finish(self, fields: dict[str, Any]) -> bool:
         end, reason = fields["end"], fields.get("reason", "")
@@ -484,7 +483,7 @@ class DistSession:
         elif end == "restarts_exhausted":
             # As in pytest-xdist, what came to an end that way has failed.
             self._exit_status = int(pytest.ExitCode.TESTS_FAILED)
-        elif self._not_run:
+        elif not self._is_complete:
             self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
         return True
 

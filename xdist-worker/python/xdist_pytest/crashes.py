@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from typing import Any, Optional
 
@@ -10,6 +9,12 @@ import pytest
 
 _FRAME = "  File "
 _MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
+
+#: pytest-xdist's words, and what its documentation says there.
+_ADVICE = (
+    "To see why this happens see 'Known limitations' in documentation for pytest-xdist",
+    "Names and order of tests must not depend on chance, time, or the order of a set.",
+)
 
 
 class Text:
@@ -120,11 +125,11 @@ def _is_machinery(line: str) -> bool:
 
 def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:
     """That two workers collected different tests."""
-    missing, extra = difference.get("missing", []), difference.get("extra", [])
-    lines = difflib.unified_diff(sorted(missing), sorted(extra), first, second, lineterm="")
-    return (
-        f"Different tests were collected between {first} and {second}. The difference is:\n"
-        + "\n".join(lines)
-        + "\nTo see why this happens see Known limitations in documentation "
-        "for pytest-xdist, or docs/guide/troubleshooting.md of xdist"
+    missing, extra = sorted(difference.get("missing", [])), sorted(difference.get("extra", []))
+    if missing or extra:
+        lines = [f"--- {first}", f"+++ {second}", *(f"-{name}" for name in missing), *(f"+{name}" for name in extra)]
+    else:
+        lines = [f"{second} has the same tests as {first}, in another order."]
+    return "\n".join(
+        [f"Different tests were collected between {first} and {second}. The difference is:", *lines, *_ADVICE]
     )

@@ -26,11 +26,18 @@ def display_options(config: pytest.Config, terminal: bool) -> dict[str, Any]:
         "no_warnings": bool(option("disable_warnings", False)),
         "no_terminal": not config.pluginmanager.hasplugin("terminal"),
         "flags": _flags(config),
-        "progress_style": str(_setting(config, "console_output_style", "progress")),
+        "progress_style": _progress_style(config),
         "cache_dir": _cache_directory(config),
         "junit": _junit_options(config),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _progress_style(config: pytest.Config) -> str:
+    # As pytest 9.2 decides it (`terminal.py`).
+    return (
+        "classic" if config.getoption("setupshow", False) else str(_setting(config, "console_output_style", "progress"))
+    )
 
 
 def wants_passed_output(config: pytest.Config, asked: bool) -> bool:

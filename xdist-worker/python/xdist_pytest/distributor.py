@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Optional
 import pytest
 
 from . import dist, options
-from .link import Link
+from .link import Link, LinkError
 from .plugin import XdistPlugin
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ class Distributor(XdistPlugin):
             ) from error
         theirs.close()
         link = Link(ours)
-        link.open(*session.features())
+        try:
+            link.open(*session.features())
+        except LinkError:
+            if self._coordinator.wait() != pytest.ExitCode.USAGE_ERROR:
+                raise
+            raise pytest.UsageError("xdist does not take these options; its reason stands above") from None
         session.interrupt_with(lambda: link.send("interrupt_run"))
         return link
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Generator
 
     from .nodes import Node, Spec
 
@@ -29,6 +31,13 @@ class DistTerminal:
         self._items = 0
         self._done = False
         self._told_unforkable = False
+        #: Reasons, and what was not run for each.
+        self._not_run: list[tuple[str, list[str]]] = []
+
+    @property
+    def verbosity(self) -> int:
+        """How much is shown: `-v` and `-q`, which are not there with `-p no:terminal`."""
+        return int(self._config.getoption("verbose", 0))
 
     def begin(self, specs: list[Spec]) -> None:
         """The workers are about to be started."""
@@ -51,11 +60,12 @@ class DistTerminal:
 
     def ready(self, node: Node) -> None:
         """A worker is ready."""
-        if self._config.option.verbose > 0:
-            info, own = node.gateway._rinfo(), _own_version()
-            if tuple(info.version_info[:2]) != own:
+        if self.verbosity > 0:
+            info = node.gateway._rinfo()
+            if info.executable != sys.executable:
                 version = ".".join(map(str, info.version_info[:3]))
                 self.line(f"[{node.gateway.id}] {info.platform} Python {version} cwd: {info.cwd}")
+                self.line(f"[{node.gateway.id}] Python {node.workerinfo['version']}")
         self._set(node, "ready")
 
     def count(self, category: str, number: int) -> None:
@@ -73,7 +83,7 @@ class DistTerminal:
 
     def unforkable(self, reason: str) -> None:
         """Every worker collects by itself; told once."""
-        if self._config.option.verbose > 0 and not self._told_unforkable:
+        if self.verbosity > 0 and not self._told_unforkable:
             self._told_unforkable = True
             self.line(f"every worker collects by itself: {reason}")
 
@@ -85,7 +95,7 @@ class DistTerminal:
         if self._reporter is not None:
             # Where it is a terminal, this ends the line that was written over and over.
             self._reporter.write_line("")
-        if self._config.option.verbose > 0:
+        if self.verbosity > 0:
             self.line(f"scheduling tests via {name}")
 
     def show_groups(self, items: list[dict[str, Any]]) -> None:
@@ -119,7 +129,7 @@ class DistTerminal:
             reporter.write_line(self._status())
 
     def _status(self) -> str:
-        if self._config.option.verbose < 0:
+        if self.verbosity < 0:
             return "bringing up nodes..."
         states = list(self._states.values())
         if self._done or (states and all(state == "collected" for state in states)):
@@ -137,14 +147,14 @@ class DistTerminal:
 
     def recycled(self, node: Node, reason: str) -> None:
         """A worker has done its share."""
-        if self._config.option.verbose > 0:
+        if self.verbosity > 0:
             self.line(f"[{node.gateway.id}] recycled: {reason}")
 
     def replaced(self, node: Node, name: str, crashed: bool) -> None:
         """A worker is started in the place of another."""
         if crashed:
-            self.line(f"\nreplacing crashed worker {node.gateway.id}")
-        elif self._config.option.verbose > 0:
+            self.note(f"replacing crashed worker {node.gateway.id}")
+        elif self.verbosity > 0:
             self.line(f"[{name}] takes the place of {node.gateway.id}")
 
     def lent(self, node: Node) -> None:
@@ -172,6 +182,32 @@ class DistTerminal:
         live_logs = option("log_cli_level", None) is not None or bool(self._config.getini("log_cli"))
         return option("capture", "fd") == "no" or live_logs
 
+    def note(self, text: str) -> None:
+        """Writes a line that stands out, unless `-q` is given."""
+        if self.verbosity >= 0:
+            self.line(f"\n{text}")
+
+    def not_run(self, reason: str, node_ids: list[str]) -> None:
+        """Tests were not run."""
+        self._not_run.append((reason, node_ids))
+        self.count("not run", len(node_ids))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, None, None]:
+        """Tells below everything else how many tests were not run, and with `-v` which."""
+        yield
+        if not self._config.getoption("no_summary", False):
+            for reason, node_ids in self._not_run:
+                tests = f"{len(node_ids)} test{'s' if len(node_ids) != 1 else ''}"
+                terminalreporter.write_sep("=", f"{tests} not run: {reason}", yellow=True)
+                for node_id in node_ids if self.verbosity > 0 else ():
+                    terminalreporter.write_line(f"NOT RUN {node_id}")
+        # pytest 9.2 (`terminal.py`) puts words that it does not know last; failures are looked for before the time.
+        known = getattr(terminalreporter, "_known_types", None)
+        if known and "not run" in known:
+            known.remove("not run")
+            known.insert(0, "not run")
+
     def line(self, text: str) -> None:
         """Writes a line of its own."""
         reporter = self._reporter
@@ -182,7 +218,3 @@ class DistTerminal:
         if getattr(reporter._tw, "width_of_current_line", 0):
             reporter.write_line("")
         reporter.write_line(text)
-
-
-def _own_version() -> tuple[int, int]:
-    return sys.version_info[0], sys.version_info[1]

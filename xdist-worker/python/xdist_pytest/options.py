@@ -154,6 +154,11 @@ def _plain_reason_of_workers(config: pytest.Config, has_terminal: bool) -> Optio
     dist = config.option.dist
     if dist == "no" and not isinstance(dist, DefaultText) and not config.option.distload:
         return "--dist no"
+    for spec in config.option.px:
+        if not any(part.startswith("id=") for part in spec.split("//")):
+            from pytest import UsageError
+
+            raise UsageError(f"Proxy gateway {spec} must include an id")
     return None
 
 
@@ -186,7 +191,8 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
     fields = {
         "workers": workers,
         "auto_workers": auto_workers,
-        "max_workers": option.maxprocesses,
+        # pytest-xdist takes 0 for no limit.
+        "max_workers": option.maxprocesses or None,
         "dist": None if isinstance(dist, DefaultText) else dist,
         "tx": list(option.tx),
         "max_chunk": option.maxschedchunk,

@@ -82,6 +82,8 @@ def become_worker(
     name = str(configure["name"])
     run_id = str(run.get("run") or configure["run"])
     count = configure.get("worker_count") or options.run_worker_count(run) or 1
+    # The coordinator does not know of a limit before the first worker has told it.
+    count = min(count, run.get("max_workers") or count)
     os.environ["PYTEST_XDIST_WORKER"] = name
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(count)
     os.environ["PYTEST_XDIST_TESTRUNUID"] = run_id

@@ -51,14 +51,20 @@ impl Startup {
     /// Whether every worker has collected.
     pub(super) fn complete(&self) -> bool {
         let collected = self.steps.values().filter(|step| matches!(step, Step::Collected(_))).count();
-        collected > 0 && collected == self.expected.max(self.steps.len())
+        collected > 0 && collected == self.total()
+    }
+
+    /// How many workers there are to be. Some may have been started before that was known, and are ended again.
+    fn total(&self) -> usize {
+        if self.expected > 0 { self.expected } else { self.steps.len() }
     }
 
     /// The status line, in the forms of pytest-xdist 3.8. The furthest step that a worker has reached is shown.
     pub(super) fn line(&self) -> String {
-        let total = self.expected.max(self.steps.len());
+        let total = self.total();
         let workers = if total == 1 { "worker" } else { "workers" };
-        let at = |wanted: fn(&Step) -> bool| self.steps.values().filter(|step| wanted(step)).count();
+        let at =
+            |wanted: fn(&Step) -> bool| self.steps.values().filter(|step| wanted(step)).count().min(total);
         let (word, count) = match self.steps.values().max() {
             Some(Step::Collected(_)) if self.complete() => return self.final_line(None),
             Some(Step::Collected(_)) => ("collecting", at(|step| matches!(step, Step::Collected(_)))),
@@ -75,7 +81,7 @@ impl Startup {
             Step::Collected(items) => Some(u64::from(*items)),
             Step::Created | Step::Initialized | Step::Ready => None,
         });
-        let workers = self.expected.max(self.steps.len()) as u64;
+        let workers = self.total() as u64;
         let items = items.or(first).unwrap_or(0);
         format!("{} [{}]", counted(workers, "worker"), counted(items, "item"))
     }
@@ -249,5 +255,15 @@ mod tests {
         startup.expect(3);
         startup.set(WorkerId(0), Step::Initialized);
         assert_eq!(startup.line(), "initialized: 1/3 workers");
+    }
+
+    #[test]
+    fn workers_that_are_one_too_many_do_not_count() {
+        let mut startup = Startup::default();
+        (0..3).for_each(|worker| startup.set(WorkerId(worker), Step::Initialized));
+        startup.expect(2);
+        assert_eq!(startup.line(), "initialized: 2/2 workers");
+        (0..2).for_each(|worker| startup.set(WorkerId(worker), Step::Collected(12)));
+        assert_eq!(startup.line(), "2 workers [12 items]");
     }
 }

@@ -458,6 +458,7 @@ fn a_mismatch_is_an_error_of_each_worker_that_differs() {
     -a.py::test[1]
     +a.py::test[2]
     +a.py::test[3]
+    To see why this happens see 'Known limitations' in documentation for pytest-xdist
     Names and order of tests must not depend on chance, time, or the order of a set.
     ================= short test summary info ==================
     ERROR gw1 - Different tests were collected between gw0 an...

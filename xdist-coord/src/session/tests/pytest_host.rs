@@ -392,7 +392,7 @@ fn a_crash_counts_for_maxfail_once_it_is_judged() {
     bench.not_again(0);
     bench.expect(
         "* gw0 crashed in 0 Some(Call): signal 11 (SIGSEGV), as was asked about
-         * stopping: stopping after 1 failure
+         * stopping: stopping after 1 failures
          gw1 cancel 1
          gw1 drain
          * gw2 down",
