@@ -32,6 +32,8 @@ pub(crate) mod collection;
 
 mod results;
 
+mod retries;
+
 mod timer;
 
 mod violation;

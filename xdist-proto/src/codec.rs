@@ -145,6 +145,7 @@ impl Message for FrontendMessage {
         "scheduling",
         "item_running",
         "item_result",
+        "item_retried",
         "crash_question",
         "crashed",
         "taken_back",

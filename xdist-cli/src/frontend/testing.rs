@@ -76,6 +76,8 @@ impl<F: Frontend> Player<F> {
             crashed: 0,
             not_run,
             failed: 0,
+            flaky: 0,
+            flaky_fails: false,
             collect_errors: 0,
         };
         self.frontend.finish(&summary, self.now);
@@ -141,7 +143,7 @@ pub(crate) fn finished(worker: u32, item: u32, phases: Vec<PhaseReport>) -> RunE
         phases,
         full: Vec::new(),
     };
-    RunEvent::ItemFinished { worker: WorkerId(worker), item: ItemIndex(item), report: Box::new(report) }
+    RunEvent::ItemFinished { worker: WorkerId(worker), item: ItemIndex(item), report: Box::new(report), retries: 0 }
 }
 
 /// A passed phase.
@@ -243,5 +245,6 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
         stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
         peak_rss_kib: 35_328,
         asked: false,
+        retries: 0,
     }))
 }

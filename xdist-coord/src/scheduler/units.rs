@@ -9,7 +9,7 @@ use std::ops::Range;
 use xdist_proto::{Collection, Item, ItemIndex};
 
 /// A unit of a [`Units`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct UnitId(u32);
 
 /// All units of a run, each with those of its items that are not finished, in order.

@@ -90,7 +90,7 @@ impl Material<'_> {
     }
 
     /// The platform, the failure and what was captured.
-    fn report(self, filed: &Filed, page: &mut Page) {
+    pub(super) fn report(self, filed: &Filed, page: &mut Page) {
         if let Some(line) = filed.worker.and_then(|worker| self.roster.platform_line(worker)) {
             page.line(&line);
         }

@@ -1,0 +1,72 @@
+//! Failed attempts at items that run again (`--retries`).
+
+use super::report::{self, Outcome, Report};
+use super::roster::Roster;
+use super::{crash, words};
+use std::collections::BTreeMap;
+use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
+use xdist_proto::{ItemIndex, WorkerId};
+
+/// The failed attempts at items that have no result yet.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    /// By item, in order. In mode `each` an item is one of the worker's that runs it, or of the first of those that
+    /// replace each other.
+    failed: BTreeMap<(Option<WorkerId>, ItemIndex), Vec<FailedAttempt>>,
+}
+
+impl Attempts {
+    /// Keeps one until the item has its result.
+    pub(crate) fn keep(&mut self, attempt: &FailedAttempt, roster: &Roster) {
+        let item = (roster.owner(attempt.worker), attempt.item);
+        self.failed.entry(item).or_default().push(attempt.clone());
+    }
+
+    /// Those that came before the result of an item, of which there are so many. One more was told of an item that was to
+    /// run again and could not: that one is the result.
+    pub(crate) fn take(
+        &mut self,
+        worker: WorkerId,
+        item: ItemIndex,
+        retries: u32,
+        roster: &Roster,
+    ) -> Vec<FailedAttempt> {
+        let mut failed = self.failed.remove(&(roster.owner(worker), item)).unwrap_or_default();
+        failed.truncate(retries as usize);
+        failed
+    }
+}
+
+/// The reports of a failed attempt.
+pub(crate) fn reports(attempt: &FailedAttempt, roster: &Roster) -> Vec<Report> {
+    match &attempt.failure {
+        Failure::Report(report) => {
+            let node_id = roster.node_id(attempt.worker, attempt.item);
+            report::item_reports(roster.item(attempt.worker, attempt.item), &node_id, report)
+        }
+        Failure::Crash(crash) => crash_reports(crash, roster),
+    }
+}
+
+/// The reports of an item that the test process did not survive.
+pub(crate) fn crash_reports(crash: &Crash, roster: &Roster) -> Vec<Report> {
+    let Some(crashed) = &crash.item else { return Vec::new() };
+    let node_id = roster.node_id(crash.worker, crashed.item);
+    let item = roster.item(crash.worker, crashed.item);
+    let mut reports = report::reports_before(crash, item, &node_id);
+    let text = crash::body(&roster.name(crash.worker), &node_id, crashed, crash);
+    reports.push(report::crash_report(&node_id, text));
+    reports
+}
+
+/// The first report of a failed attempt that failed.
+pub(crate) fn failed_report(attempt: &FailedAttempt, roster: &Roster) -> Option<Report> {
+    reports(attempt, roster).into_iter().find(|report| report.outcome == Outcome::Failed)
+}
+
+/// `passed after 1 retry (gw0: AssertionError: assert 0)`.
+pub(crate) fn summary(word: &str, retries: u64, worker: &str, message: Option<&str>) -> String {
+    let why = message.and_then(|message| message.lines().next()).unwrap_or("it failed");
+    let retries = if retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") };
+    format!("{word} after {retries}{}", words::in_parentheses(&format!("{worker}: {why}")))
+}
