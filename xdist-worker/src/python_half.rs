@@ -74,6 +74,7 @@ const FILES: &[(&str, &str)] = files![
     "process.py",
     "quiet.py",
     "reports.py",
+    "retries.py",
     "runner.py",
     "scheduling.py",
     "session.py",
