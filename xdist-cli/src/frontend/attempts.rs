@@ -2,7 +2,7 @@
 
 use super::report::{self, Outcome, Report};
 use super::roster::Roster;
-use super::{crash, words};
+use super::crash;
 use std::collections::BTreeMap;
 use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
 use xdist_proto::{ItemIndex, WorkerId};
@@ -64,9 +64,12 @@ pub(crate) fn failed_report(attempt: &FailedAttempt, roster: &Roster) -> Option<
     reports(attempt, roster).into_iter().find(|report| report.outcome == Outcome::Failed)
 }
 
-/// `passed after 1 retry (gw0: AssertionError: assert 0)`.
-pub(crate) fn summary(word: &str, retries: u64, worker: &str, message: Option<&str>) -> String {
-    let why = message.and_then(|message| message.lines().next()).unwrap_or("it failed");
-    let retries = if retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") };
-    format!("{word} after {retries}{}", words::in_parentheses(&format!("{worker}: {why}")))
+/// Why it failed, in one line: `AssertionError: assert 0`, `signal 11 (SIGSEGV)`.
+pub(crate) fn reason(attempt: &FailedAttempt, report: &Report) -> String {
+    match &attempt.failure {
+        Failure::Crash(crash) => crash::cause(crash),
+        Failure::Report(_) => {
+            report.message().and_then(|message| message.lines().next()).unwrap_or("it failed").to_owned()
+        }
+    }
 }

@@ -422,7 +422,7 @@ impl Terminal {
         }
         self.durations.write(&mut page, view);
         if shown {
-            short_summary::write(&mut page, material);
+            short_summary::write(&mut page, &self.stats, view);
             ending::not_run(&self.not_run, &mut page, view, &self.roster);
         }
         ending::banners(&summary.end, &mut page, &self.stats, &self.roster);

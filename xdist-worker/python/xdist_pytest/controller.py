@@ -349,7 +349,7 @@ class DistSession:
         else:
             assert crash is not None
             reports = self._reports_of_crash(crash)
-        self._attempts.failed(self._key(worker, item), reports, retry)
+        self._attempts.failed(self._key(worker, item), reports, retry, crash and crash["cause"])
         self._log(worker, item, reports)
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any], retries: int = 0) -> None:

@@ -18,8 +18,8 @@ class Flaky(NamedTuple):
 
     #: The first report that failed.
     first: Any
-    retries: int
-    outcome: str
+    #: How that came about: `passed after 1 retry (gw0: AssertionError: assert 0)`.
+    story: str
 
 
 class Attempts:
@@ -27,16 +27,20 @@ class Attempts:
 
     def __init__(self) -> None:
         self.flaky: list[Flaky] = []
-        self._failed: dict[Key, list[Any]] = {}
+        #: Of every attempt the first report that failed, and why it did.
+        self._failed: dict[Key, list[tuple[Any, str]]] = {}
 
-    def failed(self, key: Key, reports: list[Any], retry: int) -> None:
-        """Turns the reports of an attempt that another one follows into such that are no failures."""
+    def failed(self, key: Key, reports: list[Any], retry: int, cause: Optional[str]) -> None:
+        """Turns the reports of an attempt that another one follows into such that are no failures.
+
+        `cause` is how its test process ended, if that is how it failed.
+        """
         failures = [report for report in reports if report.outcome == "failed"]
         for report in failures:
             report.outcome = RERUN
             report.rerun = retry - 1
-        # Of every attempt one, whatever its reports are.
-        self._failed.setdefault(key, []).append(failures[0] if failures else None)
+        first = (failures or reports)[0]
+        self._failed.setdefault(key, []).append((first, cause or _reason(first)))
 
     def is_last_failure(self, key: Key, retries: int) -> bool:
         """Whether a result that comes after so many failures is the last of them, since the item could not run again."""
@@ -44,11 +48,15 @@ class Attempts:
 
     def finished(self, key: Key, reports: list[Any], retries: int) -> bool:
         """Takes in an item's result; answers whether the item is flaky."""
-        failed = [report for report in self._failed.pop(key, [])[:retries] if report is not None]
+        failed = self._failed.pop(key, [])[:retries]
         outcomes = {report.outcome for report in reports}
         if not failed or "failed" in outcomes:
             return False
-        self.flaky.append(Flaky(failed[0], retries, "skipped" if "skipped" in outcomes else "passed"))
+        first, reason = failed[0]
+        outcome = "skipped" if "skipped" in outcomes else "passed"
+        times = "1 retry" if retries == 1 else f"{retries} retries"
+        worker = getattr(first, "worker_id", None)
+        self.flaky.append(Flaky(first, f"{outcome} after {times} ({f'{worker}: ' if worker else ''}{reason})"))
         return True
 
 
@@ -70,7 +78,7 @@ def summary(reporter: Any, flaky: list[Flaky]) -> None:
     if "f" in reporter.reportchars:
         for each in flaky:
             reporter.write("FLAKY", yellow=True)
-            reporter.write_line(f" {each.first.nodeid} - {_reason(each)}")
+            reporter.write_line(f" {each.first.nodeid} - {each.story}")
 
 
 def _title(reporter: Any, report: Any) -> str:
@@ -78,12 +86,8 @@ def _title(reporter: Any, report: Any) -> str:
     return f"ERROR at {report.when} of {title}" if report.when in ("setup", "teardown") else title
 
 
-def _reason(flaky: Flaky) -> str:
-    """`passed after 1 retry (gw0: AssertionError: assert 0)`."""
-    report = flaky.first
+def _reason(report: Any) -> str:
+    """Why it failed, in one line."""
     crash = getattr(report.longrepr, "reprcrash", None)
     message = crash.message if crash is not None else str(report.longrepr)
-    retries = "1 retry" if flaky.retries == 1 else f"{flaky.retries} retries"
-    worker = getattr(report, "worker_id", "")
-    lines = message.strip().splitlines() or ["it failed"]
-    return f"{flaky.outcome} after {retries} ({f'{worker}: ' if worker else ''}{lines[0]})"
+    return (message.strip().splitlines() or ["it failed"])[0]

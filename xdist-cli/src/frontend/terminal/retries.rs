@@ -16,10 +16,8 @@ use xdist_proto::{ItemIndex, WorkerId};
 pub(super) struct Flaky {
     /// The first failure.
     pub(super) first: Filed,
-    /// How often it failed.
-    pub(super) retries: u32,
-    /// How it came out, in one word.
-    pub(super) outcome: &'static str,
+    /// How that came about: `passed after 1 retry (gw0: AssertionError: assert 0)`.
+    pub(super) story: String,
 }
 
 impl Terminal {
@@ -57,7 +55,10 @@ impl Terminal {
         let Some(report) = attempts::failed_report(first, &self.roster) else { return };
         let skipped = reports.iter().any(|report| report.outcome == Outcome::Skipped);
         let outcome = if skipped { "skipped" } else { "passed" };
-        self.stats.file_flaky(Flaky { first: Filed { report, worker: Some(first.worker) }, retries, outcome });
+        let times = if retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") };
+        let (name, why) = (self.roster.name(first.worker), attempts::reason(first, &report));
+        let story = format!("{outcome} after {times} ({name}: {why})");
+        self.stats.file_flaky(Flaky { first: Filed { report, worker: Some(first.worker) }, story });
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn section(material: Material<'_>, page: &mut Page) {
     }
     page.rule('=', "FLAKY", Markup::PLAIN);
     for flaky in material.stats.flaky() {
-        page.rule('_', &flaky.first.report.head_line(), Markup::from(Color::Yellow).bold());
+        page.rule('_', &flaky.first.report.title(), Markup::from(Color::Yellow).bold());
         material.report(&flaky.first, page);
     }
 }

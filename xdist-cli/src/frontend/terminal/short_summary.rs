@@ -1,19 +1,15 @@
 //! The short test summary: a line for each report that `-r` asks for.
 
-use super::sections::Material;
 use super::stats::{Stats, category_color};
 use super::view::{Page, View};
-use crate::frontend::attempts;
 use crate::frontend::report::{Report, When};
-use crate::frontend::roster::Roster;
 use crate::frontend::style::{Color, Markup, trimmed, visible_width};
 use std::collections::HashMap;
 use xdist_proto::report::Phase;
 
 /// Writes the short summary, in the order of the letters given to `-r`.
-pub(super) fn write(page: &mut Page, material: Material<'_>) {
-    let Material { stats, roster, view } = material;
-    let summary = Summary { stats, roster, view, width: page.width() };
+pub(super) fn write(page: &mut Page, stats: &Stats, view: &View) {
+    let summary = Summary { stats, view, width: page.width() };
     let mut lines = Vec::new();
     for kind in view.options.report_chars.chars() {
         match kind {
@@ -38,7 +34,6 @@ pub(super) fn write(page: &mut Page, material: Material<'_>) {
 
 struct Summary<'s> {
     stats: &'s Stats,
-    roster: &'s Roster,
     view: &'s View,
     width: usize,
 }
@@ -60,9 +55,7 @@ impl Summary<'_> {
         for flaky in self.stats.flaky() {
             let report = Report { word: "FLAKY".into(), ..flaky.first.report.clone() };
             let mut line = self.head(&report, Color::Yellow, "");
-            let worker = flaky.first.worker.map_or_else(String::new, |worker| self.roster.name(worker));
-            let message = attempts::summary(flaky.outcome, flaky.retries.into(), &worker, report.message());
-            line += &self.message(&message, visible_width(&line)).unwrap_or_default();
+            line += &self.message(&flaky.story, visible_width(&line)).unwrap_or_default();
             lines.push(line);
         }
     }
