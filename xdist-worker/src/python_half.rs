@@ -70,6 +70,7 @@ const FILES: &[(&str, &str)] = files![
     "nodes.py",
     "options.py",
     "plain.py",
+    "plainretries.py",
     "plugin.py",
     "process.py",
     "quiet.py",

@@ -188,8 +188,7 @@ class DistSession:
         """Says what was flaky, what did not run, and why."""
         retries.summary(terminalreporter, self._attempts.flaky)
         if self._flaky_failed:
-            tests = "test" if self._flaky_failed == 1 else "tests"
-            terminalreporter.write_sep("!", f"{self._flaky_failed} flaky {tests} (--flaky=fail)", red=True)
+            retries.blame(terminalreporter, self._flaky_failed)
         for reason, count in self._not_run.items():
             terminalreporter.write_line(f"{count} not run: {reason}")
         if self._exhausted is not None:

@@ -64,11 +64,16 @@ class XdistPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Describes the marker."""
+        """Describes the marker, and sees to tests that run again where nothing is distributed."""
         config.addinivalue_line(
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
         )
+        if config.option.retries:
+            # Most sessions need none of it.
+            from . import plainretries
+
+            plainretries.install(config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int:

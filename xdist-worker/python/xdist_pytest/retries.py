@@ -77,8 +77,13 @@ def summary(reporter: Any, flaky: list[Flaky]) -> None:
             reporter._outrep_summary(each.first)
     if "f" in reporter.reportchars:
         for each in flaky:
-            reporter.write("FLAKY", yellow=True)
-            reporter.write_line(f" {each.first.nodeid} - {each.story}")
+            word = reporter._tw.markup("FLAKY", yellow=True)
+            reporter.write_line(f"{word} {each.first.nodeid} - {each.story}")
+
+
+def blame(reporter: Any, count: int) -> None:
+    """Says that the run has failed because of so many flaky tests."""
+    reporter.write_sep("!", f"{count} flaky {'test' if count == 1 else 'tests'} (--flaky=fail)", red=True)
 
 
 def _title(reporter: Any, report: Any) -> str:
