@@ -162,7 +162,7 @@ def check_scheduler(config: pytest.Config) -> None:
     given = {
         "--max-tests-per-worker": option.maxtestsperworker,
         "--worker-memory-limit": option.workermemorylimit,
-        "--retries": option.retries,
+        "--retries": option.testretries,
     }
     names = [name for name, value in given.items() if value]
     if names and hasattr(config.hook, "pytest_xdist_make_scheduler"):
@@ -204,7 +204,7 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "slow_after_ms": option.slowafter,
         "max_tests": option.maxtestsperworker,
         "memory_limit_kib": option.workermemorylimit,
-        "retries": option.retries or None,
+        "retries": option.testretries or None,
         "flaky_fails": option.flakyresult == "fail" or None,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }

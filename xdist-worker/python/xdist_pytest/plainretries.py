@@ -17,7 +17,7 @@ def install(config: pytest.Config) -> None:
     """Has tests run again, if that is wanted and this session runs them by itself."""
     option = config.option
     distributes = option.dist != "no" and option.tx
-    if option.retries and not distributes and not hasattr(config, "workerinput") and not option.usepdb:
+    if option.testretries and not distributes and not hasattr(config, "workerinput") and not option.usepdb:
         config.pluginmanager.register(PlainRetries(config), "xdist-retries")
 
 
@@ -25,7 +25,7 @@ class PlainRetries:
     """Wraps pytest's protocol for a test, and so leaves other plugins theirs."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._limit: int = config.option.retries
+        self._limit: int = config.option.testretries
         self._flaky_fails = config.option.flakyresult == "fail"
         self._attempts = retries.Attempts()
         self._item: Optional[pytest.Item] = None

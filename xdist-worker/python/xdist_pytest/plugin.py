@@ -69,7 +69,7 @@ class XdistPlugin:
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
         )
-        if config.option.retries:
+        if config.option.testretries:
             # Most sessions need none of it.
             from . import plainretries
 
@@ -295,7 +295,7 @@ def add_retries(parser: pytest.Parser, name: str) -> None:
     """Defines under this name how often tests run again, of which it has two where both are free."""
     parser.getgroup("xdist").addoption(
         name,
-        dest="retries",
+        dest="testretries",
         metavar="N",
         type=options.natural,
         default=0,

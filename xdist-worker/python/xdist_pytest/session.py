@@ -283,7 +283,7 @@ class WorkerSession:
             return True
         self._items = session.items
         self._rendering.ask_for_status()
-        if session.config.option.retries:
+        if session.config.option.testretries:
             # Whether a failure is the last of its test is not known here; the coordinator counts them.
             session.config.option.maxfail = 0
         birth, unforkable = self._sharing.share(session.config)
