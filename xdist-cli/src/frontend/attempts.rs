@@ -73,3 +73,48 @@ pub(crate) fn reason(attempt: &FailedAttempt, report: &Report) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::testing::{collection, failed_call, finished, retried, starting};
+    use xdist_coord::session::event::RunEvent;
+
+    fn attempt(worker: u32, retry: u32) -> FailedAttempt {
+        match retried(retry, finished(worker, 0, failed_call("no"))) {
+            RunEvent::ItemRetried(attempt) => *attempt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn workers(attempts: &[FailedAttempt]) -> Vec<u32> {
+        attempts.iter().map(|attempt| attempt.worker.0).collect()
+    }
+
+    #[test]
+    fn attempts_are_of_an_item_wherever_it_ran_and_the_result_is_none_of_them() {
+        let roster = Roster::default();
+        let mut attempts = Attempts::default();
+        attempts.keep(&attempt(0, 1), &roster);
+        attempts.keep(&attempt(1, 2), &roster);
+        // The second one is the result.
+        assert_eq!(workers(&attempts.take(WorkerId(1), ItemIndex(0), 1, &roster)), [0]);
+        assert_eq!(workers(&attempts.take(WorkerId(1), ItemIndex(0), 1, &roster)), [0; 0]);
+    }
+
+    #[test]
+    fn in_mode_each_they_are_of_the_worker_and_its_replacements() {
+        let mut roster = Roster::default();
+        for (worker, replaces) in [(0, None), (1, None), (2, Some(1)), (3, Some(2))] {
+            roster.observe(&starting(worker, replaces));
+            let collection = collection(&["a"]);
+            roster.observe(&RunEvent::Collected { worker: Some(WorkerId(worker)), collection });
+        }
+        let mut attempts = Attempts::default();
+        attempts.keep(&attempt(0, 1), &roster);
+        attempts.keep(&attempt(1, 1), &roster);
+        attempts.keep(&attempt(2, 2), &roster);
+        assert_eq!(workers(&attempts.take(WorkerId(3), ItemIndex(0), 2, &roster)), [1, 2]);
+        assert_eq!(workers(&attempts.take(WorkerId(0), ItemIndex(0), 1, &roster)), [0]);
+    }
+}
