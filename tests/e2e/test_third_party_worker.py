@@ -18,5 +18,5 @@ def test_it_runs_a_suite_of_shell_scripts(xdist):
 
 def test_it_is_short_and_needs_nothing():
     text = WORKER.read_text()
-    assert len(text.splitlines()) < 300
+    assert len(text.splitlines()) <= 300
     assert "import pytest" not in text

@@ -9,7 +9,8 @@ use xdist_coord::session::event::{RunEnd, RunSummary, StopReason};
 pub(crate) enum ExitCode {
     /// 0: everything passed.
     Ok,
-    /// 1: a test or a collector failed, a test process crashed, or workers collected different tests.
+    /// 1: a test or a collector failed, a test process crashed, workers collected different tests, or, with
+    /// `--flaky=fail`, a test failed first.
     TestsFailed,
     /// 2: stopped by the user, by `-x` or `--maxfail`, or by the session itself.
     Interrupted,
@@ -54,7 +55,8 @@ impl ExitCode {
     }
 
     fn of_results(summary: &RunSummary) -> Self {
-        if summary.failed > 0 || summary.crashed > 0 || summary.collect_errors > 0 {
+        let flaky = summary.flaky_fails && summary.flaky > 0;
+        if summary.failed > 0 || summary.crashed > 0 || summary.collect_errors > 0 || flaky {
             Self::TestsFailed
         } else if summary.not_run > 0 {
             // Whatever the reason, a part that was not run is no success.
@@ -103,7 +105,17 @@ mod tests {
     use super::*;
 
     fn summary(end: RunEnd) -> RunSummary {
-        RunSummary { end, collected: 3, finished: 3, crashed: 0, not_run: 0, failed: 0, collect_errors: 0 }
+        RunSummary {
+            end,
+            collected: 3,
+            finished: 3,
+            crashed: 0,
+            not_run: 0,
+            failed: 0,
+            flaky: 0,
+            flaky_fails: false,
+            collect_errors: 0,
+        }
     }
 
     #[test]
@@ -114,7 +126,10 @@ mod tests {
         assert_eq!(ExitCode::of(&RunSummary { crashed: 1, ..done.clone() }).code(), 1);
         assert_eq!(ExitCode::of(&RunSummary { collect_errors: 1, collected: 0, ..done.clone() }).code(), 1);
         assert_eq!(ExitCode::of(&RunSummary { collected: 0, finished: 0, ..done.clone() }).code(), 5);
-        assert_eq!(ExitCode::of(&RunSummary { not_run: 1, ..done }).code(), 3);
+        assert_eq!(ExitCode::of(&RunSummary { not_run: 1, ..done.clone() }).code(), 3);
+        assert_eq!(ExitCode::of(&RunSummary { flaky: 1, ..done.clone() }).code(), 0);
+        assert_eq!(ExitCode::of(&RunSummary { flaky_fails: true, ..done.clone() }).code(), 0);
+        assert_eq!(ExitCode::of(&RunSummary { flaky: 1, flaky_fails: true, ..done }).code(), 1);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! [`Frontends`] holds those of one run and passes everything on in the order that they need each other.
 
+mod attempts;
+
 mod cache;
 
 mod crash;

@@ -1,12 +1,14 @@
 //! The run's events in the form that a frontend at the other end of a link is told them.
 
-use crate::session::event::{Crash, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
+use crate::session::event::{
+    Crash, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
+};
 use std::time::Duration;
 use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
-    FrontendMessage, ItemResult, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, TerminalBack,
-    TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    FrontendMessage, ItemResult, ItemRetried, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted,
+    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack,
+    TerminalBack, TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -56,9 +58,10 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
             let (running_ms, slow_ms) = (millis(running), slow.map(millis));
             FrontendMessage::ItemRunning(ItemRunning { worker, item, phase, running_ms, slow_ms })
         }
-        RunEvent::ItemFinished { worker, item, report } => {
-            FrontendMessage::ItemResult(ItemResult { worker, item, report: *report })
+        RunEvent::ItemFinished { worker, item, report, retries } => {
+            FrontendMessage::ItemResult(ItemResult { worker, item, report: *report, retries })
         }
+        RunEvent::ItemRetried(attempt) => FrontendMessage::ItemRetried(Box::new(retried(*attempt))),
         RunEvent::CrashQuestion { request, crash } => {
             FrontendMessage::CrashQuestion(CrashQuestion { request, crash: Box::new(crashed(*crash)) })
         }
@@ -117,6 +120,8 @@ pub fn finished(summary: &RunSummary) -> FrontendMessage {
         exit_code,
         collected: summary.collected,
         not_run: summary.not_run,
+        flaky: summary.flaky,
+        flaky_fails: summary.flaky_fails,
     })
 }
 
@@ -204,7 +209,17 @@ fn crashed(crash: Crash) -> Crashed {
         running_ms: crash.item.and_then(|item| item.running).map(millis),
         report: crash.report,
         asked: crash.asked,
+        retries: crash.retries,
     }
+}
+
+fn retried(attempt: FailedAttempt) -> ItemRetried {
+    let FailedAttempt { worker, item, retry, limit, failure } = attempt;
+    let (report, crash) = match failure {
+        Failure::Report(report) => (Some(*report), None),
+        Failure::Crash(crash) => (None, Some(Box::new(crashed(*crash)))),
+    };
+    ItemRetried { worker, item, retry, limit, report, crash }
 }
 
 fn error(worker: Option<WorkerId>, kind: ErrorKind, text: String) -> FrontendMessage {
@@ -352,6 +367,7 @@ mod tests {
             stack: None,
             peak_rss_kib: 9,
             asked: true,
+            retries: 2,
         };
         let item = CrashedItem {
             item: ItemIndex(4),
@@ -367,6 +383,7 @@ mod tests {
             stderr_tail: "last words".to_owned(),
             peak_rss_kib: 9,
             asked: true,
+            retries: 2,
             ..Crashed::default()
         };
         let told = messages(RunEvent::Crashed(Box::new(crash(None))));
@@ -413,11 +430,14 @@ mod tests {
                 crashed: 1,
                 not_run: 3,
                 failed: 0,
+                flaky: 1,
+                flaky_fails: true,
                 collect_errors: 0,
             };
             match finished(&summary) {
                 FrontendMessage::Finished(told) => {
                     assert_eq!((told.collected, told.not_run), (9, 3));
+                    assert_eq!((told.flaky, told.flaky_fails), (1, true));
                     (told.end, told.exit_code, told.reason)
                 }
                 other => panic!("{other:?}"),

@@ -34,6 +34,8 @@ pub(crate) mod collection;
 
 mod results;
 
+mod retries;
+
 mod timer;
 
 mod violation;

@@ -150,6 +150,7 @@ impl Message for FrontendMessage {
         "scheduling",
         "item_running",
         "item_result",
+        "item_retried",
         "crash_question",
         "crashed",
         "terminal_lent",

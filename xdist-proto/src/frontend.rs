@@ -64,6 +64,9 @@ pub enum FrontendMessage {
     /// An item has its result.
     #[serde(rename = "item_result")]
     ItemResult(ItemResult),
+    /// An item failed, and is to run again.
+    #[serde(rename = "item_retried")]
+    ItemRetried(Box<ItemRetried>),
     /// Is the item that crashed to run again?
     #[serde(rename = "crash_question")]
     CrashQuestion(CrashQuestion),
@@ -333,6 +336,33 @@ pub struct ItemResult {
     /// The result.
     #[serde(rename = "report")]
     pub report: ItemReport,
+    /// How often it had failed before, each of which was told by an `item_retried`.
+    #[serde(rename = "retries", default)]
+    pub retries: u32,
+}
+
+/// An item failed, and is to run again: it has no result yet. Of `report` and `crash` there is one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct ItemRetried {
+    /// Where it failed.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// Which.
+    #[serde(rename = "item")]
+    pub item: ItemIndex,
+    /// The how-manieth retry follows, from 1.
+    #[serde(rename = "retry")]
+    pub retry: u32,
+    /// How many retries there are at most.
+    #[serde(rename = "limit")]
+    pub limit: u32,
+    /// How it failed, unless its test process ended.
+    #[serde(rename = "report", default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ItemReport>,
+    /// How its test process ended; it has this `item`.
+    #[serde(rename = "crash", default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Box<Crashed>>,
 }
 
 /// A test process ended that should not have. If an item was running, this is that item's result.
@@ -381,6 +411,9 @@ pub struct Crashed {
     /// Whether a `crash_question` came before it.
     #[serde(rename = "asked", default)]
     pub asked: bool,
+    /// How often the item had failed before, each of which was told by an `item_retried`.
+    #[serde(rename = "retries", default)]
+    pub retries: u32,
 }
 
 /// Asks whether an item that was running when its test process ended is to run again. Sent only to a frontend with the
@@ -664,6 +697,12 @@ pub struct Finished {
     /// How many never ran.
     #[serde(rename = "not_run", default)]
     pub not_run: u64,
+    /// How many failed first, and did not in the end.
+    #[serde(rename = "flaky", default)]
+    pub flaky: u64,
+    /// Whether the run has failed because of those.
+    #[serde(rename = "flaky_fails", default)]
+    pub flaky_fails: bool,
 }
 
 /// A worker is to have the terminal for itself: the frontend writes nothing to it and reads nothing from it until

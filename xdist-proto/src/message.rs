@@ -535,6 +535,12 @@ pub struct RunOptions {
     /// `--worker-memory-limit`, in KiB. The worker's own host sees to it.
     #[serde(rename = "memory_limit_kib", default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_kib: Option<u64>,
+    /// `--retries`: how often an item that failed is run again, at most.
+    #[serde(rename = "retries", default)]
+    pub retries: u32,
+    /// `--flaky=fail`: whether a run has failed of which an item passed only after a retry.
+    #[serde(rename = "flaky_fails", default)]
+    pub flaky_fails: bool,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.

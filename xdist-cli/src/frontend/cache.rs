@@ -154,7 +154,7 @@ impl Frontend for Cache {
         match event {
             RunEvent::Collected { collection, .. } => self.collected(collection),
             RunEvent::CollectReport { report, .. } => self.collector(report),
-            RunEvent::ItemFinished { worker, item, report } => {
+            RunEvent::ItemFinished { worker, item, report, .. } => {
                 self.item_finished(*worker, *item, report);
             }
             RunEvent::Crashed(crash) => {

@@ -129,6 +129,7 @@ mod tests {
             stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
             peak_rss_kib: 35_328,
             asked: false,
+            retries: 0,
         }
     }
 

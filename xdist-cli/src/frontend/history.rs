@@ -179,7 +179,7 @@ impl Frontend for History {
                 self.cache = configured.display.cache_dir.as_ref().map(PathBuf::from);
                 self.given = configured.options.durations_from.as_ref().map(PathBuf::from);
             }
-            RunEvent::ItemFinished { worker, item, report } if self.cache.is_some() => {
+            RunEvent::ItemFinished { worker, item, report, .. } if self.cache.is_some() => {
                 self.measured.push((*worker, *item, took(report)));
             }
             _ => {}

@@ -7,9 +7,9 @@ mod reports;
 #[cfg(test)]
 mod tests;
 
-use super::report::{self, Report};
+use super::report::{self, Report, When};
 use super::roster::Roster;
-use super::{Frontend, Unwritten, crash, file};
+use super::{Frontend, Unwritten, attempts, file};
 use crate::exit_code::ExitCode;
 use encode::joined;
 use reports::{Line, Origin};
@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use xdist_coord::session::event::{Crash, CrashedItem, RunEvent, RunSummary};
+use xdist_coord::session::event::{Crash, CrashedItem, FailedAttempt, Failure, RunEvent, RunSummary};
 use xdist_proto::report::ItemReport;
 use xdist_proto::{ItemIndex, WorkerId};
 
@@ -89,27 +89,57 @@ impl JsonLines {
         self.lines.clear();
     }
 
-    fn item_reports(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, now: Instant) {
-        let node_id = self.roster.node_id(worker, item);
-        let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
-        let worker = self.roster.name(worker);
-        let mut start_us = report.start_us;
+    /// The reports of an item, of which the first began at this time, if that is known. A crash has no beginning.
+    fn item_reports(&mut self, reports: &[Report], begun_us: Option<u64>, origin: Origin<'_>, now: Instant) {
+        let mut start_us = begun_us.unwrap_or_default();
         for report in reports {
-            let start = Some(start_us as f64 / 1e6);
-            self.report(&report, Origin { worker: &worker, item: Some(item), start }, now);
+            let known = begun_us.is_some() && report.when != When::Crash;
+            let start = known.then_some(start_us as f64 / 1e6);
+            self.report(report, Origin { start, ..origin }, now);
             // A subtest runs within the call.
             start_us += if report.subtest { 0 } else { report.duration_us };
         }
     }
 
+    fn item_finished(
+        &mut self,
+        worker: WorkerId,
+        item: ItemIndex,
+        report: &ItemReport,
+        retries: u32,
+        now: Instant,
+    ) {
+        let node_id = self.roster.node_id(worker, item);
+        let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
+        let (worker, attempt) = (self.roster.name(worker), (retries > 0).then_some(retries + 1));
+        let origin = Origin { worker: &worker, item: Some(item), attempt, start: None };
+        self.item_reports(&reports, Some(report.start_us), origin, now);
+    }
+
+    fn item_retried(&mut self, attempt: &FailedAttempt, now: Instant) {
+        let reports = attempts::reports(attempt, &self.roster);
+        let reports: Vec<Report> = reports.into_iter().map(Report::of_attempt).collect();
+        let begun_us = match &attempt.failure {
+            Failure::Report(report) => Some(report.start_us),
+            Failure::Crash(crash) => crash.report.as_ref().map(|report| report.start_us),
+        };
+        let worker = self.roster.name(attempt.worker);
+        let (item, number) = (Some(attempt.item), Some(attempt.retry));
+        self.item_reports(
+            &reports,
+            begun_us,
+            Origin { worker: &worker, item, attempt: number, start: None },
+            now,
+        );
+    }
+
     fn crashed(&mut self, crash: &Crash, crashed: &CrashedItem, now: Instant) {
-        let node_id = self.roster.node_id(crash.worker, crashed.item);
+        let reports = attempts::crash_reports(crash, &self.roster);
+        let begun_us = crash.report.as_ref().map(|report| report.start_us);
         let worker = self.roster.name(crash.worker);
-        if let Some(report) = &crash.report {
-            self.item_reports(crash.worker, crashed.item, report, now);
-        }
-        let report = report::crash_report(&node_id, crash::body(&worker, &node_id, crashed, crash));
-        self.report(&report, Origin { worker: &worker, item: Some(crashed.item), start: None }, now);
+        let attempt = (crash.retries > 0).then_some(crash.retries + 1);
+        let origin = Origin { worker: &worker, item: Some(crashed.item), attempt, start: None };
+        self.item_reports(&reports, begun_us, origin, now);
     }
 }
 
@@ -120,9 +150,10 @@ impl Frontend for JsonLines {
             self.line(kind, fields, now);
         }
         match event {
-            RunEvent::ItemFinished { worker, item, report } => {
-                self.item_reports(*worker, *item, report, now);
+            RunEvent::ItemFinished { worker, item, report, retries } => {
+                self.item_finished(*worker, *item, report, *retries, now);
             }
+            RunEvent::ItemRetried(attempt) => self.item_retried(attempt, now),
             RunEvent::Crashed(crash) => {
                 if let Some(crashed) = &crash.item {
                     self.crashed(crash, crashed, now);
@@ -130,7 +161,7 @@ impl Frontend for JsonLines {
             }
             RunEvent::CollectReport { worker, report } => {
                 let worker = self.roster.name(*worker);
-                let origin = Origin { worker: &worker, item: None, start: None };
+                let origin = Origin { worker: &worker, item: None, attempt: None, start: None };
                 self.report(&report::collect_report(report), origin, now);
             }
             _ => {}

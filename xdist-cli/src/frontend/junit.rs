@@ -7,16 +7,16 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
-use super::crash;
+use super::attempts::{self, Attempts};
 use super::file;
 use super::mismatch;
-use super::report::{self, Report};
+use super::report::{self, Outcome, Report};
 use super::roster::Roster;
 use super::{Frontend, Unwritten};
 use case::{ItemCases, Settings};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use xdist_coord::session::event::{RunEvent, RunSummary};
+use xdist_coord::session::event::{FailedAttempt, RunEvent, RunSummary};
 use xdist_proto::report::{CollectReport, FailureText, OutcomeClass};
 use xml::Element;
 
@@ -39,6 +39,7 @@ pub(crate) struct Junit {
     started_at: SystemTime,
     settings: Option<Settings>,
     roster: Roster,
+    attempts: Attempts,
     /// The test cases, written.
     cases: String,
     tally: Tally,
@@ -54,6 +55,7 @@ impl Junit {
             started_at,
             settings: None,
             roster: Roster::default(),
+            attempts: Attempts::default(),
             cases: String::new(),
             tally: Tally::default(),
             outcome: None,
@@ -65,11 +67,17 @@ impl Junit {
         self.outcome.take()
     }
 
-    fn item(&mut self, reports: &[Report]) {
+    fn item(&mut self, reports: &[Report], attempts: &[FailedAttempt]) {
         let Some(settings) = &self.settings else { return };
         let mut cases = ItemCases::new(settings, &mut self.tally);
         reports.iter().for_each(|report| cases.add(report));
-        cases.finish().iter().for_each(|case| case.element().write(&mut self.cases));
+        let mut cases = cases.finish();
+        if let Some(case) = cases.first_mut() {
+            let failed = reports.iter().any(|report| report.outcome == Outcome::Failed);
+            let before = attempts.iter().flat_map(|attempt| attempts::reports(attempt, &self.roster));
+            before.for_each(|report| case.add_attempt(&report, failed, settings));
+        }
+        cases.iter().for_each(|case| case.element().write(&mut self.cases));
     }
 
     fn collector(&mut self, report: &CollectReport) {
@@ -111,19 +119,17 @@ impl Frontend for Junit {
             return;
         }
         match event {
-            RunEvent::ItemFinished { worker, item, report } => {
+            RunEvent::ItemFinished { worker, item, report, retries } => {
+                let attempts = self.attempts.take(*worker, *item, *retries, &self.roster);
                 let node_id = self.roster.node_id(*worker, *item);
                 let item = self.roster.item(*worker, *item);
-                self.item(&report::item_reports(item, &node_id, report));
+                self.item(&report::item_reports(item, &node_id, report), &attempts);
             }
+            RunEvent::ItemRetried(attempt) => self.attempts.keep(attempt, &self.roster),
             RunEvent::Crashed(crash) => {
                 let Some(item) = &crash.item else { return };
-                let node_id = self.roster.node_id(crash.worker, item.item);
-                let text = crash::body(&self.roster.name(crash.worker), &node_id, item, crash);
-                let roster_item = self.roster.item(crash.worker, item.item);
-                let mut reports = report::reports_before(crash, roster_item, &node_id);
-                reports.push(report::crash_report(&node_id, text));
-                self.item(&reports);
+                let attempts = self.attempts.take(crash.worker, item.item, crash.retries, &self.roster);
+                self.item(&attempts::crash_reports(crash, &self.roster), &attempts);
             }
             RunEvent::CollectReport { report, .. } => self.collector(report),
             RunEvent::CollectionMismatch(differing) => {

@@ -59,6 +59,9 @@ impl Running {
             RunEvent::Crashed(crash) => {
                 self.tests.remove(&crash.worker);
             }
+            RunEvent::ItemRetried(attempt) => {
+                self.tests.remove(&attempt.worker);
+            }
             _ => {}
         }
     }

@@ -79,6 +79,25 @@ impl Report {
         if domain.is_empty() { "test session".to_owned() } else { domain }
     }
 
+    /// pytest's title for the report where errors are shown: what failed beside the name, unless that is the test itself.
+    pub(crate) fn title(&self) -> String {
+        match self.when {
+            When::Collect => format!("ERROR collecting {}", self.head_line()),
+            When::Phase(Phase::Call) | When::Crash => self.head_line(),
+            When::Phase(phase) => format!("ERROR at {} of {}", phase.name(), self.head_line()),
+        }
+    }
+
+    /// The same as a report of an attempt that another one follows: what failed there is no failure. The outcome is that of
+    /// pytest-rerunfailures.
+    pub(crate) fn of_attempt(self) -> Self {
+        if self.outcome != Outcome::Failed {
+            return self;
+        }
+        let (category, letter, word) = ("rerun".into(), "R".into(), "RERUN".into());
+        Self { outcome: Outcome::Other, detail: Some("rerun".to_owned()), category, letter, word, ..self }
+    }
+
     /// The message of one-line summaries, of several lines perhaps.
     pub(crate) fn message(&self) -> Option<&str> {
         let failure = self.failure.as_ref()?;

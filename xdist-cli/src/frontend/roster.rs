@@ -91,6 +91,17 @@ impl Roster {
         self.node_id(worker.unwrap_or_default(), item)
     }
 
+    /// In mode `each`, whose items the worker's are: its own, or those of the first of the workers that it goes on for.
+    pub(crate) fn owner(&self, worker: WorkerId) -> Option<WorkerId> {
+        let mut owner = self.own.contains_key(&worker).then_some(worker)?;
+        while let Some(replaced) =
+            self.replaced.get(&owner).filter(|replaced| self.own.contains_key(replaced))
+        {
+            owner = *replaced;
+        }
+        Some(owner)
+    }
+
     /// How many items are to be run in all.
     pub(crate) fn total(&self) -> u64 {
         // A replacement goes on with what the crashed worker collected.

@@ -9,6 +9,8 @@ mod ending;
 
 mod progress;
 
+mod retries;
+
 mod sections;
 
 mod short_summary;
@@ -27,6 +29,7 @@ mod tests;
 pub(crate) use view::Surroundings;
 
 use super::Frontend;
+use super::attempts::{self, Attempts};
 use super::live::{self, Running};
 use super::report::{self, Report};
 use super::roster::Roster;
@@ -87,6 +90,7 @@ pub(crate) struct Terminal {
     startup: Startup,
     progress: Progress,
     stats: Stats,
+    attempts: Attempts,
     warnings: Warnings,
     durations: Durations,
     running: Running,
@@ -141,6 +145,7 @@ impl Terminal {
             startup: Startup::default(),
             progress: Progress::default(),
             stats: Stats::default(),
+            attempts: Attempts::default(),
             warnings: Warnings::default(),
             durations: Durations::default(),
             running: Running::default(),
@@ -221,13 +226,16 @@ impl Terminal {
         }
     }
 
-    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport) {
+    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, report: &ItemReport, retries: u32) {
         if self.view.verbosity() > 1 && self.screen.drawing() == Drawing::Append {
             self.announce(worker, item);
         }
         self.announced.remove(&(worker, item));
         let node_id = self.roster.node_id(worker, item);
         let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
+        if retries > 0 {
+            self.file_flaky(worker, item, retries, &reports);
+        }
         self.show_reports(worker, item, reports);
     }
 
@@ -262,25 +270,19 @@ impl Terminal {
     }
 
     fn crashed(&mut self, crash: &Crash) {
-        self.crashed.insert(crash.worker);
-        let name = self.roster.name(crash.worker);
-        let item = crash.item.as_ref().map(|crashed| self.roster.node_id(crash.worker, crashed.item));
-        let item = item.map(|node_id| self.view.node_id(&node_id));
-        self.screen.line(&format!("[{name}] node down: {}", crash::line(item.as_deref(), crash)));
+        self.crash_line(crash);
         let Some(crashed) = &crash.item else {
             self.startup.remove(crash.worker);
+            let name = self.roster.name(crash.worker);
             self.last_words(&name, crash);
             return;
         };
-        let node_id = self.roster.node_id(crash.worker, crashed.item);
-        let text = crash::body(&name, &node_id, crashed, crash);
-        let mut reports =
-            report::reports_before(crash, self.roster.item(crash.worker, crashed.item), &node_id);
-        if reports.is_empty() && crashed.phase == Some(Phase::Teardown) {
+        self.attempts.take(crash.worker, crashed.item, 0, &self.roster);
+        let reports = attempts::crash_reports(crash, &self.roster);
+        if reports.len() == 1 && crashed.phase == Some(Phase::Teardown) {
             // pytest counts a test twice whose teardown fails, so it is here.
             self.stats.count("passed", 1);
         }
-        reports.push(report::crash_report(&node_id, text));
         self.show_reports(crash.worker, crashed.item, reports);
     }
 
@@ -406,6 +408,7 @@ impl Terminal {
         if shown {
             material.errors(&mut page);
             material.failures(&mut page);
+            retries::section(material, &mut page);
             material.expected_failures(&mut page);
             self.warnings.write(&mut page, view);
             material.passes(&mut page);
@@ -423,6 +426,7 @@ impl Terminal {
             ending::not_run(&self.not_run, &mut page, view, &self.roster);
         }
         ending::banners(&summary.end, &mut page, &self.stats, &self.roster);
+        retries::banner(&mut page, &self.stats, summary, view);
         let duration = now.saturating_duration_since(self.started);
         ending::last_line(&mut page, &self.stats, summary, duration, view);
         page
@@ -553,7 +557,10 @@ impl Terminal {
                 None => self.item_started(*worker, *item),
                 Some(time) => self.slow(*worker, *item, *phase, *time),
             },
-            RunEvent::ItemFinished { worker, item, report } => self.item_finished(*worker, *item, report),
+            RunEvent::ItemFinished { worker, item, report, retries } => {
+                self.item_finished(*worker, *item, report, *retries);
+            }
+            RunEvent::ItemRetried(attempt) => self.item_retried(attempt),
             RunEvent::Crashed(crash) => self.crashed(crash),
             RunEvent::WorkerRecycled { worker, reason } => self.recycled(*worker, reason),
             RunEvent::WorkerDown { worker, error } => {

@@ -4,7 +4,9 @@ use super::Frontend;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
-use xdist_coord::session::event::{Configured, Crash, CrashCause, CrashedItem, RunEnd, RunEvent, RunSummary};
+use xdist_coord::session::event::{
+    Configured, Crash, CrashCause, CrashedItem, FailedAttempt, Failure, RunEnd, RunEvent, RunSummary,
+};
 use xdist_proto::item::{Collection, Item};
 use xdist_proto::message::{DisplayOptions, EndCause, Ready, RunOptions};
 use xdist_proto::report::{
@@ -21,15 +23,24 @@ pub(crate) struct Player<F> {
     pub(crate) frontend: F,
     pub(crate) now: Instant,
     collected: u64,
+    flaky: u64,
+    flaky_fails: bool,
 }
 
 impl<F: Frontend> Player<F> {
     pub(crate) fn new(frontend: F, started: Instant) -> Self {
-        Self { frontend, now: started, collected: 0 }
+        Self { frontend, now: started, collected: 0, flaky: 0, flaky_fails: false }
     }
 
     pub(crate) fn play(&mut self, event: RunEvent) {
         self.now += STEP;
+        match &event {
+            RunEvent::Configured(configured) => self.flaky_fails = configured.options.flaky_fails,
+            RunEvent::ItemFinished { retries: 1.., report, .. } => {
+                self.flaky += u64::from(report.class != OutcomeClass::Fail);
+            }
+            _ => {}
+        }
         self.frontend.event(&event, self.now);
     }
 
@@ -76,6 +87,8 @@ impl<F: Frontend> Player<F> {
             crashed: 0,
             not_run,
             failed: 0,
+            flaky: self.flaky,
+            flaky_fails: self.flaky_fails,
             collect_errors: 0,
         };
         self.frontend.finish(&summary, self.now);
@@ -141,7 +154,36 @@ pub(crate) fn finished(worker: u32, item: u32, phases: Vec<PhaseReport>) -> RunE
         phases,
         full: Vec::new(),
     };
-    RunEvent::ItemFinished { worker: WorkerId(worker), item: ItemIndex(item), report: Box::new(report) }
+    RunEvent::ItemFinished {
+        worker: WorkerId(worker),
+        item: ItemIndex(item),
+        report: Box::new(report),
+        retries: 0,
+    }
+}
+
+/// The result of an item that failed so often before.
+pub(crate) fn finished_after(retries: u32, result: RunEvent) -> RunEvent {
+    match result {
+        RunEvent::ItemFinished { worker, item, report, .. } => {
+            RunEvent::ItemFinished { worker, item, report, retries }
+        }
+        RunEvent::Crashed(crash) => RunEvent::Crashed(Box::new(Crash { retries, ..*crash })),
+        other => panic!("no result: {other:?}"),
+    }
+}
+
+/// What would be the result of an item, were it not for a retry, of two at most.
+pub(crate) fn retried(retry: u32, result: RunEvent) -> RunEvent {
+    let (worker, item, failure) = match result {
+        RunEvent::ItemFinished { worker, item, report, .. } => (worker, item, Failure::Report(report)),
+        RunEvent::Crashed(crash) => {
+            let item = crash.item.expect("an item that crashed").item;
+            (crash.worker, item, Failure::Crash(crash))
+        }
+        other => panic!("no result: {other:?}"),
+    };
+    RunEvent::ItemRetried(Box::new(FailedAttempt { worker, item, retry, limit: 2, failure }))
 }
 
 /// A passed phase.
@@ -243,5 +285,6 @@ pub(crate) fn crash(worker: u32, item: Option<u32>, phase: Phase) -> RunEvent {
         stack: Some("Fatal Python error: Segmentation fault\n".to_owned()),
         peak_rss_kib: 35_328,
         asked: false,
+        retries: 0,
     }))
 }

@@ -6,6 +6,7 @@ use super::queues::Queues;
 use super::resources::Gate;
 use super::units::Units;
 use super::{Mode, Options, Scheduler};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use xdist_proto::{Collection, ItemIndex, WorkerId};
 
@@ -155,7 +156,22 @@ impl Distribution {
     /// The worker has finished an item, which took so long.
     pub fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) {
         let known = match &mut self.0 {
-            Kind::Ruled(ruled) => ruled.item_finished(worker, item, took),
+            Kind::Ruled(ruled) => ruled.item_finished(worker, item, took, None),
+            Kind::Foreign(foreign) => foreign.finish(worker, item),
+        };
+        debug_assert!(known, "{worker} finished an item that it did not have");
+    }
+
+    /// The worker has finished an item, which took so long and is to run once more, like [`put_aside`](Self::put_aside).
+    pub fn item_failed(
+        &mut self,
+        worker: WorkerId,
+        item: ItemIndex,
+        took: Duration,
+        tried: BTreeSet<WorkerId>,
+    ) {
+        let known = match &mut self.0 {
+            Kind::Ruled(ruled) => ruled.item_finished(worker, item, took, Some(tried)),
             Kind::Foreign(foreign) => foreign.finish(worker, item),
         };
         debug_assert!(known, "{worker} finished an item that it did not have");
@@ -210,6 +226,15 @@ impl Distribution {
         }
     }
 
+    /// An item that was lost with its worker is to run once more: alone, and on a worker that is none of these as soon as
+    /// such a one has nothing else to do; or on any, as long as there are no others. Not of a foreign distribution.
+    pub fn put_aside(&mut self, item: ItemIndex, tried: BTreeSet<WorkerId>) {
+        if let Kind::Ruled(ruled) = &mut self.0 {
+            ruled.queues.put_aside(item, tried);
+            ruled.settle();
+        }
+    }
+
     /// Nothing more is handed out.
     pub fn stop(&mut self) {
         match &mut self.0 {
@@ -240,8 +265,18 @@ impl Distribution {
 }
 
 impl Ruled {
-    fn item_finished(&mut self, worker: WorkerId, item: ItemIndex, took: Duration) -> bool {
+    /// Takes in a result, and puts the item aside if it is to run where it was not `tried`.
+    fn item_finished(
+        &mut self,
+        worker: WorkerId,
+        item: ItemIndex,
+        took: Duration,
+        tried: Option<BTreeSet<WorkerId>>,
+    ) -> bool {
         let known = self.queues.finish(worker, item);
+        if let Some(tried) = tried {
+            self.queues.put_aside(item, tried);
+        }
         if self.stage == Stage::Running {
             self.queues.pass_gate();
             if self.queues.pending_items() > 0 && self.queues.can_refill(worker) {
@@ -257,6 +292,7 @@ impl Ruled {
         if self.stage != Stage::Running {
             return;
         }
+        self.queues.hand_out_aside();
         self.queues.pass_gate();
         self.queues.vacate();
         if self.queues.pending_items() > 0 && !self.queues.are_closed() {

@@ -19,6 +19,11 @@ pub struct Queues {
     pending: VecDeque<UnitId>,
     pending_items: usize,
     pending_cost: u64,
+    /// Units that wait for a worker which has not had them, beside what is pending.
+    aside: Vec<UnitId>,
+    /// Units that are to run where they did not run before, with the workers that had them: those that are put aside, and
+    /// those that a worker was given for that reason.
+    tried: BTreeMap<UnitId, BTreeSet<WorkerId>>,
     workers: BTreeMap<WorkerId, Queue>,
     /// Workers with an empty queue.
     idle: BTreeSet<WorkerId>,
@@ -100,6 +105,8 @@ impl Queues {
             pending: order.into(),
             pending_items,
             pending_cost,
+            aside: Vec::new(),
+            tried: BTreeMap::new(),
             workers: BTreeMap::new(),
             idle: BTreeSet::new(),
             low: BTreeSet::new(),
@@ -189,6 +196,56 @@ impl Queues {
                 self.pending_items += self.units.len(unit);
                 self.pending_cost += self.units.cost(unit);
             }
+        }
+    }
+
+    /// Puts an item that nobody has any more aside, for a worker that is none of these. What waits at the gate is for
+    /// whoever can hold what it takes.
+    pub(super) fn put_aside(&mut self, item: ItemIndex, tried: BTreeSet<WorkerId>) {
+        let unit = self.units.add_single(item);
+        if self.gate.take_back(unit, &self.units) {
+            return;
+        }
+        self.tried.insert(unit, tried);
+        self.aside.push(unit);
+    }
+
+    /// Gives what was put aside to the workers that it has waited for.
+    pub(super) fn hand_out_aside(&mut self) {
+        if self.gate.is_closed() {
+            return;
+        }
+        for unit in std::mem::take(&mut self.aside) {
+            match self.taker(unit) {
+                Some(worker) => {
+                    self.pending_items += 1;
+                    self.pending_cost += self.units.cost(unit);
+                    self.assign(worker, vec![unit]);
+                }
+                None => self.aside.push(unit),
+            }
+        }
+    }
+
+    /// The worker that runs a unit which was put aside: an idle one of those that have not had it, or of all if all have
+    /// had it. If there is only one to wait for, it need not have finished its last item.
+    fn taker(&self, unit: UnitId) -> Option<WorkerId> {
+        let tried = self.tried.get(&unit);
+        let is_new = |worker: &WorkerId| tried.is_none_or(|tried| !tried.contains(worker));
+        let active = || self.workers.iter().filter(|(_, queue)| !queue.retired).map(|(&worker, _)| worker);
+        let new: Vec<WorkerId> = active().filter(is_new).collect();
+        let takers = if new.is_empty() { active().collect() } else { new };
+        let idle = takers.iter().find(|worker| self.idle.contains(worker));
+        let only = takers.first().filter(|worker| takers.len() == 1 && self.low.contains(worker));
+        idle.or(only).copied()
+    }
+
+    /// Takes back a unit that a worker had, as the first of those to be handed out.
+    fn take_over(&mut self, unit: UnitId) {
+        if self.tried.contains_key(&unit) {
+            self.aside.insert(0, unit);
+        } else {
+            self.return_units([unit]);
         }
     }
 
@@ -332,7 +389,9 @@ impl Queues {
         if let Some(line) = queue.line {
             self.gate.release(line);
         }
-        self.return_units(queue.units);
+        for unit in queue.units.into_iter().rev() {
+            self.take_over(unit);
+        }
     }
 
     /// The worker takes nothing more. What it has given up is next to be handed out; it still has the rest, and finishes
@@ -360,7 +419,9 @@ impl Queues {
         self.retired += usize::from(!queue.retired);
         queue.retired = true;
         self.release_if_done(worker);
-        self.return_units(returned);
+        for unit in returned.into_iter().rev() {
+            self.take_over(unit);
+        }
         self.index(worker);
     }
 
@@ -369,8 +430,10 @@ impl Queues {
         let Some(queue) = self.workers.get_mut(&worker) else { return false };
         // The first unit has it, unless the worker does not keep to the order it was given.
         let Some(at) = queue.units.iter().position(|&unit| self.units.take(unit, item)) else { return false };
-        if self.units.len(queue.units[at]) == 0 {
-            queue.units.remove(at);
+        if self.units.len(queue.units[at]) == 0
+            && let Some(unit) = queue.units.remove(at)
+        {
+            self.tried.remove(&unit);
         }
         queue.items -= 1;
         queue.cost -= self.units.item_cost(item);
@@ -551,7 +614,7 @@ impl Queues {
         };
         let most_items = queue.items.saturating_sub(spared);
         let most_cost = queue.cost / 2;
-        let free = queue.units.len() - self.begun_units(queue);
+        let free = queue.units.len() - self.fixed_units(queue);
         let (mut items, mut cost, mut count) = (0, 0, 0);
         for &unit in queue.units.iter().rev().take(free) {
             items += self.units.len(unit);
@@ -562,6 +625,17 @@ impl Queues {
             count += 1;
         }
         if count == 0 && thief == Thief::Idle { free.min(1) } else { count }
+    }
+
+    /// How many units at the front of a queue cannot be taken: those that may have begun, and all as far as one that was put
+    /// aside for this worker, or workers that had it would take it back.
+    fn fixed_units(&self, queue: &Queue) -> usize {
+        let begun = self.begun_units(queue);
+        if self.tried.is_empty() {
+            return begun;
+        }
+        let last = queue.units.iter().rposition(|unit| self.tried.contains_key(unit));
+        last.map_or(begun, |last| begun.max(last + 1))
     }
 
     /// How many units at the front of a queue may have begun.
@@ -599,8 +673,8 @@ impl Queues {
         if !self.units.are_timed() {
             return queue.cost;
         }
-        let begun = queue.units.iter().take(self.begun_units(queue));
-        queue.cost - begun.map(|&unit| self.units.cost(unit)).sum::<u64>()
+        let fixed = queue.units.iter().take(self.fixed_units(queue));
+        queue.cost - fixed.map(|&unit| self.units.cost(unit)).sum::<u64>()
     }
 
     /// Files the worker under what its queue now makes it.
@@ -608,7 +682,7 @@ impl Queues {
         let Some(queue) = self.workers.get(&worker) else { return };
         let takes = !queue.retired;
         let gated = queue.line.is_some();
-        let can_give = queue.asked.is_empty() && self.begun_units(queue) < queue.units.len();
+        let can_give = queue.asked.is_empty() && self.fixed_units(queue) < queue.units.len();
         let victim_of = (can_give && !gated).then(|| self.takeable(queue));
         let (items, parked, previous) = (queue.items, queue.parked, queue.victim_of);
         set_membership(&mut self.idle, worker, takes && items == 0);

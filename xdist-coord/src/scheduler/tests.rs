@@ -41,7 +41,8 @@ impl Scenario {
     }
 
     /// Takes steps, one a line: `done W I`, `slow W I` (done after long), `gave W`, `kept W`, `add W`, `gone W [I]`,
-    /// `back I` (to run once more), `retire W [I…]` (takes nothing more, and has given these up).
+    /// `back I` (to run once more), `fail W I [W…]` (done, to run once more where it was not tried, which was on the others
+    /// too), `aside I W…` (to run once more where it was not tried), `retire W [I…]` (takes nothing more, and has given these up).
     fn steps(mut self, steps: &str) -> Self {
         for step in steps.lines().map(str::trim).filter(|step| !step.is_empty()) {
             let (verb, numbers) = step.split_once(' ').unwrap();
@@ -57,6 +58,14 @@ impl Scenario {
                 "retire" => {
                     let given_up: Vec<_> = numbers[1..].iter().copied().map(ItemIndex).collect();
                     self.distribution.retire_worker(worker, &given_up);
+                }
+                "fail" => {
+                    let tried = [&numbers[..1], &numbers[2..]].concat().into_iter().map(WorkerId).collect();
+                    self.distribution.item_failed(worker, item.unwrap(), Duration::ZERO, tried);
+                }
+                "aside" => {
+                    let tried = numbers[1..].iter().copied().map(WorkerId).collect();
+                    self.distribution.put_aside(ItemIndex(numbers[0]), tried);
                 }
                 "back" => self.distribution.put_back(ItemIndex(numbers[0])),
                 "gone" => self.distribution.remove_workers([(worker, item)]),
@@ -503,6 +512,119 @@ fn nothing_that_is_put_back_after_the_stop_is_handed_out() {
          gone 0 0:
          back 0:
          done 1 1:",
+    );
+}
+
+#[test]
+fn what_failed_goes_to_another_worker_that_has_nothing_left() {
+    worksteal(4, 2).steps("fail 0 0\ndone 0 1\ngave 1\ndone 1 2\ndone 1 0\ndone 0 3").check(
+        "begin: gw0 runs 0 1, gw1 runs 2 3
+         fail 0 0: gw0 parks
+         done 0 1: gw1 is asked for 3
+         gave 1: gw1 runs 0, gw0 runs 3, gw0 parks
+         done 1 2: gw1 parks
+         done 1 0:
+         done 0 3:",
+    );
+    // Of several others, the first that has nothing left.
+    worksteal(3, 3).steps("fail 0 0\ndone 2 2\ndone 2 0\ndone 1 1").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw2 runs 2, gw0 parks, gw1 parks, gw2 parks
+         fail 0 0:
+         done 2 2: gw2 runs 0, gw2 parks
+         done 2 0:
+         done 1 1:",
+    );
+}
+
+#[test]
+fn what_failed_on_all_workers_goes_to_any() {
+    worksteal(2, 2).steps("done 1 1\nfail 0 0\nfail 1 0 0\nfail 0 0 1").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         done 1 1:
+         fail 0 0: gw1 runs 0, gw1 parks
+         fail 1 0 0: gw0 runs 0, gw0 parks
+         fail 0 0 1: gw0 runs 0, gw0 parks",
+    );
+    // One worker: when it has done the rest but for one.
+    for mode in [Mode::Each, Mode::WorkSteal] {
+        Scenario::new(mode, Options::default(), plain(3), 1)
+            .steps("fail 0 0\ndone 0 1\ndone 0 2\nfail 0 0\ndone 0 0")
+            .check(
+                "begin: gw0 runs 0 1 2
+                 fail 0 0:
+                 done 0 1: gw0 runs 0
+                 done 0 2: gw0 parks
+                 fail 0 0: gw0 runs 0, gw0 parks
+                 done 0 0:",
+            );
+    }
+}
+
+#[test]
+fn what_failed_moves_without_its_unit() {
+    let scopes = || ids("a.py::t1 a.py::t2 a.py::t3 b.py::t1 b.py::t2 b.py::t3");
+    let groups = || grouped("a a a b b b");
+    for (mode, items) in
+        [(Mode::LoadScope, scopes()), (Mode::LoadFile, scopes()), (Mode::LoadGroup, groups())]
+    {
+        Scenario::new(mode, Options::default(), items, 2)
+            .steps("fail 0 0\ndone 0 1\ndone 0 2\ndone 1 3\ndone 1 4\ndone 1 5\ndone 1 0")
+            .check(
+                "begin: gw0 runs 0 1 2, gw1 runs 3 4 5
+                 fail 0 0:
+                 done 0 1: gw0 parks
+                 done 0 2:
+                 done 1 3:
+                 done 1 4: gw1 runs 0
+                 done 1 5: gw1 parks
+                 done 1 0:",
+            );
+    }
+}
+
+#[test]
+fn what_was_given_to_another_worker_is_not_taken_back_from_it() {
+    worksteal(2, 2).steps("fail 0 0\ndone 1 1\ndone 1 0").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         fail 0 0: gw1 runs 0
+         done 1 1: gw1 parks
+         done 1 0:",
+    );
+}
+
+#[test]
+fn what_waits_for_a_worker_that_goes_waits_for_the_next() {
+    // It was queued there.
+    worksteal(2, 2).steps("fail 0 0\ngone 1 1\nadd 2").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         fail 0 0: gw1 runs 0
+         gone 1 1: gw0 runs 0, gw0 parks
+         add 2:",
+    );
+    worksteal(2, 2).steps("fail 0 0\nretire 1 0\nadd 2").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         fail 0 0: gw1 runs 0
+         retire 1 0: gw0 runs 0, gw0 parks
+         add 2:",
+    );
+    // Nobody is left, until somebody comes.
+    worksteal(1, 1).steps("gone 0 0\naside 0 0\nadd 1").check(
+        "begin: gw0 runs 0, gw0 parks
+         gone 0 0:
+         aside 0 0:
+         add 1: gw1 runs 0, gw1 parks",
+    );
+}
+
+#[test]
+fn nothing_that_failed_is_handed_out_after_the_stop() {
+    let mut scenario = worksteal(2, 2);
+    scenario.distribution.stop();
+    scenario.steps("fail 0 0\ndone 1 1\nadd 2").check(
+        "begin: gw0 runs 0, gw1 runs 1, gw0 parks, gw1 parks
+         fail 0 0:
+         done 1 1:
+         add 2:",
     );
 }
 

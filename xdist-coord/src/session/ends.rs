@@ -57,6 +57,19 @@ struct Legacy {
     book: Option<usize>,
     /// Whether it finished or lost an item.
     fruitful: bool,
+    /// What becomes of the item that it was in the middle of when it crashed.
+    fate: Fate,
+}
+
+/// What becomes of an item that was running when its worker crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The crash is its result, after so many failures before.
+    Crashed(u32),
+    /// It runs again.
+    Retried,
+    /// The pytest host is asked.
+    Questioned,
 }
 
 impl Session {
@@ -100,6 +113,7 @@ impl Session {
                 stack: down.stack,
                 peak_rss_kib: down.peak_rss_kib,
                 asked: false,
+                retries: 0,
             })),
         };
         self.depart(vec![Departure { worker: id, item, manner }]);
@@ -128,6 +142,7 @@ impl Session {
                 stack: None,
                 peak_rss_kib: 0,
                 asked: false,
+                retries: 0,
             })),
         };
         Departure { worker: id, item, manner }
@@ -165,19 +180,14 @@ impl Session {
         let worker = self.workers.get(id);
         let host = worker.host;
         let (book, finished) = worker.active().map(|active| (active.book, active.finished)).unzip();
+        let mut fate = Fate::Crashed(0);
         if let Some(book) = book {
             let leased: Vec<ItemIndex> = self.books[book].leased_to(id).collect();
             for item in leased {
-                let book = &mut self.books[book];
                 match &departure.manner {
-                    _ if departure.item != Some(item) => book.give_back(item),
-                    Manner::Crashed(_) if self.pytest_host.judges_crashes() => book.question(item),
-                    Manner::Crashed(_) => {
-                        book.done(item);
-                        self.counts.crashed += 1;
-                        self.counts.failed += 1;
-                    }
-                    Manner::Ended(_) => book.interrupt(item),
+                    _ if departure.item != Some(item) => self.books[book].give_back(item),
+                    Manner::Crashed(_) => fate = self.decide_fate(book, item),
+                    Manner::Ended(_) => self.books[book].interrupt(item),
                 }
             }
         }
@@ -187,7 +197,23 @@ impl Session {
             self.timers.cancel(timer);
         }
         self.release_host_if_unused(host);
-        Legacy { book, fruitful: departure.item.is_some() || finished.is_some_and(|finished| finished > 0) }
+        let fruitful = departure.item.is_some() || finished.is_some_and(|finished| finished > 0);
+        Legacy { book, fruitful, fate }
+    }
+
+    /// Decides what becomes of an item that was running when its worker crashed, and enters it.
+    fn decide_fate(&mut self, book: usize, item: ItemIndex) -> Fate {
+        if self.pytest_host.judges_crashes() {
+            self.books[book].question(item);
+            Fate::Questioned
+        } else if self.may_retry(book, item) {
+            self.books[book].give_back(item);
+            Fate::Retried
+        } else {
+            self.counts.crashed += 1;
+            self.counts.failed += 1;
+            Fate::Crashed(self.books[book].done(item))
+        }
     }
 
     /// A host of one worker is of no use without it.
@@ -211,21 +237,26 @@ impl Session {
                     self.replace(id, legacy, loss);
                 }
             }
-            Manner::Crashed(crash) => {
+            Manner::Crashed(mut crash) => {
                 let error = crash.cause.to_string();
                 tracing::warn!(worker = %id, error, "worker crashed");
                 self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
                 let timed_out = crash.time_limit().is_some();
-                let questioned =
-                    departure.item.zip(legacy.book).filter(|_| self.pytest_host.judges_crashes());
-                match questioned {
-                    Some((item, book)) => self.question_crash(book, item, crash),
-                    None => self.tell_crash(crash),
+                match (departure.item.zip(legacy.book), legacy.fate) {
+                    (Some((item, book)), Fate::Questioned) => self.question_crash(book, item, crash),
+                    (Some((item, book)), Fate::Retried) => self.retry_crashed(book, item, crash),
+                    (_, Fate::Crashed(retries)) => {
+                        crash.retries = retries;
+                        self.tell_crash(crash);
+                    }
+                    (None, Fate::Questioned | Fate::Retried) => {
+                        debug_assert!(false, "only an item has a fate");
+                    }
                 }
                 self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
-                if self.ever_collected && questioned.is_none() {
+                if self.ever_collected && matches!(legacy.fate, Fate::Crashed(_)) {
                     self.counts.failures += 1 + u32::from(failed_before);
                     self.check_failures();
                 }
@@ -334,6 +365,7 @@ impl Session {
         }
         for (book, served) in served.into_iter().enumerate() {
             if !served && !self.pytest_host.has_question_about(book) {
+                self.settle_retries(book);
                 self.close_book(book);
             }
         }
@@ -507,6 +539,9 @@ impl Session {
         self.settle_questions();
         self.course = Course::Over;
         self.timers.clear();
+        for book in 0..self.books.len() {
+            self.settle_retries(book);
+        }
         let mut collected = 0;
         let mut not_run = 0;
         for book in std::mem::take(&mut self.books) {
@@ -537,6 +572,8 @@ impl Session {
             crashed: counts.crashed,
             not_run,
             failed: counts.failed,
+            flaky: counts.flaky,
+            flaky_fails: self.plan.as_ref().is_some_and(|plan| plan.flaky_fails),
             collect_errors: counts.collect_errors,
         }));
     }

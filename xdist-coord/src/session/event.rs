@@ -104,7 +104,13 @@ pub enum RunEvent {
         item: ItemIndex,
         /// The result.
         report: Box<ItemReport>,
+        /// How often it had failed before, each of which was told (`ItemRetried`). It is flaky if this is no failure too. An
+        /// item that was to run again when the run ended has its last failure for a result, which was told then and does
+        /// not count here.
+        retries: u32,
     },
+    /// An item failed, and is to run again (`--retries`): it has no result yet.
+    ItemRetried(Box<FailedAttempt>),
     /// A test process ended that should not have. If an item was running, this is that item's result.
     Crashed(Box<Crash>),
     /// The same, before it is known whether the item is to run again. `Crashed` follows if it is not.
@@ -276,6 +282,32 @@ pub struct Crash {
     pub peak_rss_kib: u64,
     /// Whether the pytest host was asked about it first ([`RunEvent::CrashQuestion`]).
     pub asked: bool,
+    /// How often the item had failed before, as in [`RunEvent::ItemFinished`].
+    pub retries: u32,
+}
+
+/// A failure of an item that is to run again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// Where it failed.
+    pub worker: WorkerId,
+    /// Which.
+    pub item: ItemIndex,
+    /// The how-manieth retry follows, from 1.
+    pub retry: u32,
+    /// How many retries there are at most.
+    pub limit: u32,
+    /// How it failed.
+    pub failure: Failure,
+}
+
+/// How an item failed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// By this report.
+    Report(Box<ItemReport>),
+    /// The test process ended.
+    Crash(Box<Crash>),
 }
 
 /// The item that a crash is blamed on.
@@ -417,6 +449,10 @@ pub struct RunSummary {
     pub not_run: u64,
     /// How many items failed (results and crashes).
     pub failed: u64,
+    /// How many items failed first, and did not in the end.
+    pub flaky: u64,
+    /// Whether the user takes those for a failure of the run (`--flaky=fail`).
+    pub flaky_fails: bool,
     /// How many collectors failed.
     pub collect_errors: u64,
 }

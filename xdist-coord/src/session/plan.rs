@@ -27,6 +27,10 @@ pub(super) struct Plan {
     pub(super) ramp: Duration,
     /// From when on an item is slow; zero for never.
     pub(super) slow_after: Duration,
+    /// How often an item that failed runs again, at most.
+    pub(super) retries: u32,
+    /// Whether a run has failed of which an item did not fail only after a retry.
+    pub(super) flaky_fails: bool,
 }
 
 /// Options that make no sense.
@@ -73,6 +77,8 @@ impl Plan {
             max_fail: options.max_fail.filter(|&limit| limit > 0),
             ramp: Duration::from_millis(options.ramp_ms),
             slow_after: Duration::from_millis(options.slow_after_ms),
+            retries: options.retries,
+            flaky_fails: options.flaky_fails,
         })
     }
 

@@ -191,6 +191,11 @@ impl Session {
             self.books[book].give_back(item);
             self.books[book].distribution.put_back(item);
             self.carry_out(book);
+        } else if !excused && self.may_retry(question.book, question.item) {
+            let Question { book, item, mut crash } = question;
+            crash.asked = true;
+            self.retry_crashed(book, item, crash);
+            self.carry_out(book);
         } else {
             self.settle_crash(question, excused);
         }
@@ -201,7 +206,7 @@ impl Session {
         let Question { book, item, mut crash } = question;
         let failed_before = crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
         crash.asked = true;
-        self.books[book].done(item);
+        crash.retries = self.books[book].done(item);
         self.counts.crashed += 1;
         self.report(RunEvent::Crashed(crash));
         if !excused {

@@ -1,6 +1,8 @@
 //! What has become of every item: the ledger behind "everything is accounted for".
 
+use super::retries::Tries;
 use crate::scheduler::Distribution;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use xdist_proto::{Collection, CollectionDigest, ItemIndex, LeaseId, WorkerId};
 
@@ -13,6 +15,8 @@ pub(super) struct Book {
     pub(super) distribution: Distribution,
     /// In mode `each`, whose it is.
     pub(super) owner: Option<WorkerId>,
+    /// Items that failed, and wait to run again or do.
+    pub(super) tries: BTreeMap<ItemIndex, Tries>,
     states: Vec<ItemState>,
     /// How many items have neither a result nor a crash.
     left: usize,
@@ -44,7 +48,8 @@ impl Book {
     ) -> Self {
         let left = collection.items.len();
         let states = vec![ItemState::Waiting; left];
-        Self { digest, collection, distribution, owner, states, left, closed: left == 0 }
+        let tries = BTreeMap::new();
+        Self { digest, collection, distribution, owner, tries, states, left, closed: left == 0 }
     }
 
     /// Whether nothing more will come of it: everything is done, or nobody is left to go on with it.
@@ -78,6 +83,11 @@ impl Book {
         self.states[item.as_usize()] = ItemState::Waiting;
     }
 
+    /// How often the item failed and was to run again, as long as it has no result.
+    pub(super) fn retries(&self, item: ItemIndex) -> u32 {
+        self.tries.get(&item).map_or(0, Tries::count)
+    }
+
     pub(super) fn question(&mut self, item: ItemIndex) {
         self.states[item.as_usize()] = ItemState::Questioned;
     }
@@ -86,10 +96,12 @@ impl Book {
         self.states[item.as_usize()] = ItemState::Interrupted;
     }
 
-    pub(super) fn done(&mut self, item: ItemIndex) {
+    /// The item has its result; answers how often it had failed before, and was to run again.
+    pub(super) fn done(&mut self, item: ItemIndex) -> u32 {
         debug_assert_ne!(self.state(item), ItemState::Done, "item {} is done twice", item.0);
         self.states[item.as_usize()] = ItemState::Done;
         self.left -= 1;
+        self.tries.remove(&item).map_or(0, |tries| tries.count())
     }
 
     /// The items that the worker has, in the order in which it was given them.
@@ -131,6 +143,8 @@ pub(super) struct Counts {
     pub(super) finished: u64,
     pub(super) crashed: u64,
     pub(super) failed: u64,
+    /// Items that failed first and did not in the end.
+    pub(super) flaky: u64,
     pub(super) collect_errors: u64,
     /// What counts for `--maxfail`.
     pub(super) failures: u32,

@@ -1,6 +1,6 @@
 //! Carrying out what the scheduler decides, and taking in what workers report.
 
-use super::event::{RunEnd, StopReason};
+use super::event::{Failure, RunEnd, StopReason};
 use super::results::ItemState;
 use super::violation::Violation;
 use super::{Course, RunEvent, Session};
@@ -141,21 +141,40 @@ impl Session {
             active.leased -= 1;
             active.finished = active.finished.saturating_add(1);
         }
-        self.books[book].done(item);
-        self.counts.finished += 1;
         let failed = matches!(report.class, OutcomeClass::Fail | OutcomeClass::Infrastructure);
         let took = duration(&report);
-        self.report(RunEvent::ItemFinished { worker: id, item, report: Box::new(report) });
-        if failed {
-            self.counts.failed += 1;
-            self.counts.failures += 1;
-            self.check_failures();
+        if failed && self.may_retry(book, item) {
+            let tried = self.retry(book, item, id, Failure::Report(Box::new(report)));
+            self.books[book].distribution.item_failed(id, item, took, tried);
+        } else {
+            self.take_result(book, id, item, Box::new(report), failed);
+            self.books[book].distribution.item_finished(id, item, took);
         }
-        self.books[book].distribution.item_finished(id, item, took);
         self.carry_out(book);
         self.arm_finish(id);
         self.close_book_if_done(book);
         Ok(())
+    }
+
+    /// Enters and tells what has become of an item.
+    fn take_result(
+        &mut self,
+        book: usize,
+        worker: WorkerId,
+        item: ItemIndex,
+        report: Box<ItemReport>,
+        failed: bool,
+    ) {
+        let retries = self.books[book].done(item);
+        self.counts.finished += 1;
+        self.report(RunEvent::ItemFinished { worker, item, report, retries });
+        if failed {
+            self.counts.failed += 1;
+            self.counts.failures += 1;
+            self.check_failures();
+        } else if retries > 0 {
+            self.counts.flaky += 1;
+        }
     }
 
     /// The item that a worker speaks of, with its book; `None` if the worker does not have it any more.

@@ -1,6 +1,6 @@
 //! Scenarios: what happens to a session, and what it answers. What holds for all runs is in `tests/simulation`.
 
-use super::event::CrashCause;
+use super::event::{CrashCause, FailedAttempt, Failure};
 use super::input::{CloseCause, GarbledError};
 use super::*;
 use crate::scheduler::{Mode, Took};
@@ -20,6 +20,8 @@ use xdist_proto::version::VersionRange;
 use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
 
 mod pytest_host;
+
+mod retries;
 
 mod terminal;
 
@@ -261,13 +263,14 @@ fn summarize(output: Output) -> Option<String> {
         Output::FreeTerminal { worker } => format!("free the terminal for {worker}"),
         Output::AskConfiguration { worker } => format!("ask about {worker}"),
         Output::Finished(summary) => format!(
-            "finished {:?} {} = {} + {} + {}, {} failed",
+            "finished {:?} {} = {} + {} + {}, {} failed{}",
             summary.end,
             summary.collected,
             summary.finished,
             summary.crashed,
             summary.not_run,
-            summary.failed
+            summary.failed,
+            if summary.flaky > 0 { format!(", {} flaky", summary.flaky) } else { String::new() }
         ),
     })
 }
@@ -310,6 +313,10 @@ fn with(input: &BTreeMap<String, Value>) -> String {
     input.keys().map(|name| format!(" with {name}")).collect()
 }
 
+fn after(retries: u32) -> String {
+    if retries > 0 { format!(", after {retries} failures") } else { String::new() }
+}
+
 fn told(event: RunEvent) -> Option<String> {
     Some(match event {
         RunEvent::WorkerReady { .. } | RunEvent::WorkerCollecting { .. } | RunEvent::WorkerOutput { .. } => {
@@ -343,8 +350,19 @@ fn told(event: RunEvent) -> Option<String> {
             Some(time) => format!("{worker} is at {} for more than {} s", item.0, time.as_secs()),
             None => format!("{worker} is at {}", item.0),
         },
-        RunEvent::ItemFinished { worker, item, report } => {
-            format!("{worker} finished {} {:?}", item.0, report.class)
+        RunEvent::ItemFinished { worker, item, report, retries } => {
+            format!("{worker} finished {} {:?}{}", item.0, report.class, after(retries))
+        }
+        RunEvent::ItemRetried(attempt) => {
+            let FailedAttempt { worker, item, retry, limit, failure } = *attempt;
+            let how = match failure {
+                Failure::Report(report) => format!("finished {} {:?}", item.0, report.class),
+                Failure::Crash(crash) => {
+                    assert_eq!((crash.worker, crash.item.unwrap().item), (worker, item));
+                    format!("crashed in {}{}", item.0, if crash.asked { ", as was asked about" } else { "" })
+                }
+            };
+            format!("{worker} {how}, retry {retry} of {limit}")
         }
         RunEvent::CrashQuestion { request, crash } => {
             assert!(!crash.asked, "nobody has been asked before");
@@ -353,8 +371,9 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::Crashed(crash) => match crash.item {
             Some(item) => {
                 let asked = if crash.asked { ", as was asked about" } else { "" };
+                let after = after(crash.retries);
                 format!(
-                    "{} crashed in {} {:?}: {}{asked}",
+                    "{} crashed in {} {:?}: {}{asked}{after}",
                     crash.worker, item.item.0, item.phase, crash.cause
                 )
             }

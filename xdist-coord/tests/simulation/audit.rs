@@ -3,7 +3,7 @@
 use crate::scenario::Test;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use xdist_coord::session::event::Crash;
+use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
@@ -59,6 +59,9 @@ pub(crate) struct Audit {
     asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
     /// Crashed tests whose fate is open, by the number of the question.
     questions: BTreeMap<u32, Identity>,
+    /// Tests that failed and are to run again: how often they did, and on which worker the last time.
+    retried: BTreeMap<Identity, (u32, WorkerId)>,
+    flaky: u64,
     /// The answer that is being dealt with.
     verdict: Option<(Identity, CrashHandled)>,
 }
@@ -289,11 +292,54 @@ impl Audit {
         assert_eq!(self.questions.insert(request, identity), None, "question {request} is asked twice");
     }
 
+    pub(crate) fn awaits_retries(&self) -> bool {
+        !self.retried.is_empty()
+    }
+
+    fn failed_and_runs_again(&mut self, attempt: &FailedAttempt) {
+        let FailedAttempt { worker, item, retry, limit, failure } = attempt;
+        let identity = self.identity(Some(*worker), *item);
+        assert_eq!(self.ends.get(&identity), None, "{identity:?} is to run after its end");
+        match failure {
+            Failure::Crash(crash) if crash.asked => {
+                let verdict = self.verdict.take();
+                let (judged, verdict) = verdict.expect("somebody was asked");
+                assert!(judged == identity && !verdict.excused);
+            }
+            Failure::Crash(_) | Failure::Report(_) => {
+                let holder = self.holders.remove(&identity);
+                assert_eq!(holder, Some(*worker), "{worker} had {identity:?} when it failed");
+            }
+        }
+        let before = self.retried.get(&identity).map_or(0, |(count, _)| *count);
+        assert!(*retry == before + 1 && retry <= limit, "{identity:?}: retry {retry} of {limit}");
+        self.retried.insert(identity, (*retry, *worker));
+    }
+
+    /// A test has its result; answers whether that is its last failure, since it could not run again.
+    fn settled(&mut self, worker: WorkerId, item: ItemIndex, retries: u32, failed: bool) -> bool {
+        let identity = self.identity(Some(worker), item);
+        let (count, last) = self.retried.remove(&identity).unwrap_or((0, worker));
+        let could_not = retries + 1 == count;
+        assert!(retries == count || could_not, "{identity:?} failed {count} times, and not {retries}");
+        self.flaky += u64::from(retries > 0 && !failed);
+        if could_not {
+            assert!(failed && last == worker);
+            self.holders.remove(&identity);
+        }
+        could_not
+    }
+
     fn crashed(&mut self, crash: &Crash) {
         let Some(item) = crash.item else {
             assert!(!crash.asked && !self.down.contains(&crash.worker));
             return;
         };
+        if self.settled(crash.worker, item.item, crash.retries, true) {
+            self.failed += 1;
+            let identity = self.identity(Some(crash.worker), item.item);
+            return self.ended(identity, End::Crashed);
+        }
         if !crash.asked {
             assert!(!self.judges, "nobody was asked about {}", crash.worker);
             assert!(!self.down.contains(&crash.worker), "{} crashes after its end", crash.worker);
@@ -371,9 +417,16 @@ impl Audit {
             RunEvent::CollectionMismatch(_) => self.mismatches += 1,
             RunEvent::Scheduling { .. } => self.scheduling = true,
             RunEvent::ItemStarted { .. } => {}
-            RunEvent::ItemFinished { worker, item, report } => {
-                self.failed += u64::from(report.class == OutcomeClass::Fail);
-                self.item_ended(Some(*worker), *item, End::Finished)
+            RunEvent::ItemRetried(attempt) => self.failed_and_runs_again(attempt),
+            RunEvent::ItemFinished { worker, item, report, retries } => {
+                let failed = report.class == OutcomeClass::Fail;
+                self.failed += u64::from(failed);
+                if self.settled(*worker, *item, *retries, failed) {
+                    let identity = self.identity(Some(*worker), *item);
+                    self.ended(identity, End::Finished);
+                } else {
+                    self.item_ended(Some(*worker), *item, End::Finished);
+                }
             }
             RunEvent::CrashQuestion { request, crash } => self.questioned(*request, crash),
             RunEvent::Crashed(crash) => self.crashed(crash),
@@ -448,6 +501,8 @@ impl Audit {
         assert_eq!(summary.crashed, count(End::Crashed), "crashed");
         assert_eq!(summary.not_run, count(End::NotRun), "not run");
         assert_eq!(summary.failed, self.failed, "failed");
+        assert_eq!(summary.flaky, self.flaky, "flaky");
+        assert!(!self.awaits_retries(), "no result: {:?}", self.retried);
         let all: BTreeSet<&Identity> = self.collections.values().flatten().collect();
         assert_eq!(summary.collected, all.len() as u64, "collected");
         assert_eq!(summary.collected, self.ends.len() as u64, "every item has exactly one end");

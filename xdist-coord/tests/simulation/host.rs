@@ -487,7 +487,8 @@ impl FakeWorker {
         next: Option<(ItemIndex, LeaseId)>,
     ) -> Vec<Deed> {
         let test = &suite.tests[self.tests[item.as_usize()]];
-        let class = if test.fails { OutcomeClass::Fail } else { OutcomeClass::Pass };
+        let spared = suite.options.retries > 0 && test.fickle && self.id.0 % 2 == 1;
+        let class = if test.fails && !spared { OutcomeClass::Fail } else { OutcomeClass::Pass };
         let us = u64::try_from(test.duration.as_micros()).unwrap();
         let report =
             ItemReport { class, start_us: 0, durations_us: [0, us, 0], phases: Vec::new(), full: Vec::new() };

@@ -97,6 +97,8 @@ pub(crate) struct Test {
     pub(crate) item: Item,
     pub(crate) duration: Duration,
     pub(crate) fails: bool,
+    /// If it fails, it does so only on every second worker. Of no meaning without retries.
+    pub(crate) fickle: bool,
     /// It takes its worker down.
     pub(crate) deadly: bool,
 }
@@ -176,7 +178,7 @@ impl Scenario {
             max_fail: one_in(&mut rng, 4).then(|| rng.u32(1..4)),
             max_restarts: (faults != Faults::None && one_in(&mut rng, 3)).then(|| rng.u32(0..5)),
             plain: one_in(&mut rng, 60).then(|| "--collect-only".to_owned()),
-            ..recycling(seed)
+            ..shares_and_retries(seed)
         };
         let mut specs = None;
         match rng.u32(0..5) {
@@ -291,6 +293,7 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
                 item,
                 duration: millis(rng, longest),
                 fails: one_in(rng, 12),
+                fickle: number % 2 == 0,
                 deadly: faults != Faults::None && one_in(rng, 40),
             }
         })
@@ -321,12 +324,13 @@ fn mark(seed: u64, tests: &mut [Test]) {
     }
 }
 
-/// When workers have done their share. Has a generator of its own too.
-fn recycling(seed: u64) -> RunOptions {
+/// When workers have done their share, and how often tests that failed run again. Has a generator of its own too.
+fn shares_and_retries(seed: u64) -> RunOptions {
     let mut rng = fastrand::Rng::with_seed(seed.rotate_left(32));
     RunOptions {
         max_tests: one_in(&mut rng, 4).then(|| rng.u32(1..6)),
         memory_limit_kib: one_in(&mut rng, 6).then_some(1),
+        retries: if one_in(&mut rng, 3) { rng.u32(1..4) } else { 0 },
         ..RunOptions::default()
     }
 }

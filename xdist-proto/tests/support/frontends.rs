@@ -3,10 +3,11 @@
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
-    EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRunning,
-    Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack, TakenBack, TerminalBack,
-    TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRetried,
+    ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire,
+    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
+    TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
+    WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -126,8 +127,19 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         running_ms: Some(150),
         report: Some(Box::new(failed())),
         asked: true,
+        retries: 1,
     };
-    let question = Box::new(Crashed { asked: false, ..crashed.clone() });
+    let question = Box::new(Crashed { asked: false, retries: 0, ..crashed.clone() });
+    let retried = |report, crash| {
+        FrontendMessage::ItemRetried(Box::new(ItemRetried {
+            worker: WORKER,
+            item: ITEM,
+            retry: 1,
+            limit: 2,
+            report,
+            crash,
+        }))
+    };
     let cause = "timeout: ran for more than 2.5 s".into();
     let timed_out = Crashed { worker: WORKER, cause, limit_ms: Some(2500), ..Crashed::default() };
     let least = Crashed { worker: WORKER, cause: "exit code 1".into(), ..Crashed::default() };
@@ -154,8 +166,15 @@ fn of_items() -> Vec<(&'static str, FrontendMessage)> {
         ),
         (
             "item_result",
-            FrontendMessage::ItemResult(ItemResult { worker: WORKER, item: ITEM, report: failed() }),
+            FrontendMessage::ItemResult(ItemResult {
+                worker: WORKER,
+                item: ITEM,
+                report: failed(),
+                retries: 1,
+            }),
         ),
+        ("item_retried", retried(Some(failed()), None)),
+        ("item_retried-crash", retried(None, Some(question.clone()))),
         ("crash_question", FrontendMessage::CrashQuestion(CrashQuestion { request: 9, crash: question })),
         ("crashed", FrontendMessage::Crashed(Box::new(crashed))),
         ("crashed-timed-out", FrontendMessage::Crashed(Box::new(timed_out))),
@@ -211,6 +230,8 @@ fn finished(end: EndKind) -> FrontendMessage {
         exit_code: is_exit.then_some(9),
         collected: 302,
         not_run: 2,
+        flaky: 1,
+        flaky_fails: true,
     })
 }
 

@@ -367,6 +367,8 @@ pub(super) fn ready() -> Ready {
             slow_after_ms: 60_000,
             max_tests: Some(100),
             memory_limit_kib: Some(2 << 20),
+            retries: 2,
+            flaky_fails: true,
         },
         display: display(),
         unforkable: Some("coverage is being measured".into()),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 import pytest
 
-from . import crashes
+from . import crashes, retries
 from .bridge import Bridge, make_scheduler
 from .distterminal import DistTerminal
 from .link import LinkError
@@ -98,6 +98,11 @@ class DistSession:
         self._has_scheduler = False
         #: Workers that had done their share, and did not crash then.
         self._recycled: set[int] = set()
+        self._replaced: dict[int, int] = {}
+        self._attempts = retries.Attempts()
+        #: Reports of crashes that plugins were asked about, as long as it is not known what comes of them.
+        self._judged: dict[tuple[int, int], Any] = {}
+        self._flaky_failed = 0
 
     def interrupt_with(self, interrupt: Callable[[], None]) -> None:
         """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
@@ -204,9 +209,17 @@ class DistSession:
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Says once more why workers were not replaced."""
+        """Says what was flaky, and once more why workers were not replaced."""
+        retries.summary(terminalreporter, self._attempts.flaky)
+        if self._flaky_failed:
+            retries.blame(terminalreporter, self._flaky_failed)
         if self._exhausted is not None and self._terminal.verbosity >= 0:
             terminalreporter.write_sep("=", f"xdist: {self._exhausted}")
+
+    @pytest.hookimpl
+    def pytest_report_teststatus(self, report: Any) -> Optional[tuple[str, str, tuple[str, dict[str, bool]]]]:
+        """Shows attempts that others follow, as pytest-rerunfailures does."""
+        return retries.status(report)
 
     # what the coordinator tells
 
@@ -217,6 +230,7 @@ class DistSession:
 
     def _on_worker_starting(self, worker: int, name: str, spec: str = "popen", replaces: Optional[int] = None) -> None:
         if replaces is not None:
+            self._replaced[worker] = replaces
             self._terminal.replaced(self._nodes[replaces], name, crashed=replaces not in self._recycled)
         made = Spec(spec, name)
         gateway = Gateway(name, made)
@@ -329,14 +343,41 @@ class DistSession:
             facts = ", ".join(filter(None, (f"in {phase}", crashes.place(node.pid))))
             self._terminal.slow(node, f"{node_id} ({facts})", slow_ms / 1000)
 
-    def _on_item_result(self, worker: int, item: int, report: dict[str, Any]) -> None:
-        fields = self._item(worker, item)
+    def _key(self, worker: int, item: int) -> retries.Key:
+        """Stands for an item, on whichever worker it runs."""
+        if worker not in self._items:
+            return None, item
+        while self._replaced.get(worker) in self._items:
+            worker = self._replaced[worker]
+        return worker, item
+
+    def _start_once(self, worker: int, item: int) -> None:
         if (worker, item) in self._started:
             self._started.discard((worker, item))
         else:
-            self._start(fields)
-        self._log(worker, item, fields, report)
-        self.config.hook.pytest_runtest_logfinish(nodeid=fields["id"], location=location_of(fields))
+            self._start(self._item(worker, item))
+
+    def _on_item_retried(
+        self,
+        worker: int,
+        item: int,
+        retry: int,
+        limit: int,
+        report: Optional[dict[str, Any]] = None,
+        crash: Optional[dict[str, Any]] = None,
+    ) -> None:
+        if report is not None:
+            self._start_once(worker, item)
+            reports = self._reviver.reports(self._item(worker, item), report)
+        else:
+            assert crash is not None
+            reports = self._reports_of_crash(crash)
+        self._attempts.failed(self._key(worker, item), reports, retry, crash and crash["cause"])
+        self._log(worker, item, reports)
+
+    def _on_item_result(self, worker: int, item: int, report: dict[str, Any], retries: int = 0) -> None:
+        self._start_once(worker, item)
+        self._log_result(worker, item, self._reviver.reports(self._item(worker, item), report), retries)
         if self._bridge is not None:
             self._bridge.finished(self._nodes[worker], item, sum(report.get("us", ())) / 1e6)
 
@@ -344,14 +385,20 @@ class DistSession:
         if self._bridge is not None:
             self._bridge.taken_back(self._nodes[worker], items)
 
-    def _log(self, worker: int, index: int, item: dict[str, Any], report: dict[str, Any]) -> None:
-        log = self.config.hook.pytest_runtest_logreport
-        for position, made in enumerate(self._reviver.reports(item, report)):
+    def _log_result(self, worker: int, index: int, reports: list[Any], retries: int) -> None:
+        self._log(worker, index, reports)
+        if self._attempts.finished(self._key(worker, index), reports, retries):
+            self._terminal.count("flaky", 1)
+
+    def _log(self, worker: int, index: int, reports: list[Any]) -> None:
+        item = self._item(worker, index)
+        for position, made in enumerate(reports):
             if position > 0 and made.when == "setup":
                 # A plugin has run it once more.
                 self._start(item)
             self._mark(made, worker, index)
-            log(report=made)
+            self.config.hook.pytest_runtest_logreport(report=made)
+        self.config.hook.pytest_runtest_logfinish(nodeid=item["id"], location=location_of(item))
 
     def _mark(self, report: Any, worker: int, index: int) -> None:
         node = self._nodes[worker]
@@ -364,35 +411,52 @@ class DistSession:
         if threading.active_count() > 1:
             time.sleep(_READING_TIME)
         pending = Pending(self.config, self._bridge and self._bridge.scheduler)
-        report = self._tell_crash(crash, pending)
+        report = self._judge_crash(crash, pending)
+        if pending.items:
+            self._log(crash["worker"], crash["item"], self._reports_of_crash(crash))
         if self._bridge is not None:
             self._bridge.crashed(bool(pending.items))
         assert self._link is not None
         self._link.send("crash_handled", request=request, again=bool(pending.items), excused=report.outcome != "failed")
 
-    def _on_crashed(self, asked: bool = False, **crash: Any) -> None:
-        if not asked and crash.get("item") is not None:
-            self._tell_crash(crash, Pending(self.config, self._bridge and self._bridge.scheduler))
-            if self._bridge is not None:
+    def _on_crashed(self, asked: bool = False, retries: int = 0, **crash: Any) -> None:
+        worker, index = crash["worker"], crash.get("item")
+        if index is None:
+            self._tell_down(worker, crash["cause"], crashes.end(crash, None))
+        elif self._attempts.is_last_failure(self._key(worker, index), retries):
+            # It was told when it happened, before it was known that it is the result.
+            self._start(self._item(worker, index))
+            self._log_result(worker, index, [self._report_of_crash(crash)], retries)
+        elif not asked or (worker, index) in self._judged:
+            self._log_result(worker, index, self._reports_of_crash(crash), retries)
+            if self._bridge is not None and not asked:
                 self._bridge.crashed(False)
-        elif not asked:
-            self._tell_down(crash["worker"], crash["cause"], crashes.end(crash, None))
 
-    def _tell_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
+    def _reports_of_crash(self, crash: dict[str, Any]) -> list[Any]:
+        """The reports of an item that the test process did not survive, after plugins have seen the last of them."""
+        worker, index = crash["worker"], crash["item"]
+        judged = self._judged.pop((worker, index), None)
+        if judged is None:
+            judged = self._judge_crash(crash, Pending(self.config, self._bridge and self._bridge.scheduler))
+            del self._judged[worker, index]
+        before = crash.get("report") or crashes.passed_before(crash)
+        return [*self._reviver.reports(self._item(worker, index), before), judged]
+
+    def _report_of_crash(self, crash: dict[str, Any]) -> Any:
+        worker, index = crash["worker"], crash["item"]
+        report = crashes.report(self._nodes[worker].gateway.id, self._item(worker, index)["id"], crash)
+        self._mark(report, worker, index)
+        return report
+
+    def _judge_crash(self, crash: dict[str, Any], pending: Pending) -> Any:
+        """Tells plugins of a crash in the middle of an item; answers its report, which they may have changed."""
         worker, index = crash["worker"], crash["item"]
         self._recycled.discard(worker)
-        item = self._item(worker, index)
-        self._tell_down(worker, crash["cause"], crashes.end(crash, item["id"]))
-        if (worker, index) not in self._started:
-            self._start(item)
-        self._started.discard((worker, index))
-        self._log(worker, index, item, crash.get("report") or crashes.passed_before(crash))
-        report = crashes.report(self._nodes[worker].gateway.id, item["id"], crash)
-        self._mark(report, worker, index)
-        hook = self.config.hook
-        hook.pytest_handlecrashitem(crashitem=item["id"], report=report, sched=pending)
-        hook.pytest_runtest_logreport(report=report)
-        hook.pytest_runtest_logfinish(nodeid=item["id"], location=location_of(item))
+        node_id = self._item(worker, index)["id"]
+        self._tell_down(worker, crash["cause"], crashes.end(crash, node_id))
+        self._start_once(worker, index)
+        self._judged[worker, index] = report = self._report_of_crash(crash)
+        self.config.hook.pytest_handlecrashitem(crashitem=node_id, report=report, sched=pending)
         return report
 
     def _on_worker_recycled(self, worker: int, reason: str = "") -> None:
@@ -485,6 +549,9 @@ class DistSession:
             self._exit_status = int(pytest.ExitCode.TESTS_FAILED)
         elif not self._is_complete:
             self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
+        elif fields.get("flaky_fails") and fields.get("flaky"):
+            self._flaky_failed = fields["flaky"]
+            self._exit_status = int(pytest.ExitCode.TESTS_FAILED)
         return True
 
     def _raise_usage_error(self) -> NoReturn:

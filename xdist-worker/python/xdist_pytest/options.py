@@ -89,10 +89,10 @@ def is_defined(parser: pytest.Parser, name: str) -> bool:
     return any(name in option.names() for group in groups.values() for option in group.options)
 
 
-def forget_value(positional: list[str], args: list[str], name: str) -> None:
+def forget_value(positional: list[str], args: list[str], name: str, pattern: str) -> None:
     """Takes the value of an option out of what was taken for files, since it was not known that this is an option."""
     for flag, value in zip(args, args[1:]):
-        if flag == name and value in positional and re.fullmatch(r"[0-9.]+[smh]?", value):
+        if flag == name and value in positional and re.fullmatch(pattern, value):
             positional.remove(value)
 
 
@@ -162,16 +162,25 @@ def _plain_reason_of_workers(config: pytest.Config, has_terminal: bool) -> Optio
     return None
 
 
-def check_recycling(config: pytest.Config) -> None:
-    """Raises `pytest.UsageError` if workers are to be recycled that a scheduler of the user's own knows by name."""
+def check_scheduler(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` for what a scheduler of the user's own does not know of.
+
+    That is workers that are recycled, which it knows by name, and tests that run again, which it takes for finished.
+    """
     option = config.option
-    if (option.maxtestsperworker or option.workermemorylimit) and hasattr(config.hook, "pytest_xdist_make_scheduler"):
+    given = {
+        "--max-tests-per-worker": option.maxtestsperworker,
+        "--worker-memory-limit": option.workermemorylimit,
+        "--retries": option.testretries,
+    }
+    names = [name for name, value in given.items() if value]
+    if names and hasattr(config.hook, "pytest_xdist_make_scheduler"):
         if config.hook.pytest_xdist_make_scheduler.get_hookimpls():
             from pytest import UsageError
 
             raise UsageError(
-                "--max-tests-per-worker and --worker-memory-limit do not go together with a scheduler of your own "
-                "(pytest_xdist_make_scheduler)"
+                f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not go together with a scheduler of your "
+                "own (pytest_xdist_make_scheduler)"
             )
 
 
@@ -205,6 +214,8 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "slow_after_ms": option.slowafter,
         "max_tests": option.maxtestsperworker,
         "memory_limit_kib": option.workermemorylimit,
+        "retries": option.testretries or None,
+        "flaky_fails": option.flakyresult == "fail" or None,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}

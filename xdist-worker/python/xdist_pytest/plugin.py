@@ -53,22 +53,29 @@ class XdistPlugin:
     def pytest_load_initial_conftests(
         self, early_config: pytest.Config, parser: pytest.Parser, args: list[str]
     ) -> Generator[None, None, None]:
-        """Defines `--timeout` if no plugin and no conftest has an option of that name, such as pytest-timeout."""
-        if not options.is_defined(parser, "--timeout"):
-            options.forget_value(early_config.known_args_namespace.file_or_dir, args, "--timeout")
+        """Defines the options of `_YIELDING` as far as no plugin and no conftest has any of these names."""
+        for name, (_, pattern) in _YIELDING.items():
+            if not options.is_defined(parser, name):
+                options.forget_value(early_config.known_args_namespace.file_or_dir, args, name, pattern)
         yield
-        if not options.is_defined(parser, "--timeout"):
-            add_timeout(parser, "--timeout")
+        for name, (add, _) in _YIELDING.items():
+            if not options.is_defined(parser, name):
+                add(parser, name)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Describes the markers."""
+        """Describes the markers, and sees to tests that run again where nothing is distributed."""
         config.addinivalue_line(
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
         )
         for line in resources.MARKERS:
             config.addinivalue_line("markers", line)
+        if config.option.testretries:
+            # Most sessions need none of it.
+            from . import plainretries
+
+            plainretries.install(config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -213,7 +220,8 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
         default=0,
         help="Spread the first tests of the workers over this time, for example 10, 10s, 5m or 1h.",
     )
-    add_timeout(parser, "--test-timeout")
+    for name, (add, _) in _YIELDING.items():
+        add(parser, name.replace("--", "--test-"))
     group.addoption(
         "--slow-after",
         dest="slowafter",
@@ -288,6 +296,41 @@ def add_timeout(parser: pytest.Parser, name: str) -> None:
         help="Fail every test that takes longer than this, setup and teardown included, whatever it is doing, and go on "
         "in another process (0: no limit, the default).",
     )
+
+
+def add_retries(parser: pytest.Parser, name: str) -> None:
+    """Defines under this name how often tests run again, of which it has two where both are free."""
+    parser.getgroup("xdist").addoption(
+        name,
+        dest="testretries",
+        metavar="N",
+        type=options.natural,
+        default=0,
+        help="Run every test that fails, crashes or takes too long again, up to N times, on another worker if there is one "
+        "(default: 0).",
+    )
+
+
+def add_flaky(parser: pytest.Parser, name: str) -> None:
+    """Defines under this name what flaky tests mean, of which it has two where both are free."""
+    parser.getgroup("xdist").addoption(
+        name,
+        dest="flakyresult",
+        metavar="RESULT",
+        choices=["pass", "fail"],
+        default="pass",
+        help="What becomes of a run with tests that did not fail only when --retries ran them again: pass (the default) or fail, "
+        "with exit code 1.",
+    )
+
+
+#: Options that others have too: they yield to them, and are always there with `test-` before the name. With each, what
+#: defines it, and what its values look like.
+_YIELDING = {
+    "--timeout": (add_timeout, r"[0-9.]+[smh]?"),
+    "--retries": (add_retries, r"[0-9]+"),
+    "--flaky": (add_flaky, r"pass|fail"),
+}
 
 
 def _add_environment_options(group: Any) -> None:

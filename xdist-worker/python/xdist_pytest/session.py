@@ -120,6 +120,8 @@ class WorkerSession:
         #: The item that `_current` is about.
         self._command = Item(0, 0)
         self._stop_told = False
+        #: How many properties each item had before it ran, by its index.
+        self._ran: dict[int, int] = {}
         # Kept here since time-travelling test tools replace the functions of modules.
         self._time = time.time
         self._sleep = time.sleep
@@ -309,6 +311,9 @@ class WorkerSession:
         self._rendering.ask_for_status()
         # Before others are forked, who need not go through the items then: that would be a copy of their memory each.
         digest = self._digest()
+        if session.config.option.testretries:
+            # Whether a failure is the last of its test is not known here; the coordinator counts them.
+            session.config.option.maxfail = 0
         birth, unforkable = self._sharing.share(session.config)
         if birth is not None and not self._begin_again(session.config, birth):
             return True
@@ -353,7 +358,8 @@ class WorkerSession:
         if session.shouldfail or session.shouldstop:
             return None
         successor = self._queue.successor()
-        return None if successor is None else self._items[successor.index]
+        # What runs again is set up anew, whatever it shares with others.
+        return None if successor is None or successor.index in self._ran else self._items[successor.index]
 
     def _run_item(self, session: pytest.Session, command: Item) -> None:
         if not self._isolate:
@@ -377,6 +383,7 @@ class WorkerSession:
 
     def _run_item_here(self, session: pytest.Session, command: Item, successor: Optional[NextItem]) -> None:
         item = self._items[command.index]
+        self._forget_last_run(item, command.index)
         self._status.begin(command)
         self._command = command
         current = self._current = reports.ItemReports(self._time(), self._rendering)
@@ -393,6 +400,12 @@ class WorkerSession:
             self._events.send_payload(self._short_result(command, current.fields()))
         # Not before the result is told: an item is blamed for it that closed all descriptors, and not begun again.
         self._status.leave()
+
+    def _forget_last_run(self, item: pytest.Item, index: int) -> None:
+        """Takes out of an item that runs again what it captured and recorded when it failed."""
+        before = self._ran.setdefault(index, len(item.user_properties))
+        del item.user_properties[before:]
+        item._report_sections.clear()
 
     def _tell_so_far(self) -> None:
         """Tells the host what the item has reported: what follows may end the process."""

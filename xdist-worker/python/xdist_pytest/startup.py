@@ -66,7 +66,7 @@ def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, 
     if not config.pluginmanager.hasplugin("xdist"):
         return {"plain": plain}
     if plain is None:
-        options.check_recycling(config)
+        options.check_scheduler(config)
     # Counting processors may be slow, and only the first worker's answer counts.
     first = not configure.get("worker_count")
     fields = options.run_options(config, auto_workers(config) if first and plain is None else None)

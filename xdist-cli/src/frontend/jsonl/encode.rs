@@ -5,7 +5,7 @@ use crate::frontend::roster::Roster;
 use crate::frontend::value;
 use serde_json::{Map, Value, json};
 use xdist_coord::session::event::{
-    Configured, Crash, CrashCause, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
+    Configured, Crash, CrashCause, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
 };
 use xdist_proto::item::Collection;
 use xdist_proto::message::{EndCause, Ready, Stream};
@@ -52,6 +52,7 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ]);
             ("ItemStarted", joined(self::item(*worker, *item, roster), fields))
         }
+        RunEvent::ItemRetried(attempt) => ("ItemRetried", retried(attempt, roster)),
         RunEvent::Crashed(crash) => ("Crashed", crashed(crash, roster)),
         RunEvent::TerminalLent { worker } => ("DebuggerEntered", json!({ "worker_id": name(worker) })),
         RunEvent::TerminalBack { worker } => ("DebuggerLeft", json!({ "worker_id": name(worker) })),
@@ -107,8 +108,20 @@ pub(super) fn summary(summary: &RunSummary, exit_code: u8, roster: &Roster) -> V
         ("crashed", summary.crashed.into()),
         ("not_run", summary.not_run.into()),
         ("failed", summary.failed.into()),
+        ("flaky", summary.flaky.into()),
         ("collect_errors", summary.collect_errors.into()),
     ])
+}
+
+/// With all that is known of the crash, if that is how it failed.
+fn retried(attempt: &FailedAttempt, roster: &Roster) -> Value {
+    let FailedAttempt { worker, item, retry, limit, failure } = attempt;
+    let crash = match failure {
+        Failure::Report(_) => Value::Null,
+        Failure::Crash(crash) => crashed(crash, roster),
+    };
+    let fields = present([("retry", (*retry).into()), ("retries", (*limit).into()), ("crash", crash)]);
+    joined(self::item(*worker, *item, roster), fields)
 }
 
 /// An object of the fields that are not null.

@@ -19,6 +19,8 @@ pub(super) struct Line<'a> {
     worker_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     item_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
     when: &'static str,
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +55,8 @@ pub(super) struct Origin<'a> {
     pub(super) worker: &'a str,
     /// The item, if it is the report of one.
     pub(super) item: Option<ItemIndex>,
+    /// Which attempt at the item it is of, from 1, if there was more than one.
+    pub(super) attempt: Option<u32>,
     /// When what it tells of began, in seconds since the epoch, where that is known.
     pub(super) start: Option<f64>,
 }
@@ -74,6 +78,7 @@ impl<'a> Line<'a> {
             nodeid: &report.node_id,
             worker_id: origin.worker,
             item_index: origin.item.map(|item| item.0),
+            attempt: origin.attempt,
             when,
             outcome: outcome(report),
             location: report.location.as_ref().map(|place| (&*place.path, place.line, &*place.domain)),

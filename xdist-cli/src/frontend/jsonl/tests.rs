@@ -83,7 +83,7 @@ fn the_last_line_accounts_for_every_item() {
         player.finish(RunEnd::Stopped(StopReason::Failures(1)), 1);
     });
     insta::assert_snapshot!(of_type(&lines, "NotRun"), @r#"{"$report_type":"NotRun","time":0.13,"items":[1],"nodeids":["a.py::test_2"],"reason":"stopping after 1 failures"}"#);
-    insta::assert_snapshot!(of_type(&lines, "SessionFinish"), @r#"{"$report_type":"SessionFinish","time":0.14,"exitstatus":2,"end":"stopped","detail":{"why":"failures","count":1},"collected":2,"finished":1,"crashed":0,"not_run":1,"failed":0,"collect_errors":0}"#);
+    insta::assert_snapshot!(of_type(&lines, "SessionFinish"), @r#"{"$report_type":"SessionFinish","time":0.14,"exitstatus":2,"end":"stopped","detail":{"why":"failures","count":1},"collected":2,"finished":1,"crashed":0,"not_run":1,"failed":0,"flaky":0,"collect_errors":0}"#);
 }
 
 #[test]
@@ -94,4 +94,28 @@ fn a_log_that_cannot_be_written_is_told_once() {
     let error = log.take_error().expect("the device is full");
     assert!(error.to_string().starts_with("could not write /dev/full: No space left"), "{error}");
     assert!(log.take_error().is_none());
+}
+
+#[test]
+fn attempts_are_numbered_and_their_failures_reruns() {
+    let lines = log(&["a.py::test_1"], |player| {
+        player.play(retried(1, finished(0, 0, vec![failed(Phase::Setup, "no"), passed(Phase::Teardown)])));
+        player.play(retried(2, crash(1, Some(0), Phase::Call)));
+        player.play(finished_after(2, finished(0, 0, vec![passed(Phase::Call)])));
+        player.finish(RunEnd::Completed, 0);
+    });
+    let report = |line: &String| {
+        let fields: Value = serde_json::from_str(line).unwrap();
+        let is_report = fields["$report_type"] == "TestReport";
+        is_report.then(|| format!("{} {} {}", fields["attempt"], fields["when"], fields["outcome"]))
+    };
+    let reports: Vec<String> = lines.iter().filter_map(report).collect();
+    let expected =
+        [r#"1 "setup" "rerun""#, r#"1 "teardown" "passed""#, r#"2 "???" "rerun""#, r#"3 "call" "passed""#];
+    assert_eq!(reports, expected);
+    insta::assert_snapshot!(of_type(&lines, "ItemRetried"), @r#"
+    {"$report_type":"ItemRetried","time":0.12,"nodeid":"a.py::test_1","worker_id":"gw0","item_index":0,"retry":1,"retries":2}
+    {"$report_type":"ItemRetried","time":0.13,"nodeid":"a.py::test_1","worker_id":"gw1","item_index":0,"retry":2,"retries":2,"crash":{"nodeid":"a.py::test_1","worker_id":"gw1","item_index":0,"when":"call","running":0.52,"cause":"signal 11 (SIGSEGV)","signal":11,"out_of_memory":false,"pid":101,"host":"buildhost","peak_rss_kib":35328,"stack":"Fatal Python error: Segmentation fault\n","stderr_tail":"the last words\n"}}
+    "#);
+    assert!(of_type(&lines, "SessionFinish").contains(r#""failed":0,"flaky":1,"#));
 }

@@ -127,6 +127,33 @@ impl Case {
         self.add(node.containing(printable(text(report))), tally);
     }
 
+    /// A failure of an attempt that another one followed, as Maven's surefire reports it: `flakyFailure` and `flakyError`
+    /// where the test did not fail in the end, otherwise `rerunFailure` and `rerunError`.
+    pub(super) fn add_attempt(&mut self, report: &Report, failed: bool, settings: &Settings) {
+        if report.outcome != Outcome::Failed {
+            return;
+        }
+        let tag = match (report.when, failed) {
+            (When::Phase(Phase::Call), false) => "flakyFailure",
+            (When::Phase(Phase::Call), true) => "rerunFailure",
+            (When::Phase(_) | When::Collect | When::Crash, false) => "flakyError",
+            (When::Phase(_) | When::Collect | When::Crash, true) => "rerunError",
+        };
+        let kind = match report.when {
+            When::Phase(phase) => phase.name(),
+            When::Collect => "collect",
+            When::Crash => "crash",
+        };
+        let mut node = Element::new(tag)
+            .with("message", printable(&shortened(&attempt_message(report))))
+            .with("type", kind);
+        node.push(Element::new("stackTrace").containing(printable(text(report))));
+        let mut output = Self::default();
+        output.add_output(report, settings, &mut Tally::default());
+        output.nodes.into_iter().for_each(|element| node.push(element));
+        self.nodes.push(node);
+    }
+
     fn add_skipped(&mut self, report: &Report, settings: &Settings, tally: &mut Tally) {
         if report.xfail.is_some() {
             let reason = printable(report.raw_reason());
@@ -301,6 +328,15 @@ fn mangled(node_id: &str) -> Vec<String> {
 fn message(report: &Report) -> String {
     let crash = report.failure.as_ref().and_then(|failure| failure.crash.as_ref());
     crash.map_or_else(|| text(report).to_owned(), |crash| crash.message.clone())
+}
+
+/// A crash is told in many lines, the first of which says what it is.
+fn attempt_message(report: &Report) -> String {
+    let message = message(report);
+    match report.when {
+        When::Crash => message.lines().next().unwrap_or_default().to_owned(),
+        When::Phase(_) | When::Collect => message,
+    }
 }
 
 fn text(report: &Report) -> &str {

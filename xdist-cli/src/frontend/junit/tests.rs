@@ -198,3 +198,67 @@ fn dates_are_right() {
     assert_eq!(shown(1_798_761_599), "2026-12-31T23:59:59.000000+00:00");
     assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00.000000+00:00");
 }
+
+#[test]
+fn attempts_are_told_as_surefire_does() {
+    let out = written(
+        |options| options.logging = "system-out".to_owned(),
+        &["a.py::test_1", "a.py::test_2", "a.py::test_3"],
+        |player| {
+            let call = printing(failed(Phase::Call, "first"), "Captured stdout call", "said\n");
+            player
+                .play(retried(1, finished(0, 0, vec![passed(Phase::Setup), call, passed(Phase::Teardown)])));
+            player.play(retried(2, crash(1, Some(0), Phase::Call)));
+            player.play(finished_after(2, finished(0, 0, vec![])));
+            let setup = vec![failed(Phase::Setup, "no"), passed(Phase::Teardown)];
+            player.play(retried(1, finished(0, 1, setup)));
+            player.play(finished_after(1, finished(1, 1, failed_call("last"))));
+            // It was to run again, and could not.
+            player.play(retried(1, finished(0, 2, failed_call("only"))));
+            player.play(finished(0, 2, failed_call("only")));
+        },
+    );
+    insta::assert_snapshot!(out, @r#"
+    <?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><testsuite name="pytest" errors="0" failures="2" skipped="0" tests="3" time="0.190" timestamp="2023-11-14T22:13:20.123456+00:00" hostname="here">
+    <testcase classname="a" name="test_1" time="0.024"><system-out>--------------------------------- Captured Out ---------------------------------
+
+    </system-out><flakyFailure message="first" type="call"><stackTrace>def test():
+    &gt;       assert x
+    E       first
+
+    test_a.py:3: AssertionError</stackTrace><system-out>--------------------------------- Captured Out ---------------------------------
+    said
+
+    </system-out></flakyFailure><flakyError message="worker 'gw1' crashed while running 'a.py::test_1'" type="crash"><stackTrace>worker 'gw1' crashed while running 'a.py::test_1'
+    in call, after 0.5s: signal 11 (SIGSEGV) (pid 101 on buildhost, peak memory 34.5 MiB)
+
+    stack:
+    Fatal Python error: Segmentation fault
+
+    last lines on standard error:
+    the last words</stackTrace><system-out>--------------------------------- Captured Out ---------------------------------
+
+    </system-out></flakyError></testcase>
+    <testcase classname="a" name="test_2" time="0.006"><failure message="last">def test():
+    &gt;       assert x
+    E       last
+
+    test_a.py:3: AssertionError</failure><system-out>--------------------------------- Captured Out ---------------------------------
+
+    </system-out><rerunError message="no" type="setup"><stackTrace>def test():
+    &gt;       assert x
+    E       no
+
+    test_a.py:3: AssertionError</stackTrace><system-out>--------------------------------- Captured Out ---------------------------------
+
+    </system-out></rerunError></testcase>
+    <testcase classname="a" name="test_3" time="0.006"><failure message="only">def test():
+    &gt;       assert x
+    E       only
+
+    test_a.py:3: AssertionError</failure><system-out>--------------------------------- Captured Out ---------------------------------
+
+    </system-out></testcase>
+    </testsuite></testsuites>
+    "#);
+}

@@ -104,6 +104,7 @@ fn markup(report: &Report) -> Markup {
         Outcome::Passed if report.xfail.is_none() => Color::Green.into(),
         Outcome::Passed | Outcome::Skipped => Color::Yellow.into(),
         Outcome::Failed => Color::Red.into(),
+        Outcome::Other if report.detail.as_deref() == Some("rerun") => Color::Yellow.into(),
         Outcome::Other => Markup::PLAIN,
     }
 }

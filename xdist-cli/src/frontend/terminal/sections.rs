@@ -2,7 +2,7 @@
 
 use super::stats::{Filed, Stats};
 use super::view::{Page, View};
-use crate::frontend::report::{Report, When};
+use crate::frontend::report::Report;
 use crate::frontend::roster::Roster;
 use crate::frontend::style::{Color, Markup};
 use xdist_proto::report::{FailureText, Section};
@@ -24,12 +24,7 @@ impl Material<'_> {
         }
         page.rule('=', "ERRORS", Markup::PLAIN);
         for filed in errors {
-            let title = match filed.report.when {
-                When::Collect => format!("ERROR collecting {}", filed.report.head_line()),
-                When::Phase(phase) => format!("ERROR at {} of {}", phase.name(), filed.report.head_line()),
-                When::Crash => filed.report.head_line(),
-            };
-            page.rule('_', &title, Markup::from(Color::Red).bold());
+            page.rule('_', &filed.report.title(), Markup::from(Color::Red).bold());
             self.report(filed, page);
         }
     }
@@ -90,7 +85,7 @@ impl Material<'_> {
     }
 
     /// The platform, the failure and what was captured.
-    fn report(self, filed: &Filed, page: &mut Page) {
+    pub(super) fn report(self, filed: &Filed, page: &mut Page) {
         if let Some(line) = filed.worker.and_then(|worker| self.roster.platform_line(worker)) {
             page.line(&line);
         }

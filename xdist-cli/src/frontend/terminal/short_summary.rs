@@ -15,7 +15,10 @@ pub(super) fn write(page: &mut Page, stats: &Stats, view: &View) {
         match kind {
             'x' => summary.expected("xfailed", &mut lines),
             'X' => summary.expected("xpassed", &mut lines),
-            'f' => summary.simple("failed", &mut lines),
+            'f' => {
+                summary.simple("failed", &mut lines);
+                summary.flaky(&mut lines);
+            }
             'E' => summary.simple("error", &mut lines),
             'p' => summary.simple("passed", &mut lines),
             's' if view.flag("no-fold-skipped") => summary.skipped(&mut lines),
@@ -43,6 +46,16 @@ impl Summary<'_> {
             if let Some(message) = filed.report.message() {
                 line += &self.message(message, visible_width(&line)).unwrap_or_default();
             }
+            lines.push(line);
+        }
+    }
+
+    /// `FLAKY path::test - passed after 1 retry (gw0: message)`.
+    fn flaky(&self, lines: &mut Vec<String>) {
+        for flaky in self.stats.flaky() {
+            let report = Report { word: "FLAKY".into(), ..flaky.first.report.clone() };
+            let mut line = self.head(&report, Color::Yellow, "");
+            line += &self.message(&flaky.story, visible_width(&line)).unwrap_or_default();
             lines.push(line);
         }
     }

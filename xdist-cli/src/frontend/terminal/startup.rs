@@ -95,6 +95,9 @@ impl Terminal {
         }
         self.stage = Stage::Starting;
         self.mode = configured.mode;
+        if configured.options.flaky_fails {
+            self.stats.take_flaky_for_failed();
+        }
         let surroundings = self.view.surroundings.clone();
         self.view = View::new(configured.display.clone(), surroundings, configured.rootdir.clone().into());
         self.screen.end_line();

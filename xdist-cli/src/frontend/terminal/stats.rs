@@ -1,5 +1,6 @@
 //! What was reported, by category, and the counts of the last line.
 
+use super::retries::Flaky;
 use super::view::View;
 use crate::frontend::report::{Report, When};
 use crate::frontend::style::{Color, Markup, Palette};
@@ -44,6 +45,9 @@ pub(super) struct Stats {
     categories: Vec<Category>,
     /// Passed teardowns that captured something.
     teardowns: Vec<Report>,
+    flaky: Vec<Flaky>,
+    /// Whether those are a failure of the run.
+    flaky_fails: bool,
 }
 
 impl Stats {
@@ -66,6 +70,22 @@ impl Stats {
         if keep {
             category.reports.push(Filed { report: report.clone(), worker });
         }
+    }
+
+    /// Takes flaky tests for a failure of the run.
+    pub(super) const fn take_flaky_for_failed(&mut self) {
+        self.flaky_fails = true;
+    }
+
+    /// Counts and keeps a flaky test, beside its result.
+    pub(super) fn file_flaky(&mut self, flaky: Flaky) {
+        self.count("flaky", 1);
+        self.flaky.push(flaky);
+    }
+
+    /// The tests that failed first, and did not in the end.
+    pub(super) fn flaky(&self) -> &[Flaky] {
+        &self.flaky
     }
 
     /// Counts what has no report.
@@ -113,7 +133,7 @@ impl Stats {
 
     /// The colour of the progress and of the last line. `complete` is whether every item has a result.
     pub(super) fn main_color(&self, complete: bool) -> Color {
-        if self.has("failed") || self.has("error") {
+        if self.has("failed") || self.has("error") || (self.flaky_fails && self.has("flaky")) {
             Color::Red
         } else if self.has("warnings") || self.has("xpassed") || self.unknown().next().is_some() {
             Color::Yellow

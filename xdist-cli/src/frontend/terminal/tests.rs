@@ -6,6 +6,8 @@ use xdist_coord::session::event::StopReason;
 use xdist_proto::message::{DisplayOptions, EndCause};
 use xdist_proto::report::{PhaseReport, Status};
 
+mod retries;
+
 const WIDTH: usize = 60;
 
 fn player(target: Target) -> (Player<Terminal>, Tape, Tape) {

@@ -20,7 +20,7 @@ impl Bench {
     }
 
     /// The same, with so many workers that have agreed on these items.
-    fn judged_running(mode: Mode, workers: u32, items: &str, options: &RunOptions) -> Self {
+    pub(super) fn judged_running(mode: Mode, workers: u32, items: &str, options: &RunOptions) -> Self {
         let specs = format!("{workers}*popen");
         let config = Config { mode: Some(mode), ..hosted(PytestHost::Present, Some(&specs)) };
         let mut bench = Self::judged(config);
@@ -47,12 +47,12 @@ impl Bench {
     }
 
     /// The pytest host answers with these entries.
-    fn answer(&mut self, worker: u32, entries: &str) {
+    pub(super) fn answer(&mut self, worker: u32, entries: &str) {
         let input = entries.split_whitespace().map(|entry| (entry.to_owned(), Value::Nil)).collect();
         self.input(Input::NodeConfigured { worker: WorkerId(worker), input });
     }
 
-    fn crash(&mut self, worker: u32, lease: u32, item: u32) {
+    pub(super) fn crash(&mut self, worker: u32, lease: u32, item: u32) {
         self.down(worker, EndCause::Signaled(11), Some((lease, item)));
     }
 
@@ -60,15 +60,15 @@ impl Bench {
         self.input(Input::CrashHandled(CrashHandled { request, again, excused }));
     }
 
-    fn again(&mut self, request: u32) {
+    pub(super) fn again(&mut self, request: u32) {
         self.judge(request, true, false);
     }
 
-    fn not_again(&mut self, request: u32) {
+    pub(super) fn not_again(&mut self, request: u32) {
         self.judge(request, false, false);
     }
 
-    fn excuse(&mut self, request: u32) {
+    pub(super) fn excuse(&mut self, request: u32) {
         self.judge(request, false, true);
     }
 
