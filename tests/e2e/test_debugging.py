@@ -12,13 +12,16 @@ BREAK = """
 OTHERS = "import pytest\n@pytest.mark.parametrize('n', range(8))\ndef test_other(n): pass\n"
 
 
-@pytest.fixture(params=["run", "pytest"])
+@pytest.fixture(params=["run", "pytest", "run with a pytest host"])
 def at_terminal(request, xdist):
-    """Starts a run at a terminal, through one of the two doors."""
+    """Starts a run at a terminal, through one of the two doors, or with pytest's own terminal in the first."""
     started = []
 
     def start(*args):
-        terminal = xdist.at_terminal(request.param, *args)
+        door, _, hosted = request.param.partition(" ")
+        if hosted:
+            xdist.files(conftest="def pytest_testnodedown(): pass\n")
+        terminal = xdist.at_terminal(door, *args)
         started.append(terminal)
         return terminal
 
