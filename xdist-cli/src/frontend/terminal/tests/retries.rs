@@ -102,7 +102,7 @@ fn flaky_tests_that_fail_the_run_are_named_as_the_reason() {
     };
     let shown = out("f");
     let last: Vec<&str> = shown.lines().rev().take(2).collect();
-    assert!(last[1].contains("1 flaky test (--flaky=fail)"), "{last:?}");
+    assert!(last[1].contains(" 1 flaky test (--flaky=fail) "), "{last:?}");
     assert!(last[0].starts_with("\u{1b}[31m="), "{last:?}");
     // Where no summary has named it.
     assert!(out("x").lines().any(|line| line == "test_a.py::test_1"));
