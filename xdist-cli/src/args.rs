@@ -51,6 +51,12 @@ Workers:
                          How many crashed workers are replaced (default: 4 for each of -n; 0 for none)
       --testrunuid ID    Name of the run, the same in all workers
       --ramp DURATION    Spread the workers' first tests over this time: 10, 10s, 5m, 1h
+      --start auto|fork|spawn
+                         Whether workers are forked from one that has collected (default: where nobody can tell)
+      --isolate          Every test in a process of its own
+      --no-freeze        Let the garbage collector go through what was collected during the tests too
+      --max-tests-per-worker N, --worker-memory-limit SIZE
+                         Replace a worker that has run so many tests, or has more memory (2G, 25%), between tests
 
 Distribution:
       --dist MODE        worksteal (the default), load, loadscope, loadfile, loadgroup, each, or no for plain pytest
@@ -60,6 +66,14 @@ Distribution:
                          With loadscope, loadfile and loadgroup: biggest scope first (the default), or as collected
       --durations-from FILE
                          Take durations of earlier runs from this file, not from pytest's cache; it is only read
+
+Tests that fail, hang or are slow:
+      --retries N        Run tests that fail, crash or take too long again, on another worker
+      --flaky pass|fail  What becomes of a run with tests that passed only then (default: pass)
+      --timeout SECONDS  Fail every test that takes longer, whatever it is doing, and go on
+      --slow-after SECONDS
+                         Say so of a test that has been running for longer (default: 60)
+      --pdb, --trace     Debug in any worker; breakpoint() too
 
 Plugins:
       --pytest-host auto|always|never
