@@ -42,30 +42,33 @@ pub(crate) struct WorkerArgs {
 /// configuration files; they are explained here because this is where people look.
 const RUN_HELP: &str = "\
 Workers:
-  -n, --numprocesses N   Number of workers: a number, auto (the default), logical, or 0 for plain pytest
+  -n, --numprocesses N   Number of workers: a number, auto (the default), logical, or 0: plain pytest
       --maxprocesses N   Most workers that -n may mean
-      --tx [K*]SPEC      K workers as SPEC says, such as popen//python=python3.12//chdir=DIR//env:NAME=VALUE,
-                         or exec=COMMAND for a program that speaks the worker protocol; may be repeated
+      --tx [K*]SPEC      K workers as SPEC says; may be repeated. For example
+                         popen//python=python3.12//chdir=DIR//env:NAME=VALUE, or exec=COMMAND for a
+                         program that speaks the worker protocol
       --python COMMAND   The interpreter (default: of the active virtual environment, else python3)
       --max-worker-restart N
-                         How many crashed workers are replaced (default: 4 for each of -n; 0 for none)
+                         How many crashed workers are replaced (default: 4 for each of -n; 0: none)
       --testrunuid ID    Name of the run, the same in all workers
       --ramp DURATION    Spread the workers' first tests over this time: 10, 10s, 5m, 1h
       --start auto|fork|spawn
                          Whether workers are forked from one that has collected (default: where nobody can tell)
       --isolate          Every test in a process of its own
-      --no-freeze        Let the garbage collector go through what was collected during the tests too
+      --no-freeze        Let the garbage collector see what was collected during the tests too
       --max-tests-per-worker N, --worker-memory-limit SIZE
-                         Replace a worker that has run so many tests, or has more memory (2G, 25%), between tests
+                         Replace a worker that has run so many tests, or has more memory (2G, 25%)
 
 Distribution:
-      --dist MODE        worksteal (the default), load, loadscope, loadfile, loadgroup, each, or no for plain pytest
+      --dist MODE        worksteal (the default), load, loadscope, loadfile, loadgroup, each, or no:
+                         plain pytest
   -d                     The same as --dist=load
       --maxschedchunk N  With load: most tests handed out at once
       --loadscope-reorder, --no-loadscope-reorder
-                         With loadscope, loadfile and loadgroup: biggest scope first (the default), or as collected
+                         With loadscope, loadfile and loadgroup: biggest scope first (the default),
+                         or as collected
       --durations-from FILE
-                         Take durations of earlier runs from this file, not from pytest's cache; it is only read
+                         Take durations of earlier runs from this file, not from pytest's cache
 
 Tests that fail, hang or are slow:
       --retries N        Run tests that fail, crash or take too long again, on another worker
@@ -83,6 +86,7 @@ Reports:
       --report-log FILE  Write every event as a line of JSON
       --junitxml FILE    Write JUnit XML, as pytest does
 
-Everything else is pytest's: paths, node ids, -k, -m, -x, -v, --lf, -p, a plugin's own options, addopts and
-PYTEST_ADDOPTS. On a terminal, the key t shows what is running.
-Exit codes: 0 all passed, 1 failures, 2 stopped (-x, Ctrl-C), 3 internal error, 4 usage error, 5 no tests.";
+Everything else is pytest's: paths, node ids, -k, -m, -x, -v, --lf, -p, a plugin's own options,
+addopts and PYTEST_ADDOPTS. On a terminal, the key t shows what is running.
+Exit codes: 0 all passed, 1 failures, 2 stopped (-x, Ctrl-C), 3 internal error, 4 usage error,
+5 no tests.";
