@@ -398,3 +398,31 @@ def test_the_program_must_be_there(xdist):
     result = xdist.start_pytest("-n2", XDIST_BINARY="/nothing/there").wait()
     assert result.code == 4
     assert "cannot start /nothing/there" in result.text
+
+
+@pytest.mark.parametrize(
+    ("made", "args", "expected"),
+    [
+        ("5", [], "returned int, which is no scheduler: it has no nodes"),
+        ("scheduler.EachScheduling(config, log)", [], "returned EachScheduling, but in mode each no scheduler decides"),
+        ("scheduler.LoadScheduling(config, log)", ["--dist=each"], "returned LoadScheduling, but in mode each no"),
+        ("Idle(config, log)", [], "the scheduler Idle gives nothing to any worker, and 1 tests are left"),
+    ],
+    ids=["no scheduler", "each", "mode each", "idle"],
+)
+@pytest.mark.parametrize("door", ["start", "start_pytest"])
+def test_schedulers_that_cannot_work_are_refused_by_name(xdist, door, made, args, expected):
+    xdist.files(
+        conftest=f"""
+        def pytest_xdist_make_scheduler(config, log):
+            from xdist import scheduler
+            class Idle(scheduler.LoadScheduling):
+                def schedule(self):
+                    self.collection = next(iter(self.node2collection.values()))
+            return {made}
+        """,
+        test_a="def test_a(): pass",
+    )
+    result = getattr(xdist, door)("-n", "2", *args).wait()
+    assert result.code == 4
+    assert expected in result.text

@@ -218,7 +218,7 @@ impl Frontend for Frontends {
         }
         if self.handed_over {
             self.history.finish(summary, now);
-            if summary.end == RunEnd::Stopped(StopReason::PytestHostLost) {
+            if summary.end == RunEnd::Stopped(StopReason::PytestHostLost) && summary.collected > 0 {
                 self.terminal.complain(&format!(
                     "xdist: of {} tests {} have a result, {} crashed and {} were not run",
                     summary.collected, summary.finished, summary.crashed, summary.not_run

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .scheduling import EachScheduling
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -13,11 +15,41 @@ if TYPE_CHECKING:
     from .nodes import Node
 
 
+#: What every scheduler of pytest-xdist 3.8 has.
+_PROTOCOL = (
+    "nodes",
+    "collection_is_completed",
+    "tests_finished",
+    "has_pending",
+    "add_node",
+    "add_node_collection",
+    "mark_test_complete",
+    "remove_node",
+    "schedule",
+)
+
+
 def make_scheduler(config: pytest.Config) -> Any:
     """The scheduler that a plugin or conftest wants, if one does."""
     if not config.hook.pytest_xdist_make_scheduler.get_hookimpls():
         return None
-    return config.hook.pytest_xdist_make_scheduler(config=config, log=Log())
+    scheduler = config.hook.pytest_xdist_make_scheduler(config=config, log=Log())
+    if scheduler is not None:
+        _check(scheduler, config.option.dist)
+    return scheduler
+
+
+def _check(scheduler: Any, mode: str) -> None:
+    """Raises `pytest.UsageError` if a scheduler cannot be used."""
+    made = f"pytest_xdist_make_scheduler returned {type(scheduler).__name__}"
+    missing = [name for name in _PROTOCOL if not hasattr(scheduler, name)]
+    if missing:
+        raise pytest.UsageError(f"{made}, which is no scheduler: it has no {', '.join(missing)}")
+    if mode == "each" or isinstance(scheduler, EachScheduling):
+        raise pytest.UsageError(
+            f"{made}, but in mode each no scheduler decides: return None where the mode is each (config.option.dist), "
+            "and have every worker run everything with --dist each"
+        )
 
 
 class Log:
@@ -131,7 +163,7 @@ class Bridge:
             for node in list(self.scheduler.nodes):
                 self.shut_down(node)
 
-    def settle(self) -> None:
+    def settle(self, stopping: bool) -> None:
         """Sees to it that nobody waits for what will not come. To be called when nothing more is there to be told.
 
         Workers ask for the test after the last one they have, as pytest-xdist's do. Raises `pytest.UsageError` if the
@@ -141,9 +173,9 @@ class Bridge:
             if len(queued) == 1 and node not in self._parked and not node.shutting_down:
                 self._parked.add(node)
                 self._link.send("park_worker", worker=node.number)
-        if self._has_begun and self._left > 0 and self._queued and not any(self._queued.values()):
-            if not any(node.shutting_down for node in self._queued):
-                name = type(self.scheduler).__name__
-                raise pytest.UsageError(
-                    f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left"
-                )
+        is_idle = self._queued and not any(self._queued.values())
+        if self._has_begun and self._left > 0 and is_idle and not stopping:
+            name = type(self.scheduler).__name__
+            raise pytest.UsageError(
+                f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left"
+            )
