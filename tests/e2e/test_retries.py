@@ -80,6 +80,25 @@ def test_a_test_that_passes_in_the_end_has_passed_and_is_told_as_flaky(xdist, ru
     assert result.outcomes["test_a.py::test_flaky", "rerun"] == 1
 
 
+def test_what_passed_before_a_teardown_failed_does_not_count_twice(xdist, run):
+    xdist.files(
+        test_a="""
+        import pathlib, pytest
+        @pytest.fixture
+        def thing():
+            yield
+            flag = pathlib.Path(__file__).with_name("flag")
+            if not flag.exists():
+                flag.touch()
+                assert 0
+        def test_a(thing): pass
+        """
+    )
+    result = run("-n", "2", "--retries", "1")
+    assert result.code == 0, result.text
+    assert (result.totals["passed"], result.totals["flaky"]) == (1, 1)
+
+
 def test_flaky_tests_fail_the_run_where_they_are_to(xdist, run):
     xdist.files(test_a=FLAKY)
     result = run("-n2", "--retries=1", "--flaky=fail")

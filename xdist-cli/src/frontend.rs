@@ -137,6 +137,10 @@ pub(crate) struct Frontends {
     handed_over: bool,
     /// The host that was lost last, and how.
     lost_host: String,
+    /// That of the pytest host.
+    loss: String,
+    /// Whether the pytest host has said itself why it ended.
+    loss_is_explained: bool,
 }
 
 impl Frontends {
@@ -159,6 +163,8 @@ impl Frontends {
             unwritten: Vec::new(),
             handed_over: false,
             lost_host: String::new(),
+            loss: String::new(),
+            loss_is_explained: false,
         }
     }
 
@@ -173,14 +179,24 @@ impl Frontends {
         self.history.read()
     }
 
+    /// The pytest host has said itself why it ended before the run was over.
+    pub(crate) const fn loss_is_explained(&mut self) {
+        self.loss_is_explained = true;
+    }
+
     /// Tells what the pytest host, which is there to tell people, cannot: that it is gone.
-    fn tell_of_loss(&mut self, event: &RunEvent) {
-        match event {
-            RunEvent::HostLost { host, error } => self.lost_host = format!("{host}: {error}"),
-            RunEvent::Stopping(StopReason::PytestHostLost) => {
-                self.terminal.complain(&format!("xdist: lost {}", self.lost_host));
-            }
-            _ => {}
+    fn tell_of_loss(&mut self, summary: &RunSummary) {
+        if summary.end != RunEnd::Stopped(StopReason::PytestHostLost) {
+            return;
+        }
+        if !self.loss_is_explained {
+            self.terminal.complain(&format!("xdist: lost {}", self.loss));
+        }
+        if summary.collected > 0 {
+            self.terminal.complain(&format!(
+                "xdist: of {} tests {} have a result, {} crashed and {} were not run",
+                summary.collected, summary.finished, summary.crashed, summary.not_run
+            ));
         }
     }
 
@@ -203,7 +219,11 @@ impl Frontend for Frontends {
         }
         self.history.event(event, now);
         if self.handed_over {
-            self.tell_of_loss(event);
+            match event {
+                RunEvent::HostLost { host, error } => self.lost_host = format!("{host}: {error}"),
+                RunEvent::Stopping(StopReason::PytestHostLost) => self.loss = self.lost_host.clone(),
+                _ => {}
+            }
         } else {
             self.junit.event(event, now);
             self.cache.event(event, now);
@@ -218,12 +238,7 @@ impl Frontend for Frontends {
         }
         if self.handed_over {
             self.history.finish(summary, now);
-            if summary.end == RunEnd::Stopped(StopReason::PytestHostLost) && summary.collected > 0 {
-                self.terminal.complain(&format!(
-                    "xdist: of {} tests {} have a result, {} crashed and {} were not run",
-                    summary.collected, summary.finished, summary.crashed, summary.not_run
-                ));
-            }
+            self.tell_of_loss(summary);
             self.report_problems();
             return;
         }
@@ -291,6 +306,9 @@ mod tests {
         frontends.event(&lost("a worker host"), now);
         frontends.event(&lost("the pytest host"), now);
         frontends.event(&RunEvent::Stopping(StopReason::PytestHostLost), now);
+        frontends.event(&lost("another worker host"), now);
+        let end = RunEnd::Stopped(StopReason::PytestHostLost);
+        frontends.finish(&RunSummary { end, ..testing::empty_summary() }, now);
         assert_eq!(
             (stdout.take(), stderr.take().as_str()),
             (String::new(), "xdist: lost the pytest host: it died\n")

@@ -50,6 +50,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
     let has_controller = controller.is_some();
+    let parent = rustix::process::getppid();
     let random = random_bytes();
     let config = config(invocation, workers, python.clone(), random, watcher.interactive);
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
@@ -65,6 +66,14 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if let (RunEnd::Plain(reason), None, false) = (&summary.end, &pytest_host, has_controller) {
         tracing::debug!(reason, "handing over to plain pytest");
         return plain(&python, pytest_args);
+    }
+    let explained = match &pytest_host {
+        Some(status) => matches!(status.code(), Some(2..=4)),
+        // It is the one who started us, and is still there.
+        None => has_controller && rustix::process::getppid() == parent,
+    };
+    if explained {
+        watcher.frontends.loss_is_explained();
     }
     watcher.frontends.finish(&summary, Instant::now());
     let code = match pytest_host {

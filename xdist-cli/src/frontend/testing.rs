@@ -86,12 +86,26 @@ impl<F: Frontend> Player<F> {
             finished: self.collected - not_run,
             crashed: 0,
             not_run,
-            failed: 0,
             flaky: self.flaky,
             flaky_fails: self.flaky_fails,
-            collect_errors: 0,
+            ..empty_summary()
         };
         self.frontend.finish(&summary, self.now);
+    }
+}
+
+/// What is told of a run of nothing.
+pub(crate) fn empty_summary() -> RunSummary {
+    RunSummary {
+        end: RunEnd::Completed,
+        collected: 0,
+        finished: 0,
+        crashed: 0,
+        not_run: 0,
+        failed: 0,
+        flaky: 0,
+        flaky_fails: false,
+        collect_errors: 0,
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     match (noun, count) {
         ("warnings", 1) => "1 warning".to_owned(),
-        ("error" | "warning" | "test" | "flaky test" | "item" | "worker", 0 | 2..) => format!("{count} {noun}s"),
+        ("error" | "warning" | "test" | "flaky test" | "item" | "worker", 0 | 2..) => {
+            format!("{count} {noun}s")
+        }
         _ => format!("{count} {noun}"),
     }
 }

@@ -373,7 +373,8 @@ class DistSession:
             assert crash is not None
             reports = self._reports_of_crash(crash)
         self._attempts.failed(self._key(worker, item), reports, retry, crash and crash["cause"])
-        self._log(worker, item, reports)
+        # What passed in an attempt that failed is not to count as a test that passed.
+        self._log(worker, item, [each for each in reports if each.when != "call" or each.outcome == retries.RERUN])
 
     def _on_item_result(self, worker: int, item: int, report: dict[str, Any], retries: int = 0) -> None:
         self._start_once(worker, item)
