@@ -118,6 +118,18 @@ def test_quit_ends_the_run(xdist, at_terminal):
     assert terminal.ends() == 2
 
 
+def test_quit_after_a_failure_does_not_undo_it(xdist, at_terminal):
+    xdist.files(test_a="def test_a():\n    assert 0\n")
+    terminal = at_terminal("-n", "2", "--pdb")
+    terminal.expect("entering PDB")
+    terminal.expect(PROMPT)
+    terminal.type("q\n")
+    terminal.expect("FAILED test_a.py::test_a")
+    terminal.expect("Quitting debugger")
+    terminal.expect("1 failed in")
+    assert terminal.ends() == 2
+
+
 def test_ctrl_c_is_for_the_debugger(xdist, at_terminal):
     xdist.files(test_a=BREAK, test_b=OTHERS)
     terminal = at_terminal("-n", "2")

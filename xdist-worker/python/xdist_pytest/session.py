@@ -389,6 +389,17 @@ class WorkerSession:
         current = self._current = reports.ItemReports(self._time(), self._rendering)
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=successor)
+        except pytest.exit.Exception as error:
+            # Before the result, which may be the last one of a run that is complete then.
+            self.tell_exit(error)
+            self._tell_failure(command, current)
+            raise
+        except KeyboardInterrupt:
+            if not self._isolate:
+                # From a process of the test's own the worker tells it.
+                self.tell_interrupt()
+            self._tell_failure(command, current)
+            raise
         finally:
             # A test that was traced to its end has not told the debugger to go on.
             self._debugging.give_back()
@@ -412,6 +423,12 @@ class WorkerSession:
         current = self._current
         if current is not None and not current.passed_so_far():
             self._events.send_payload(SO_FAR + self._short_result(self._command, current.fields()))
+
+    def _tell_failure(self, command: Item, current: reports.ItemReports) -> None:
+        """Tells the result of an item that does not come to its end if it has failed, as with `quit` in `--pdb`."""
+        if not current.passed_so_far():
+            self._events.send_payload(self._short_result(command, current.fields()))
+            self._status.leave()
 
     def _short_result(self, command: Item, fields: dict[str, Any]) -> bytes:
         payload = self._result(command, fields)
