@@ -61,6 +61,10 @@ Distribution:
       --durations-from FILE
                          Take durations of earlier runs from this file, not from pytest's cache; it is only read
 
+Retries:
+      --retries N        Run every test that fails or crashes again, up to N times, on another worker if there is one
+      --flaky pass|fail  What becomes of a run with tests that passed only then (default: pass)
+
 Plugins:
       --pytest-host auto|always|never
                          Whether a pytest beside the coordinator does what plugins have to do there
