@@ -1,12 +1,14 @@
 //! The run's events in the form that a frontend at the other end of a link is told them.
 
-use crate::session::event::{Crash, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
+use crate::session::event::{
+    Crash, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
+};
 use std::time::Duration;
 use xdist_proto::frontend::{
     CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
-    FrontendMessage, ItemResult, ItemRetried, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted, RunCollectReport,
-    RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack, Unforkable,
-    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    FrontendMessage, ItemResult, ItemRetried, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted,
+    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack,
+    Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 

@@ -1,8 +1,8 @@
 //! Failed attempts at items that run again (`--retries`).
 
+use super::crash;
 use super::report::{self, Outcome, Report};
 use super::roster::Roster;
-use super::crash;
 use std::collections::BTreeMap;
 use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
 use xdist_proto::{ItemIndex, WorkerId};

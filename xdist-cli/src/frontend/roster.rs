@@ -94,7 +94,9 @@ impl Roster {
     /// In mode `each`, whose items the worker's are: its own, or those of the first of the workers that it goes on for.
     pub(crate) fn owner(&self, worker: WorkerId) -> Option<WorkerId> {
         let mut owner = self.own.contains_key(&worker).then_some(worker)?;
-        while let Some(replaced) = self.replaced.get(&owner).filter(|replaced| self.own.contains_key(replaced)) {
+        while let Some(replaced) =
+            self.replaced.get(&owner).filter(|replaced| self.own.contains_key(replaced))
+        {
             owner = *replaced;
         }
         Some(owner)

@@ -29,8 +29,8 @@ mod tests;
 pub(crate) use view::Surroundings;
 
 use super::Frontend;
-use super::live::{self, Running};
 use super::attempts::{self, Attempts};
+use super::live::{self, Running};
 use super::report::{self, Report};
 use super::roster::Roster;
 use super::screen::{Drawing, Screen, Streams};

@@ -154,7 +154,12 @@ pub(crate) fn finished(worker: u32, item: u32, phases: Vec<PhaseReport>) -> RunE
         phases,
         full: Vec::new(),
     };
-    RunEvent::ItemFinished { worker: WorkerId(worker), item: ItemIndex(item), report: Box::new(report), retries: 0 }
+    RunEvent::ItemFinished {
+        worker: WorkerId(worker),
+        item: ItemIndex(item),
+        report: Box::new(report),
+        retries: 0,
+    }
 }
 
 /// The result of an item that failed so often before.

@@ -85,8 +85,13 @@ impl World {
         let epoch = Instant::now();
         let mut tests = scenario.tests.clone();
         // One more, for those who collect something else.
-        let other =
-            Test { item: Item::new("other.py::t"), duration: Duration::ZERO, fails: false, fickle: false, deadly: false };
+        let other = Test {
+            item: Item::new("other.py::t"),
+            duration: Duration::ZERO,
+            fails: false,
+            fickle: false,
+            deadly: false,
+        };
         tests.push(other);
         let suite =
             Suite { tests, options: scenario.options.clone(), collect_errors: scenario.collect_errors };

@@ -35,9 +35,7 @@ class PlainRetries:
         self._failed_because_of_flaky = False
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(
-        self, item: pytest.Item, nextitem: Optional[pytest.Item]
-    ) -> Generator[None, Any, None]:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: Optional[pytest.Item]) -> Generator[None, Any, None]:
         """Runs the test again as long as it fails and may."""
         if self._item is item:
             yield

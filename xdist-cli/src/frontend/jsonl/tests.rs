@@ -110,12 +110,8 @@ fn attempts_are_numbered_and_their_failures_reruns() {
         is_report.then(|| format!("{} {} {}", fields["attempt"], fields["when"], fields["outcome"]))
     };
     let reports: Vec<String> = lines.iter().filter_map(report).collect();
-    let expected = [
-        r#"1 "setup" "rerun""#,
-        r#"1 "teardown" "passed""#,
-        r#"2 "???" "rerun""#,
-        r#"3 "call" "passed""#,
-    ];
+    let expected =
+        [r#"1 "setup" "rerun""#, r#"1 "teardown" "passed""#, r#"2 "???" "rerun""#, r#"3 "call" "passed""#];
     assert_eq!(reports, expected);
     insta::assert_snapshot!(of_type(&lines, "ItemRetried"), @r#"
     {"$report_type":"ItemRetried","time":0.12,"nodeid":"a.py::test_1","worker_id":"gw0","item_index":0,"retry":1,"retries":2}

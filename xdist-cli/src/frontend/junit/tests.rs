@@ -206,7 +206,8 @@ fn attempts_are_told_as_surefire_does() {
         &["a.py::test_1", "a.py::test_2", "a.py::test_3"],
         |player| {
             let call = printing(failed(Phase::Call, "first"), "Captured stdout call", "said\n");
-            player.play(retried(1, finished(0, 0, vec![passed(Phase::Setup), call, passed(Phase::Teardown)])));
+            player
+                .play(retried(1, finished(0, 0, vec![passed(Phase::Setup), call, passed(Phase::Teardown)])));
             player.play(retried(2, crash(1, Some(0), Phase::Call)));
             player.play(finished_after(2, finished(0, 0, vec![])));
             let setup = vec![failed(Phase::Setup, "no"), passed(Phase::Teardown)];
