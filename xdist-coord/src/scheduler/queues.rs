@@ -19,8 +19,8 @@ pub struct Queues {
     pending: VecDeque<UnitId>,
     pending_items: usize,
     pending_cost: u64,
-    /// Units that wait for a worker which has not had them, beside what is pending.
-    aside: Vec<UnitId>,
+    /// Units that wait for a worker which has not had them, beside what is pending: by the workers that have.
+    aside: BTreeMap<BTreeSet<WorkerId>, VecDeque<UnitId>>,
     /// Units that are to run where they did not run before, with the workers that had them: those that are put aside, and
     /// those that a worker was given for that reason.
     tried: BTreeMap<UnitId, BTreeSet<WorkerId>>,
@@ -57,6 +57,8 @@ struct Queue {
     /// The line of the gate that the worker holds the claim of; then all of its units are of that one, otherwise of none.
     line: Option<LineId>,
     reach: Reach,
+    /// How many of the units were put aside for this worker.
+    apart: usize,
     /// Whether the worker knows that its last item has no successor.
     parked: bool,
     /// Whether it takes nothing more.
@@ -105,7 +107,7 @@ impl Queues {
             pending: order.into(),
             pending_items,
             pending_cost,
-            aside: Vec::new(),
+            aside: BTreeMap::new(),
             tried: BTreeMap::new(),
             workers: BTreeMap::new(),
             idle: BTreeSet::new(),
@@ -206,32 +208,36 @@ impl Queues {
         if self.gate.take_back(unit, &self.units) {
             return;
         }
-        self.tried.insert(unit, tried);
-        self.aside.push(unit);
+        self.tried.insert(unit, tried.clone());
+        self.aside.entry(tried).or_default().push_back(unit);
     }
 
     /// Gives what was put aside to the workers that it has waited for.
     pub(super) fn hand_out_aside(&mut self) {
-        if self.gate.is_closed() {
+        if self.gate.is_closed() || (self.idle.is_empty() && self.low.is_empty()) {
             return;
         }
-        for unit in std::mem::take(&mut self.aside) {
-            match self.taker(unit) {
-                Some(worker) => {
-                    self.pending_items += 1;
-                    self.pending_cost += self.units.cost(unit);
-                    self.assign(worker, vec![unit]);
+        let mut aside = std::mem::take(&mut self.aside);
+        for (tried, units) in &mut aside {
+            while let Some(worker) = self.taker(tried)
+                && let Some(unit) = units.pop_front()
+            {
+                if let Some(queue) = self.workers.get_mut(&worker) {
+                    queue.apart += 1;
                 }
-                None => self.aside.push(unit),
+                self.pending_items += 1;
+                self.pending_cost += self.units.cost(unit);
+                self.assign(worker, vec![unit]);
             }
         }
+        aside.retain(|_, units| !units.is_empty());
+        self.aside = aside;
     }
 
     /// The worker that runs a unit which was put aside: an idle one of those that have not had it, or of all if all have
     /// had it. If there is only one to wait for, it need not have finished its last item.
-    fn taker(&self, unit: UnitId) -> Option<WorkerId> {
-        let tried = self.tried.get(&unit);
-        let is_new = |worker: &WorkerId| tried.is_none_or(|tried| !tried.contains(worker));
+    fn taker(&self, tried: &BTreeSet<WorkerId>) -> Option<WorkerId> {
+        let is_new = |worker: &WorkerId| !tried.contains(worker);
         let active = || self.workers.iter().filter(|(_, queue)| !queue.retired).map(|(&worker, _)| worker);
         let new: Vec<WorkerId> = active().filter(is_new).collect();
         let takers = if new.is_empty() { active().collect() } else { new };
@@ -242,8 +248,8 @@ impl Queues {
 
     /// Takes back a unit that a worker had, as the first of those to be handed out.
     fn take_over(&mut self, unit: UnitId) {
-        if self.tried.contains_key(&unit) {
-            self.aside.insert(0, unit);
+        if let Some(tried) = self.tried.get(&unit) {
+            self.aside.entry(tried.clone()).or_default().push_front(unit);
         } else {
             self.return_units([unit]);
         }
@@ -416,6 +422,7 @@ impl Queues {
         let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
         queue.items -= items;
         queue.cost -= cost;
+        queue.apart -= returned.iter().filter(|unit| self.tried.contains_key(unit)).count();
         self.retired += usize::from(!queue.retired);
         queue.retired = true;
         self.release_if_done(worker);
@@ -433,7 +440,7 @@ impl Queues {
         if self.units.len(queue.units[at]) == 0
             && let Some(unit) = queue.units.remove(at)
         {
-            self.tried.remove(&unit);
+            queue.apart -= usize::from(self.tried.remove(&unit).is_some());
         }
         queue.items -= 1;
         queue.cost -= self.units.item_cost(item);
@@ -631,7 +638,7 @@ impl Queues {
     /// aside for this worker, or workers that had it would take it back.
     fn fixed_units(&self, queue: &Queue) -> usize {
         let begun = self.begun_units(queue);
-        if self.tried.is_empty() {
+        if queue.apart == 0 {
             return begun;
         }
         let last = queue.units.iter().rposition(|unit| self.tried.contains_key(unit));

@@ -600,6 +600,9 @@ impl World {
             if self.suite.options.retries == 0 {
                 assert_eq!((summary.failed, summary.flaky), (failing * copies, 0));
             } else {
+                let tests = self.scenario.tests.iter();
+                let always = tests.filter(|test| test.fails && !test.fickle).count() as u64;
+                assert!(summary.failed >= always * copies);
                 assert!(summary.failed + summary.flaky <= failing * copies);
             }
         }
