@@ -74,6 +74,12 @@ impl Session {
         match message {
             WorkerMessage::HostWanted(wanted) => self.host_wanted(wanted),
             WorkerMessage::Ask(ask) => self.asked(&ask),
+            WorkerMessage::AskWithdrawn(event) => {
+                self.ask_withdrawn(&event);
+                Ok(())
+            }
+            WorkerMessage::Made(made) => self.made(made),
+            WorkerMessage::Released(released) => self.shared_released(released),
             WorkerMessage::TerminalReturned(event) => self.terminal_returned(&event),
             WorkerMessage::Ready(ready) => self.ready(ready),
             WorkerMessage::Collecting(event) => self.collecting(event.worker),
@@ -317,6 +323,9 @@ const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
     Some(match message {
         WorkerMessage::HostWanted(event) => event.worker,
         WorkerMessage::Ask(event) => event.worker,
+        WorkerMessage::AskWithdrawn(event) => event.worker,
+        WorkerMessage::Made(event) => event.worker,
+        WorkerMessage::Released(event) => event.worker,
         WorkerMessage::TerminalReturned(event) => event.worker,
         WorkerMessage::Ready(event) => event.worker,
         WorkerMessage::Collecting(event) => event.worker,

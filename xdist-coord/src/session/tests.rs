@@ -21,6 +21,8 @@ use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
 
 mod pytest_host;
 
+mod shared;
+
 mod terminal;
 
 /// A session, its clock, and what it has said since that was last looked at.

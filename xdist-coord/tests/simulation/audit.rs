@@ -7,7 +7,10 @@ use xdist_coord::session::event::Crash;
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
-use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, Reply, WorkerMessage};
+use xdist_proto::message::{
+    Answer, Ask, Configure, CoordinatorMessage, Made, Proceed, Question, Released, Reply, Shared,
+    WorkerMessage,
+};
 use xdist_proto::report::OutcomeClass;
 use xdist_proto::{Collection, Item, ItemIndex, Value, WorkerId};
 
@@ -55,6 +58,12 @@ pub(crate) struct Audit {
     waiting: BTreeSet<WorkerId>,
     /// Who has the terminal, and whether it knows.
     borrower: Option<(WorkerId, bool)>,
+    /// What each worker has asked for last, who has what, and who must be gone since somebody else got it.
+    wanted: BTreeMap<WorkerId, Shared>,
+    sharers: BTreeMap<Shared, WorkerId>,
+    passed_over: BTreeSet<WorkerId>,
+    /// Whether the value is made.
+    has_value: bool,
     /// Workers that the pytest host was asked about, with its answer.
     asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
     /// Crashed tests whose fate is open, by the number of the question.
@@ -169,6 +178,7 @@ impl Audit {
             Input::Received { message: WorkerMessage::HostWanted(wanted), .. } => {
                 self.waiting.insert(wanted.worker);
             }
+            Input::Received { link, message } if self.is_open(*link) => self.shared_input(message),
             _ => {}
         }
     }
@@ -231,6 +241,7 @@ impl Audit {
                             answer.worker
                         );
                     }
+                    CoordinatorMessage::Answer(answer) => self.answered(answer),
                     CoordinatorMessage::Proceed(proceed) => self.let_go_on(proceed),
                     _ => {}
                 }
@@ -252,6 +263,41 @@ impl Audit {
                 assert_eq!(self.asked.insert(*worker, None), None, "{worker} is asked about twice");
             }
             Output::Finished(summary) => self.finished(summary),
+        }
+    }
+
+    fn shared_input(&mut self, message: &WorkerMessage) {
+        let (worker, shared) = match message {
+            WorkerMessage::Ask(Ask { worker, question: Question::Shared(shared) }) => {
+                self.wanted.insert(*worker, shared.clone());
+                return;
+            }
+            WorkerMessage::Made(Made { worker, key, .. }) => (worker, Shared::Value(key.clone())),
+            WorkerMessage::Released(Released { worker, shared }) => (worker, shared.clone()),
+            _ => return,
+        };
+        if self.sharers.get(&shared) == Some(worker) {
+            self.sharers.remove(&shared);
+            self.has_value |= matches!(message, WorkerMessage::Made(_));
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer) {
+        match &answer.reply {
+            Reply::Make | Reply::Locked => {
+                let shared = self.wanted[&answer.worker].clone();
+                let is_value = matches!(shared, Shared::Value(_));
+                assert_eq!(answer.reply == Reply::Make, is_value, "{answer:?} to {shared:?}");
+                assert!(!(is_value && self.has_value), "the value is made twice");
+                // Whoever had it until now goes down with the same input, which is told later.
+                self.passed_over.extend(self.sharers.insert(shared, answer.worker));
+            }
+            Reply::Value(_) => assert!(self.has_value, "nobody has made the value"),
+            Reply::Last(last) => {
+                assert!(last.is_empty() || self.has_value, "two workers are the last");
+                self.has_value &= last.is_empty();
+            }
+            Reply::Terminal(_) | Reply::Refused(_) => {}
         }
     }
 
@@ -448,6 +494,7 @@ impl Audit {
         assert_eq!(summary.crashed, count(End::Crashed), "crashed");
         assert_eq!(summary.not_run, count(End::NotRun), "not run");
         assert_eq!(summary.failed, self.failed, "failed");
+        assert!(self.passed_over.is_subset(&self.down), "taken from {:?}", self.passed_over);
         let all: BTreeSet<&Identity> = self.collections.values().flatten().collect();
         assert_eq!(summary.collected, all.len() as u64, "collected");
         assert_eq!(summary.collected, self.ends.len() as u64, "every item has exactly one end");
