@@ -291,7 +291,14 @@ impl Session {
         }
         self.workers.get_mut(id).farewell = Farewell::Error;
         self.report(RunEvent::InternalError { worker: id, text });
-        self.begin_ending(RunEnd::Stopped(StopReason::InternalError), &Ending::Drain);
+        let stopped = RunEnd::Stopped(StopReason::InternalError);
+        if self.course == Course::Ending(RunEnd::Completed) {
+            // All is run, but the end of a session is part of the run too.
+            self.course = Course::Ending(stopped);
+            self.report(RunEvent::Stopping(StopReason::InternalError));
+        } else {
+            self.begin_ending(stopped, &Ending::Drain);
+        }
     }
 
     fn worker_output(&mut self, output: WorkerOutput) -> Result<(), Violation> {

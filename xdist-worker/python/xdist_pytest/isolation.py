@@ -28,6 +28,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
     If that process crashes, so does this one, in the same way: the host then blames the test and starts another worker.
     An interrupt is passed on, and raised here once the test has been torn down.
     """
+    channel.note_taken()
     channel.survives_fork = True
     with dumps.fork_in_peace():
         with warnings.catch_warnings():
@@ -50,6 +51,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
             interrupted = True
             interrupts.hold()
             os.kill(child, signal.SIGINT)
+    channel.heed_taken()
     code = os.waitstatus_to_exitcode(status)
     if interrupted:
         raise KeyboardInterrupt

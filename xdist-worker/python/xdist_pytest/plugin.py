@@ -63,12 +63,19 @@ class XdistPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Describes the markers."""
+        compat.configs.append(config)
         config.addinivalue_line(
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
         )
         for line in resources.MARKERS:
             config.addinivalue_line("markers", line)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Ends what `pytest_configure` began."""
+        if config in compat.configs:
+            compat.configs.remove(config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
