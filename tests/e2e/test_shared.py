@@ -280,7 +280,14 @@ def test_helpers_import_them_from_the_module(run):
             with run_lock("start"):
                 assert once_per_run("start", lambda: count("make") or 5, lambda value: count("clean")) == 5
     """
-    result = run("-n", "3", "--start", "spawn", conftest=conftest, test_a=SUITE.replace("database", "tmp_path").replace("assert", "#"))
+    result = run(
+        "-n",
+        "3",
+        "--start",
+        "spawn",
+        conftest=conftest,
+        test_a=SUITE.replace("database", "tmp_path").replace("assert", "#"),
+    )
     assert result.code in (0, 1), result.text
     assert (run.called("make"), run.called("clean")) == (1, 1), result.text
 

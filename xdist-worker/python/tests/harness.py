@@ -25,7 +25,7 @@ DEADLINE = 60.0
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; main(*map(int, sys.argv[2:7]))"
 )
-ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing", "waiting")
+ACTIVITIES = ("starting", "setup", "call", "teardown", "collecting", "idle", "finishing")
 
 
 class Event(NamedTuple):
@@ -120,6 +120,10 @@ class Runner:
         """The running item with its lease, and what is going on."""
         item, lease, activity = struct.unpack("<IIB", os.pread(self.status, 9, 0))
         return None if item == 0xFFFFFFFF else (item, lease), ACTIVITIES[activity]
+
+    def is_waiting(self) -> bool:
+        """Whether what is going on waits for the host."""
+        return os.pread(self.status, 1, 9) != b"\0"
 
     def wait(self, kind: str) -> dict[str, Any]:
         """Waits for the next event of a kind; those before it are kept in `events`."""

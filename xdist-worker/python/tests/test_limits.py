@@ -108,7 +108,7 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     runner.collect()
     runner.wait("collected")
     runner.item(0)
-    wait_for_activity(runner, "waiting")
+    wait_until_it_waits(runner)
     before, since = started(runner), time.monotonic_ns()
     while time.monotonic_ns() - since < 1_000_000:
         pass
@@ -119,6 +119,13 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     runner.drain()
     runner.finish()
     assert runner.kinds().count("item_finished") == 1
+
+
+def wait_until_it_waits(runner: Runner) -> None:
+    """Waits until the runner waits for the host."""
+    end = time.monotonic() + DEADLINE
+    while not runner.is_waiting():
+        assert time.monotonic() < end, runner.errors()
 
 
 def wait_for_activity(runner: Runner, activity: str) -> None:
