@@ -159,8 +159,10 @@ impl Session {
         self.shared.values.values_mut().for_each(|kept| {
             kept.users.remove(&id);
         });
-        let is_its = |_: &Shared, held: &mut Held| held.holder == id;
-        let left: Vec<(Shared, Held)> = self.shared.held.extract_if(.., is_its).collect();
+        let (left, held) =
+            std::mem::take(&mut self.shared.held).into_iter().partition(|(_, held)| held.holder == id);
+        self.shared.held = held;
+        let left: BTreeMap<Shared, Held> = left;
         for (shared, held) in left {
             self.pass_on(shared, held);
         }

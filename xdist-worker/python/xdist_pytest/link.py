@@ -92,11 +92,7 @@ class Link:
 
     def has_more(self) -> bool:
         """Whether a message can be read without waiting."""
-        return (
-            bool(self._held)
-            or self._position < len(self._received)
-            or bool(select.select([self._socket], [], [], 0)[0])
-        )
+        return bool(self._held) or self._position < len(self._received) or bool(select.select([self._socket], [], [], 0)[0])
 
     def _take(self, count: int) -> Optional[bytes]:
         while len(self._received) - self._position < count:

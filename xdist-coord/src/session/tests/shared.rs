@@ -209,3 +209,20 @@ fn who_gives_away_what_it_does_not_have_or_asks_twice_breaks_the_protocol() {
     bench.want(0, lock("y"));
     bench.expect_breach();
 }
+
+#[test]
+fn what_fails_at_the_end_of_a_complete_run_makes_it_fail() {
+    let mut bench = Bench::running(1, "a", &options());
+    bench.finish(0, 0, 0, OutcomeClass::Pass);
+    bench.said.clear();
+    let text = "the cleanup failed".to_owned();
+    bench.tell(WorkerMessage::InternalError(InternalError { worker: WorkerId(0), text }));
+    bench.end(0);
+    bench.expect(
+        "* gw0 internal error: the cleanup failed
+         * stopping: internal error
+         * gw0 down
+         close 0 Done
+         finished Stopped(InternalError) 1 = 1 + 0 + 0, 0 failed",
+    );
+}
