@@ -62,8 +62,9 @@ pub(crate) struct Audit {
     wanted: BTreeMap<WorkerId, Shared>,
     sharers: BTreeMap<Shared, WorkerId>,
     passed_over: BTreeSet<WorkerId>,
-    /// Whether the value is made.
+    /// Whether the value is made, and who has it.
     has_value: bool,
+    users: BTreeSet<WorkerId>,
     /// Workers that the pytest host was asked about, with its answer.
     asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
     /// Crashed tests whose fate is open, by the number of the question.
@@ -278,7 +279,10 @@ impl Audit {
         };
         if self.sharers.get(&shared) == Some(worker) {
             self.sharers.remove(&shared);
-            self.has_value |= matches!(message, WorkerMessage::Made(_));
+            if matches!(message, WorkerMessage::Made(_)) {
+                self.has_value = true;
+                self.users.insert(*worker);
+            }
         }
     }
 
@@ -292,9 +296,17 @@ impl Audit {
                 // Whoever had it until now goes down with the same input, which is told later.
                 self.passed_over.extend(self.sharers.insert(shared, answer.worker));
             }
-            Reply::Value(_) => assert!(self.has_value, "nobody has made the value"),
+            Reply::Value(_) => {
+                assert!(self.has_value, "nobody has made the value");
+                self.users.insert(answer.worker);
+            }
             Reply::Last(last) => {
-                assert!(last.is_empty() || self.has_value, "two workers are the last");
+                self.users.remove(&answer.worker);
+                let others: Vec<_> = self.users.difference(&self.down).collect();
+                assert!(
+                    last.is_empty() || self.has_value && others.is_empty(),
+                    "{others:?} have the value too"
+                );
                 self.has_value &= last.is_empty();
             }
             Reply::Terminal(_) | Reply::Refused(_) => {}
