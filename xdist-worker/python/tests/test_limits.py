@@ -108,12 +108,12 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     runner.collect()
     runner.wait("collected")
     runner.item(0)
-    wait_until_it_waits(runner)
+    wait_until(runner.is_waiting, runner)
     before, since = started(runner), time.monotonic_ns()
     while time.monotonic_ns() - since < 1_000_000:
         pass
     runner.park()
-    wait_for_activity(runner, "teardown")
+    wait_until(lambda: not runner.is_waiting(), runner)
     assert started(runner) - before >= 1_000_000
     (directory / "go").touch()
     runner.drain()
@@ -121,10 +121,10 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     assert runner.kinds().count("item_finished") == 1
 
 
-def wait_until_it_waits(runner: Runner) -> None:
-    """Waits until the runner waits for the host."""
+def wait_until(is_so: Callable[[], bool], runner: Runner) -> None:
+    """Waits until something is so in the runner."""
     end = time.monotonic() + DEADLINE
-    while not runner.is_waiting():
+    while not is_so():
         assert time.monotonic() < end, runner.errors()
 
 
