@@ -14,13 +14,13 @@ use xdist_proto::codec::{self, DecodeError, Decoded};
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
-    self, Answer, Ask, Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem, Down, EndCause,
-    HostWanted, ItemFinished, Pong, Ready, Reply, RunOptions, Start, StopKind, StopRequested,
-    TerminalReturned, Unscheduled, Wants, WorkerMessage, WorkerOutput,
+    self, Answer, Ask, AskWithdrawn, Collected, Collecting, CollectionChunk, CoordinatorMessage, CrashItem,
+    Down, EndCause, HostWanted, ItemFinished, Made, Pong, Ready, Released, Reply, RunOptions, Shared, Start,
+    StopKind, StopRequested, TerminalReturned, Unscheduled, Wants, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
-use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, WorkerId};
+use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value, WorkerId};
 
 /// Drives one session by `data`, and then interrupts it until it is over.
 ///
@@ -307,9 +307,20 @@ impl Driver {
             CoordinatorMessage::Park(_)
             | CoordinatorMessage::Suspend(_)
             | CoordinatorMessage::Resume(_)
-            | CoordinatorMessage::Answer(Answer { reply: Reply::Refused(_), .. }) => {}
+            | CoordinatorMessage::Answer(Answer {
+                reply: Reply::Refused(_) | Reply::Value(_) | Reply::Last(_),
+                ..
+            }) => {}
             CoordinatorMessage::Answer(Answer { worker, reply: Reply::Terminal(_) }) => {
                 send(WorkerMessage::TerminalReturned(TerminalReturned { worker }));
+            }
+            CoordinatorMessage::Answer(Answer { worker, reply: Reply::Make }) => {
+                let (key, value) = ("v".to_owned(), Value::Nil);
+                send(WorkerMessage::Made(Made { worker, key, value }));
+            }
+            CoordinatorMessage::Answer(Answer { worker, reply: Reply::Locked }) => {
+                let shared = Shared::Lock("l".to_owned());
+                send(WorkerMessage::Released(Released { worker, shared }));
             }
             CoordinatorMessage::Drain(drain) => self.end(link, drain.worker),
             CoordinatorMessage::Interrupt(interrupt) => self.end(link, interrupt.worker),
@@ -493,7 +504,7 @@ fn down(worker: WorkerId, cause: EndCause, item: Option<CrashItem>) -> WorkerMes
 
 /// A message whose numbers are likely to hit something, true or not.
 fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
-    let kind = bytes.below(11)?;
+    let kind = bytes.below(14)?;
     let worker = WorkerId(bytes.below(6)?);
     let (item, number) = (ItemIndex(bytes.below(14)?), bytes.below(10)?);
     let report = ItemReport {
@@ -522,7 +533,18 @@ fn invented(bytes: &mut Bytes<'_>) -> Option<WorkerMessage> {
             total: item.0,
             items: vec![Item::new("f.py::t")],
         }),
-        9 => WorkerMessage::Ask(Ask { worker, question: message::Question::Terminal }),
+        9 => WorkerMessage::Ask(Ask {
+            worker,
+            question: match number % 4 {
+                0 => message::Question::Terminal,
+                1 => message::Question::Leaving,
+                2 => message::Question::Shared(Shared::Lock("l".to_owned())),
+                _ => message::Question::Shared(Shared::Value("v".to_owned())),
+            },
+        }),
+        11 => WorkerMessage::AskWithdrawn(AskWithdrawn { worker }),
+        12 => WorkerMessage::Made(Made { worker, key: "v".to_owned(), value: Value::Nil }),
+        13 => WorkerMessage::Released(Released { worker, shared: Shared::Lock("l".to_owned()) }),
         10 => WorkerMessage::TerminalReturned(TerminalReturned { worker }),
         8 => WorkerMessage::HostWanted(HostWanted { worker, hooks: Vec::new() }),
         _ => {

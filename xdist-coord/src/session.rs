@@ -24,7 +24,11 @@ mod gathering;
 
 mod running;
 
+mod questions;
+
 mod terminal;
+
+mod shared;
 
 mod foreign;
 
@@ -128,6 +132,7 @@ pub struct Session {
     shown: Shown,
     pytest_host: pytest_host::State,
     terminal: terminal::State,
+    shared: shared::State,
     interrupts: u32,
 }
 
@@ -175,6 +180,7 @@ impl Session {
             shown: Shown::default(),
             pytest_host: pytest_host::State::new(pytest_host),
             terminal: terminal::State::default(),
+            shared: shared::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();

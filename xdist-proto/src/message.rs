@@ -86,9 +86,18 @@ pub enum WorkerMessage {
     /// The test process waits for an answer.
     #[serde(rename = "ask")]
     Ask(Ask),
+    /// The test process waits no more, and wants an answer now.
+    #[serde(rename = "ask_withdrawn")]
+    AskWithdrawn(AskWithdrawn),
     /// The test process gives the terminal back.
     #[serde(rename = "terminal_returned")]
     TerminalReturned(TerminalReturned),
+    /// The test process has made a value for all workers.
+    #[serde(rename = "made")]
+    Made(Made),
+    /// The test process gives back what is shared with other workers.
+    #[serde(rename = "released")]
+    Released(Released),
     /// An item has been running for a while.
     #[serde(rename = "item_started")]
     ItemStarted(ItemStarted),
@@ -248,6 +257,24 @@ pub enum Question {
     /// That it has the terminal for itself: a debugger is about to talk to a person.
     #[serde(rename = "terminal")]
     Terminal,
+    /// That it has what is shared by all workers of the run.
+    #[serde(rename = "shared")]
+    Shared(Shared),
+    /// Which values nobody else has: its session ends.
+    #[serde(rename = "leaving")]
+    Leaving,
+}
+
+/// What all workers of a run share. Names are the tests' own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Shared {
+    /// A value that one worker makes and all others get.
+    #[serde(rename = "value")]
+    Value(String),
+    /// A lock that one worker has at a time.
+    #[serde(rename = "lock")]
+    Lock(String),
 }
 
 /// The test process waits for an `answer`; the host does not count the time as the running item's.
@@ -263,19 +290,35 @@ pub struct Ask {
 }
 
 /// What a test process waited to hear.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Reply {
     /// The terminal is its own until `terminal_returned`; this is its path.
     #[serde(rename = "terminal")]
     Terminal(String),
+    /// The value that it asked for.
+    #[serde(rename = "value")]
+    Value(
+        #[serde(serialize_with = "value::one")]
+        #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::one))]
+        Value,
+    ),
+    /// Nobody has made the value that it asked for: it is to do so, and to send `made` or `released`.
+    #[serde(rename = "make")]
+    Make,
+    /// The lock is its own until `released`.
+    #[serde(rename = "locked")]
+    Locked,
+    /// The names of the values that nobody else has, and nobody will get any more.
+    #[serde(rename = "last")]
+    Last(Vec<String>),
     /// It cannot have what it asked for; the text says why, and what to do.
     #[serde(rename = "refused")]
     Refused(String),
 }
 
 /// The answer to `ask`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Answer {
     /// The worker.
@@ -303,6 +346,44 @@ pub struct Resume {
     /// The worker.
     #[serde(rename = "worker")]
     pub worker: WorkerId,
+}
+
+/// The test process waits no more: something has interrupted it. The `answer` comes at once then, with what it asked for
+/// if that was on its way, and otherwise with a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct AskWithdrawn {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+}
+
+/// The test process has made the value that it was told to make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Made {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// The value's name.
+    #[serde(rename = "key")]
+    pub key: String,
+    /// The value.
+    #[serde(rename = "value", serialize_with = "value::one")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = value::any::one))]
+    pub value: Value,
+}
+
+/// The test process has a lock no more, or could not make a value that it was told to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Released {
+    /// The worker.
+    #[serde(rename = "worker")]
+    pub worker: WorkerId,
+    /// What somebody else may have or make now.
+    #[serde(rename = "shared")]
+    pub shared: Shared,
 }
 
 /// The test process has given the terminal back that it had asked for.

@@ -34,6 +34,12 @@ pub(crate) fn map<S: Serializer>(values: &BTreeMap<String, Value>, serializer: S
     values.serialize(serializer)
 }
 
+/// Serializes a value, unless it is nested too deeply.
+pub(crate) fn one<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+    check_depth(std::iter::once(value))?;
+    value.serialize(serializer)
+}
+
 /// Serializes values in order, unless one is nested too deeply.
 pub(crate) fn properties<S: Serializer>(
     values: &[(String, Value)],
@@ -83,6 +89,11 @@ pub(crate) mod any {
         (0..source.int_in_range(0..=4)?)
             .map(|_| Ok((String::arbitrary(source)?, value(source, LEVELS)?)))
             .collect()
+    }
+
+    /// A value of its own.
+    pub(crate) fn one(source: &mut Unstructured<'_>) -> Result<Value> {
+        value(source, LEVELS)
     }
 
     fn value(source: &mut Unstructured<'_>, levels: u32) -> Result<Value> {

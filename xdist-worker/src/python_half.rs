@@ -81,6 +81,7 @@ const FILES: &[(&str, &str)] = files![
     "runner.py",
     "scheduling.py",
     "session.py",
+    "shared.py",
     "sharing.py",
     "startup.py",
     "watch.py",

@@ -29,8 +29,10 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
             let bare = || codec::encode(&WorkerMessage::Down(Down { report: None, ..down.clone() }));
             cut(payload, limit).or_else(|| within(bare(), limit)).map(|payload| vec![payload])
         }
+        // A name or a value that was cut would be another one.
+        WorkerMessage::Ask(_) | WorkerMessage::Made(_) | WorkerMessage::Released(_) => None,
         WorkerMessage::HostWanted(_)
-        | WorkerMessage::Ask(_)
+        | WorkerMessage::AskWithdrawn(_)
         | WorkerMessage::TerminalReturned(_)
         | WorkerMessage::Ready(_)
         | WorkerMessage::Collecting(_)

@@ -245,7 +245,10 @@ impl Supervisor {
         let (worker, event) = match message {
             WorkerMessage::HostWanted(wanted) => (wanted.worker, None),
             WorkerMessage::Ask(ask) => (ask.worker, Some(slot::Event::Asks)),
+            WorkerMessage::AskWithdrawn(withdrawn) => (withdrawn.worker, None),
             WorkerMessage::TerminalReturned(returned) => (returned.worker, None),
+            WorkerMessage::Made(made) => (made.worker, None),
+            WorkerMessage::Released(released) => (released.worker, None),
             WorkerMessage::Ready(ready) => (ready.worker, None),
             WorkerMessage::Collecting(collecting) => (collecting.worker, None),
             WorkerMessage::CollectReport(report) => (report.worker, None),

@@ -496,7 +496,7 @@ impl Queues {
             && let Some(queue) = self.workers.get(&worker)
             && queue.asked.is_empty()
         {
-            let asked: Vec<UnitId> = queue.units.range(self.begun_units(queue)..).copied().collect();
+            let asked: Vec<UnitId> = queue.units.range(self.fixed_units(queue)..).copied().collect();
             if !asked.is_empty() {
                 self.ask(worker, asked);
             }

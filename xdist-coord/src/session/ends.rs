@@ -193,6 +193,7 @@ impl Session {
         }
         self.workers.set_down(id);
         self.take_terminal_back(id);
+        self.leaves_shared(id);
         for timer in [Timer::Ramp(id), Timer::Finish(id), Timer::Shutdown(id)] {
             self.timers.cancel(timer);
         }

@@ -74,6 +74,12 @@ impl Session {
         match message {
             WorkerMessage::HostWanted(wanted) => self.host_wanted(wanted),
             WorkerMessage::Ask(ask) => self.asked(&ask),
+            WorkerMessage::AskWithdrawn(event) => {
+                self.ask_withdrawn(&event);
+                Ok(())
+            }
+            WorkerMessage::Made(made) => self.made(made),
+            WorkerMessage::Released(released) => self.shared_released(released),
             WorkerMessage::TerminalReturned(event) => self.terminal_returned(&event),
             WorkerMessage::Ready(ready) => self.ready(ready),
             WorkerMessage::Collecting(event) => self.collecting(event.worker),
@@ -304,7 +310,14 @@ impl Session {
         }
         self.workers.get_mut(id).farewell = Farewell::Error;
         self.report(RunEvent::InternalError { worker: id, text });
-        self.begin_ending(RunEnd::Stopped(StopReason::InternalError), &Ending::Drain);
+        let stopped = RunEnd::Stopped(StopReason::InternalError);
+        if self.course == Course::Ending(RunEnd::Completed) {
+            // All is run, but the end of a session is part of the run too.
+            self.course = Course::Ending(stopped);
+            self.report(RunEvent::Stopping(StopReason::InternalError));
+        } else {
+            self.begin_ending(stopped, &Ending::Drain);
+        }
     }
 
     fn worker_output(&mut self, output: WorkerOutput) -> Result<(), Violation> {
@@ -336,6 +349,9 @@ const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
     Some(match message {
         WorkerMessage::HostWanted(event) => event.worker,
         WorkerMessage::Ask(event) => event.worker,
+        WorkerMessage::AskWithdrawn(event) => event.worker,
+        WorkerMessage::Made(event) => event.worker,
+        WorkerMessage::Released(event) => event.worker,
         WorkerMessage::TerminalReturned(event) => event.worker,
         WorkerMessage::Ready(event) => event.worker,
         WorkerMessage::Collecting(event) => event.worker,

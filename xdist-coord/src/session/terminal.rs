@@ -8,9 +8,7 @@ use super::{Output, RunEvent, Session};
 use crate::workers::Life;
 use std::collections::VecDeque;
 use xdist_proto::WorkerId;
-use xdist_proto::message::{
-    Answer, Ask, CoordinatorMessage, Question, Reply, Resume, Suspend, TerminalReturned,
-};
+use xdist_proto::message::{CoordinatorMessage, Reply, Resume, Suspend, TerminalReturned};
 
 /// What a worker is told that asks where there is nothing to lend.
 const NO_TERMINAL: &str = "standard input of the run is no terminal; run it in one";
@@ -30,15 +28,25 @@ struct Borrower {
     has_it: bool,
 }
 
+impl State {
+    /// Whether the worker waits for its turn, or for others to leave the terminal alone.
+    pub(super) fn is_waiting(&self, id: WorkerId) -> bool {
+        self.waiting.contains(&id)
+            || self.borrower.as_ref().is_some_and(|borrower| borrower.worker == id && !borrower.has_it)
+    }
+
+    /// Takes the worker out of the queue; answers whether it was in it.
+    pub(super) fn wait_no_more(&mut self, id: WorkerId) -> bool {
+        let waited = self.waiting.contains(&id);
+        self.waiting.retain(|&waiting| waiting != id);
+        waited
+    }
+}
+
 impl Session {
-    /// A test process waits for an answer.
-    pub(super) fn asked(&mut self, ask: &Ask) -> Result<(), Violation> {
-        let id = ask.worker;
-        let Question::Terminal = ask.question;
-        let lending = &mut self.terminal;
-        if lending.borrower.as_ref().is_some_and(|borrower| borrower.worker == id)
-            || lending.waiting.contains(&id)
-        {
+    /// A worker wants the terminal for a debugger.
+    pub(super) fn terminal_asked(&mut self, id: WorkerId) -> Result<(), Violation> {
+        if self.terminal.borrower.as_ref().is_some_and(|borrower| borrower.worker == id) {
             return Err(self.unexpected(id, "ask"));
         }
         if self.config.terminal.is_none() {
@@ -85,7 +93,7 @@ impl Session {
 
     /// The worker is gone, or wants the terminal no more.
     pub(super) fn take_terminal_back(&mut self, id: WorkerId) {
-        self.terminal.waiting.retain(|&waiting| waiting != id);
+        self.terminal.wait_no_more(id);
         if self.terminal.borrower.as_ref().is_none_or(|borrower| borrower.worker != id) {
             return;
         }
@@ -113,9 +121,5 @@ impl Session {
     fn others_up(&self, worker: WorkerId) -> Vec<WorkerId> {
         let is_up = |&id: &WorkerId| id != worker && !matches!(self.workers.get(id).life, Life::Waiting);
         self.workers.living().into_iter().filter(is_up).collect()
-    }
-
-    fn reply(&mut self, worker: WorkerId, reply: Reply) {
-        self.send(worker, CoordinatorMessage::Answer(Answer { worker, reply }));
     }
 }

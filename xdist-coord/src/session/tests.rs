@@ -23,6 +23,8 @@ mod pytest_host;
 
 mod retries;
 
+mod shared;
+
 mod terminal;
 
 /// A session, its clock, and what it has said since that was last looked at.

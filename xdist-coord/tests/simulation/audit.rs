@@ -7,7 +7,10 @@ use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
-use xdist_proto::message::{Configure, CoordinatorMessage, Proceed, Reply, WorkerMessage};
+use xdist_proto::message::{
+    Answer, Ask, Configure, CoordinatorMessage, Made, Proceed, Question, Released, Reply, Shared,
+    WorkerMessage,
+};
 use xdist_proto::report::OutcomeClass;
 use xdist_proto::{Collection, Item, ItemIndex, Value, WorkerId};
 
@@ -55,6 +58,13 @@ pub(crate) struct Audit {
     waiting: BTreeSet<WorkerId>,
     /// Who has the terminal, and whether it knows.
     borrower: Option<(WorkerId, bool)>,
+    /// What each worker has asked for last, who has what, and who must be gone since somebody else got it.
+    wanted: BTreeMap<WorkerId, Shared>,
+    sharers: BTreeMap<Shared, WorkerId>,
+    passed_over: BTreeSet<WorkerId>,
+    /// Whether the value is made, and who has it.
+    has_value: bool,
+    users: BTreeSet<WorkerId>,
     /// Workers that the pytest host was asked about, with its answer.
     asked: BTreeMap<WorkerId, Option<BTreeMap<String, Value>>>,
     /// Crashed tests whose fate is open, by the number of the question.
@@ -172,6 +182,7 @@ impl Audit {
             Input::Received { message: WorkerMessage::HostWanted(wanted), .. } => {
                 self.waiting.insert(wanted.worker);
             }
+            Input::Received { link, message } if self.is_open(*link) => self.shared_input(message),
             _ => {}
         }
     }
@@ -234,6 +245,7 @@ impl Audit {
                             answer.worker
                         );
                     }
+                    CoordinatorMessage::Answer(answer) => self.answered(answer),
                     CoordinatorMessage::Proceed(proceed) => self.let_go_on(proceed),
                     _ => {}
                 }
@@ -255,6 +267,52 @@ impl Audit {
                 assert_eq!(self.asked.insert(*worker, None), None, "{worker} is asked about twice");
             }
             Output::Finished(summary) => self.finished(summary),
+        }
+    }
+
+    fn shared_input(&mut self, message: &WorkerMessage) {
+        let (worker, shared) = match message {
+            WorkerMessage::Ask(Ask { worker, question: Question::Shared(shared) }) => {
+                self.wanted.insert(*worker, shared.clone());
+                return;
+            }
+            WorkerMessage::Made(Made { worker, key, .. }) => (worker, Shared::Value(key.clone())),
+            WorkerMessage::Released(Released { worker, shared }) => (worker, shared.clone()),
+            _ => return,
+        };
+        if self.sharers.get(&shared) == Some(worker) {
+            self.sharers.remove(&shared);
+            if matches!(message, WorkerMessage::Made(_)) {
+                self.has_value = true;
+                self.users.insert(*worker);
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer) {
+        match &answer.reply {
+            Reply::Make | Reply::Locked => {
+                let shared = self.wanted[&answer.worker].clone();
+                let is_value = matches!(shared, Shared::Value(_));
+                assert_eq!(answer.reply == Reply::Make, is_value, "{answer:?} to {shared:?}");
+                assert!(!(is_value && self.has_value), "the value is made twice");
+                // Whoever had it until now goes down with the same input, which is told later.
+                self.passed_over.extend(self.sharers.insert(shared, answer.worker));
+            }
+            Reply::Value(_) => {
+                assert!(self.has_value, "nobody has made the value");
+                self.users.insert(answer.worker);
+            }
+            Reply::Last(last) => {
+                self.users.remove(&answer.worker);
+                let others: Vec<_> = self.users.difference(&self.down).collect();
+                assert!(
+                    last.is_empty() || self.has_value && others.is_empty(),
+                    "{others:?} have the value too"
+                );
+                self.has_value &= last.is_empty();
+            }
+            Reply::Terminal(_) | Reply::Refused(_) => {}
         }
     }
 
@@ -503,6 +561,7 @@ impl Audit {
         assert_eq!(summary.failed, self.failed, "failed");
         assert_eq!(summary.flaky, self.flaky, "flaky");
         assert!(!self.awaits_retries(), "no result: {:?}", self.retried);
+        assert!(self.passed_over.is_subset(&self.down), "taken from {:?}", self.passed_over);
         let all: BTreeSet<&Identity> = self.collections.values().flatten().collect();
         assert_eq!(summary.collected, all.len() as u64, "collected");
         assert_eq!(summary.collected, self.ends.len() as u64, "every item has exactly one end");

@@ -7,13 +7,13 @@ use crate::scenario::{Fate, Test, Wanted};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use xdist_proto::message::{
-    Ask, CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CoordinatorMessage,
-    CrashItem, Down, EndCause, HostWanted, InternalError, ItemFinished, Pong, Question, Ready, Reply,
-    RunOptions, StopKind, StopRequested, TerminalReturned, Unscheduled, UsageError, WorkerMessage,
-    WorkerOutput,
+    Ask, AskWithdrawn, CollectReportEvent, Collected, Collecting, CollectionChunk, Configure,
+    CoordinatorMessage, CrashItem, Down, EndCause, HostWanted, InternalError, ItemFinished, Made, Pong,
+    Question, Ready, Released, Reply, RunOptions, Shared, StopKind, StopRequested, TerminalReturned,
+    Unscheduled, UsageError, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
-use xdist_proto::{Collection, ItemIndex, LeaseId, WorkerId};
+use xdist_proto::{Collection, ItemIndex, LeaseId, Value, WorkerId};
 
 /// Something that a worker does later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub(crate) enum Step {
     Teardown,
     /// The debugger goes on.
     Continue,
+    /// What is shared was used for long enough.
+    Used,
+    /// It waits for what is shared no more.
+    Withdraw,
     /// The test is over.
     Finish,
     /// The session ends.
@@ -47,6 +51,8 @@ pub(crate) struct Suite {
     pub(crate) collect_errors: bool,
     /// Whether some tests have a breakpoint.
     pub(crate) debugs: bool,
+    /// Whether some tests use what workers share.
+    pub(crate) shares: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +78,8 @@ enum Activity {
     Call(ItemIndex, LeaseId),
     /// At a breakpoint, with the terminal or waiting for it.
     Debugging(ItemIndex, LeaseId),
+    /// Using what is shared, or waiting for it.
+    Sharing(ItemIndex, LeaseId),
     /// Tearing down, with nothing known about what comes next.
     Waiting(ItemIndex, LeaseId),
     /// Tearing down, with the next entry taken out of the queue.
@@ -96,10 +104,18 @@ pub(crate) struct FakeWorker {
     recycled: bool,
     /// Whether somebody else has the terminal.
     suspended: bool,
+    /// What is its own of all that is shared.
+    held: Vec<Shared>,
+    asks: bool,
+    has_value: bool,
     collect_wanted: bool,
     wants_host: bool,
     ending: bool,
     rng: fastrand::Rng,
+}
+
+fn shared_value() -> Shared {
+    Shared::Value("v".to_owned())
 }
 
 fn send(message: WorkerMessage) -> Deed {
@@ -126,6 +142,9 @@ impl FakeHost {
             taken: 0,
             recycled: false,
             suspended: false,
+            held: Vec::new(),
+            asks: false,
+            has_value: false,
             collect_wanted: false,
             wants_host: configure.wants.hooks && wanted.by(id),
             ending: false,
@@ -213,10 +232,16 @@ impl FakeWorker {
                 self.collect()
             }
             CoordinatorMessage::SendCollection(_) => self.send_collection(suite),
-            CoordinatorMessage::Answer(answer) => match answer.reply {
-                Reply::Terminal(_) => vec![self.later(Step::Continue, 5000)],
-                Reply::Refused(_) => self.tear_down(suite),
-            },
+            CoordinatorMessage::Answer(answer) => {
+                self.asks = false;
+                match &answer.reply {
+                    Reply::Terminal(_) => vec![self.later(Step::Continue, 5000)],
+                    Reply::Last(_) => self.say_goodbye(),
+                    Reply::Refused(_) | Reply::Make | Reply::Locked | Reply::Value(_) => {
+                        self.share(suite, &answer.reply)
+                    }
+                }
+            }
             CoordinatorMessage::Suspend(_) => {
                 self.suspended = true;
                 Vec::new()
@@ -280,6 +305,21 @@ impl FakeWorker {
                 self.activity = Activity::Debugging(item, lease);
                 vec![send(WorkerMessage::Ask(Ask { worker: self.id, question: Question::Terminal }))]
             }
+            (Step::Teardown, Activity::Call(item, lease)) if suite.shares && item.0 % 3 == 2 => {
+                self.activity = Activity::Sharing(item, lease);
+                let first = if self.id.0.is_multiple_of(2) { "x" } else { "y" };
+                self.ask(Shared::Lock(first.to_owned()))
+            }
+            (Step::Used, Activity::Sharing(..)) if !self.asks => {
+                if self.rng.bool() {
+                    self.ask(shared_value())
+                } else {
+                    self.tear_down(suite)
+                }
+            }
+            (Step::Withdraw, Activity::Sharing(..)) => {
+                vec![send(WorkerMessage::AskWithdrawn(AskWithdrawn { worker: self.id }))]
+            }
             (Step::Teardown, Activity::Call(item, lease)) => {
                 self.activity = Activity::Waiting(item, lease);
                 self.go_on(suite)
@@ -291,22 +331,85 @@ impl FakeWorker {
                 deeds
             }
             (Step::Finish, Activity::Teardown(item, lease, next)) => self.finish(suite, item, lease, next),
-            (Step::End, Activity::Finishing) => {
-                let output = WorkerOutput { worker: self.id, ..WorkerOutput::default() };
-                let mut deeds = vec![send(WorkerMessage::WorkerOutput(output))];
-                deeds.extend(self.down(EndCause::Exited(0), None));
-                deeds
+            (Step::End, Activity::Finishing) if self.has_value && !self.asks => {
+                self.asks = true;
+                vec![send(WorkerMessage::Ask(Ask { worker: self.id, question: Question::Leaving }))]
             }
+            (Step::End, Activity::Finishing) => self.say_goodbye(),
             // Interrupted meanwhile.
             _ => Vec::new(),
         }
     }
 
-    /// Goes on after a breakpoint.
+    /// The session has ended in good order.
+    fn say_goodbye(&mut self) -> Vec<Deed> {
+        let output = WorkerOutput { worker: self.id, ..WorkerOutput::default() };
+        let mut deeds = vec![send(WorkerMessage::WorkerOutput(output))];
+        deeds.extend(self.down(EndCause::Exited(0), None));
+        deeds
+    }
+
+    /// Asks for what is shared, and in some cases loses patience.
+    fn ask(&mut self, shared: Shared) -> Vec<Deed> {
+        self.asks = true;
+        let question = Question::Shared(shared);
+        let mut deeds = vec![send(WorkerMessage::Ask(Ask { worker: self.id, question }))];
+        if self.rng.u32(0..4) == 0 {
+            deeds.push(self.later(Step::Withdraw, 5000));
+        }
+        deeds
+    }
+
+    /// Goes on with what it got, or did not get.
+    fn share(&mut self, suite: &Suite, reply: &Reply) -> Vec<Deed> {
+        if !matches!(self.activity, Activity::Sharing(..)) {
+            // Interrupted meanwhile; or it was the terminal that it did not get.
+            return self.tear_down(suite);
+        }
+        match reply {
+            Reply::Locked if self.held.is_empty() => {
+                let (first, second) = if self.id.0.is_multiple_of(2) { ("x", "y") } else { ("y", "x") };
+                self.held.push(Shared::Lock(first.to_owned()));
+                if self.rng.bool() {
+                    return self.ask(Shared::Lock(second.to_owned()));
+                }
+                vec![self.later(Step::Used, 3000)]
+            }
+            Reply::Locked => {
+                let second = if self.id.0.is_multiple_of(2) { "y" } else { "x" };
+                self.held.push(Shared::Lock(second.to_owned()));
+                vec![self.later(Step::Used, 3000)]
+            }
+            Reply::Make if self.rng.bool() => {
+                self.has_value = true;
+                let made = Made { worker: self.id, key: "v".to_owned(), value: Value::from(7) };
+                let mut deeds = vec![send(WorkerMessage::Made(made))];
+                deeds.extend(self.tear_down(suite));
+                deeds
+            }
+            Reply::Make => {
+                self.held.push(shared_value());
+                self.tear_down(suite)
+            }
+            Reply::Value(_) => {
+                self.has_value = true;
+                self.tear_down(suite)
+            }
+            Reply::Terminal(_) | Reply::Last(_) | Reply::Refused(_) => self.tear_down(suite),
+        }
+    }
+
+    /// Goes on after a breakpoint, or with what it has of all that is shared given back.
     fn tear_down(&mut self, suite: &Suite) -> Vec<Deed> {
-        let Activity::Debugging(item, lease) = self.activity else { return Vec::new() };
+        let (Activity::Debugging(item, lease) | Activity::Sharing(item, lease)) = self.activity else {
+            return Vec::new();
+        };
         self.activity = Activity::Waiting(item, lease);
-        self.go_on(suite)
+        let worker = self.id;
+        let give_back = |shared| send(WorkerMessage::Released(Released { worker, shared }));
+        let mut deeds: Vec<Deed> = self.held.drain(..).map(give_back).collect();
+        deeds.extend(self.go_on(suite));
+        deeds
     }
 
     fn start(&mut self, suite: &Suite) -> Vec<Deed> {
@@ -554,9 +657,9 @@ impl FakeWorker {
 
     fn die(&mut self) -> Vec<Deed> {
         let running = match self.activity {
-            Activity::Call(item, lease) | Activity::Debugging(item, lease) => {
-                Some((item, lease, Phase::Call))
-            }
+            Activity::Call(item, lease)
+            | Activity::Debugging(item, lease)
+            | Activity::Sharing(item, lease) => Some((item, lease, Phase::Call)),
             Activity::Waiting(item, lease) | Activity::Teardown(item, lease, _) => {
                 Some((item, lease, Phase::Teardown))
             }

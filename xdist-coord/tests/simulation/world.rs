@@ -99,6 +99,7 @@ impl World {
             options: scenario.options.clone(),
             collect_errors: scenario.collect_errors,
             debugs: scenario.seed % 4 < 2,
+            shares: scenario.seed % 3 < 2,
         };
         let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
         session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
@@ -426,7 +427,10 @@ impl World {
             WorkerMessage::Pong(pong) => pong.nonce = rng.u64(0..5),
             WorkerMessage::HostWanted(_)
             | WorkerMessage::Ask(_)
+            | WorkerMessage::AskWithdrawn(_)
             | WorkerMessage::TerminalReturned(_)
+            | WorkerMessage::Made(_)
+            | WorkerMessage::Released(_)
             | WorkerMessage::Collecting(_)
             | WorkerMessage::CollectReport(_)
             | WorkerMessage::ItemStarted(_)

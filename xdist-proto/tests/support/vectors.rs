@@ -269,6 +269,10 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
                 reply: Reply::Refused("no terminal".into()),
             }),
         ),
+        ("answer-value", answer(Reply::Value(Value::Array(vec!["postgres://".into(), 5432.into()])))),
+        ("answer-make", answer(Reply::Make)),
+        ("answer-locked", answer(Reply::Locked)),
+        ("answer-last", answer(Reply::Last(vec!["database".into()]))),
         ("suspend", CoordinatorMessage::Suspend(Suspend { worker: WORKER })),
         ("resume", CoordinatorMessage::Resume(Resume { worker: WORKER })),
         (
@@ -284,11 +288,19 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
     ]
 }
 
+fn answer(reply: Reply) -> CoordinatorMessage {
+    CoordinatorMessage::Answer(Answer { worker: WORKER, reply })
+}
+
 fn events() -> Vec<(&'static str, WorkerMessage)> {
     let mut events = session_events();
     events.extend(item_events());
     events.extend(end_events());
     events
+}
+
+fn ask(question: Question) -> WorkerMessage {
+    WorkerMessage::Ask(Ask { worker: WORKER, question })
 }
 
 fn session_events() -> Vec<(&'static str, WorkerMessage)> {
@@ -303,6 +315,18 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
             }),
         ),
         ("ask", WorkerMessage::Ask(Ask { worker: WORKER, question: Question::Terminal })),
+        ("ask-value", ask(Question::Shared(Shared::Value("database".into())))),
+        ("ask-lock", ask(Question::Shared(Shared::Lock("port".into())))),
+        ("ask-leaving", ask(Question::Leaving)),
+        ("ask_withdrawn", WorkerMessage::AskWithdrawn(AskWithdrawn { worker: WORKER })),
+        (
+            "made",
+            WorkerMessage::Made(Made { worker: WORKER, key: "database".into(), value: Value::from("x") }),
+        ),
+        (
+            "released",
+            WorkerMessage::Released(Released { worker: WORKER, shared: Shared::Lock("port".into()) }),
+        ),
         ("terminal_returned", WorkerMessage::TerminalReturned(TerminalReturned { worker: WORKER })),
         ("ready", WorkerMessage::Ready(Box::new(ready()))),
         ("ready-minimal", WorkerMessage::Ready(Box::new(Ready { worker: WORKER, ..Ready::default() }))),

@@ -121,6 +121,10 @@ class Runner:
         item, lease, activity, waits = struct.unpack("<IIBB", os.pread(self.status, 10, 0))
         return None if item == 0xFFFFFFFF else (item, lease), "waiting" if waits else ACTIVITIES[activity]
 
+    def is_waiting(self) -> bool:
+        """Whether what is going on waits for the host."""
+        return os.pread(self.status, 1, 9) != b"\0"
+
     def wait(self, kind: str) -> dict[str, Any]:
         """Waits for the next event of a kind; those before it are kept in `events`."""
         while True:

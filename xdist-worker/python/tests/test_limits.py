@@ -108,17 +108,24 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     runner.collect()
     runner.wait("collected")
     runner.item(0)
-    wait_for_activity(runner, "waiting")
+    wait_until(runner.is_waiting, runner)
     before, since = started(runner), time.monotonic_ns()
     while time.monotonic_ns() - since < 1_000_000:
         pass
     runner.park()
-    wait_for_activity(runner, "teardown")
+    wait_until(lambda: not runner.is_waiting(), runner)
     assert started(runner) - before >= 1_000_000
     (directory / "go").touch()
     runner.drain()
     runner.finish()
     assert runner.kinds().count("item_finished") == 1
+
+
+def wait_until(is_so: Callable[[], bool], runner: Runner) -> None:
+    """Waits until something is so in the runner."""
+    end = time.monotonic() + DEADLINE
+    while not is_so():
+        assert time.monotonic() < end, runner.errors()
 
 
 def wait_for_activity(runner: Runner, activity: str) -> None:

@@ -90,7 +90,7 @@ class Commands:
         # Not what `socket.setdefaulttimeout` in a sitecustomize may say.
         self._socket.settimeout(None)
         #: The number of the next command.
-        self._number = 0
+        self.number = 0
 
     def receive(self) -> Command:
         """The next command; waits for it. `DRAIN` once the host is gone."""
@@ -114,7 +114,7 @@ class Commands:
     def _take(self, datagram: bytes) -> Optional[Command]:
         command = self._next(datagram)
         if command is not None:
-            self._number = (self._number + 1) & 0xFFFF_FFFF
+            self.number = (self.number + 1) & 0xFFFF_FFFF
         return command
 
     def peek(self) -> Optional[Command]:
@@ -142,10 +142,6 @@ class Commands:
             time.sleep(_HOST_STEP)
         raise RunOver
 
-    def skip(self, count: int) -> None:
-        """So many commands were taken by a process that was forked from this one."""
-        self._number = (self._number + count) & 0xFFFF_FFFF
-
     def _next(self, datagram: bytes) -> Optional[Command]:
         """The command in a datagram, if it is the next one.
 
@@ -156,7 +152,7 @@ class Commands:
             # The host is gone.
             return DRAIN
         (number,) = _NUMBER.unpack_from(datagram)
-        return _decode(datagram[_NUMBER.size :]) if number == self._number else None
+        return _decode(datagram[_NUMBER.size :]) if number == self.number else None
 
     def close(self) -> None:
         """Gives the descriptor up."""
@@ -222,9 +218,7 @@ class Status:
 
     _ITEM = struct.Struct("<IIBB6xQ")
     _WAITS = 9
-    _ANSWERS = struct.Struct("<I")
-    #: Where it is, behind what the host reads.
-    _ANSWERS_AT = 24
+    _TAKEN = 24
 
     def __init__(self, descriptor: int) -> None:
         self.open(descriptor)
@@ -263,13 +257,14 @@ class Status:
         index, lease, activity, _, started = self._ITEM.unpack_from(self._page)
         self._ITEM.pack_into(self._page, 0, index, lease, activity, 0, started + self._now() - self._stopped_at)
 
-    def count_answer(self) -> None:
-        """An answer was taken out of the commands, in this process or in one that was forked for an item."""
-        self._ANSWERS.pack_into(self._page, self._ANSWERS_AT, self.answers() + 1)
+    @property
+    def taken(self) -> int:
+        """How many commands were taken, as far as that was noted. Only this half has to do with it."""
+        return int(_NUMBER.unpack_from(self._page, self._TAKEN)[0])
 
-    def answers(self) -> int:
-        """How many were."""
-        return int(self._ANSWERS.unpack_from(self._page, self._ANSWERS_AT)[0])
+    @taken.setter
+    def taken(self, number: int) -> None:
+        _NUMBER.pack_into(self._page, self._TAKEN, number)
 
     def has_item(self) -> bool:
         """Whether an item is running, in this process or in one that was forked from it."""
@@ -297,6 +292,14 @@ class Channel:
         self.commands.open(commands)
         self.events.open(events)
         self.status.open(status)
+
+    def note_taken(self) -> None:
+        """Tells the process that this one was forked from, or will be, how many commands were taken."""
+        self.status.taken = self.commands.number
+
+    def heed_taken(self) -> None:
+        """Goes on behind the commands that a forked process has taken in the meantime."""
+        self.commands.number = self.status.taken
 
     def _close_in_child(self) -> None:
         """Gives commands and events up; the status page stays, as a forked child may run a phase of the item."""

@@ -8,7 +8,8 @@ import importlib.util
 import sys
 import types
 from collections.abc import Iterable
-from typing import Any, Optional
+from contextlib import AbstractContextManager
+from typing import Any, Callable, Optional
 
 #: What pytest-xdist has that people import, and where it is here.
 _MODULES = {
@@ -99,7 +100,35 @@ def _contents(name: str) -> dict[str, Any]:
         "is_xdist_controller": is_xdist_controller,
         "is_xdist_master": is_xdist_controller,
         "is_xdist_worker": is_xdist_worker,
+        "once_per_run": once_per_run,
+        "run_lock": run_lock,
     }
+
+
+#: The sessions of this process that are configured, the innermost last.
+configs: list[Any] = []
+
+
+def once_per_run(key: str, make: Callable[[], Any], cleanup: Optional[Callable[[Any], object]] = None) -> Any:
+    """The same as the fixture of this name, for hooks and helpers."""
+    return _shared("once_per_run").once_per_run(key, make, cleanup)
+
+
+def run_lock(name: str) -> AbstractContextManager[None]:
+    """The same as the fixture of this name, for hooks and helpers."""
+    context: AbstractContextManager[None] = _shared("run_lock").run_lock(name)
+    return context
+
+
+def _shared(function: str) -> Any:
+    from . import shared
+
+    config = configs[-1] if configs else None
+    if config is None:
+        raise RuntimeError(f"{function} works from pytest_configure on, while pytest runs")
+    if not hasattr(config, "workerinput") and getattr(config.option, "dist", "no") != "no":
+        raise RuntimeError(f"{function} works in workers, and this is the controller of a distributed run")
+    return shared.of(config)
 
 
 def _public(module: types.ModuleType) -> dict[str, Any]:

@@ -114,8 +114,9 @@ class Distributor(XdistPlugin):
         return pinned
 
     @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Sees the coordinator out."""
+        super().pytest_unconfigure(config)
         if self._coordinator is not None:
             self._coordinator.wait()
 

@@ -28,8 +28,8 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
     If that process crashes, so does this one, in the same way: the host then blames the test and starts another worker.
     An interrupt is passed on, and raised here once the test has been torn down.
     """
+    channel.note_taken()
     channel.survives_fork = True
-    answers = channel.status.answers()
     with dumps.fork_in_peace():
         with warnings.catch_warnings():
             # Python 3.12 and later warn of threads; who isolates tests knows what is imported.
@@ -51,7 +51,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
             interrupted = True
             interrupts.hold()
             os.kill(child, signal.SIGINT)
-    channel.commands.skip(channel.status.answers() - answers)
+    channel.heed_taken()
     code = os.waitstatus_to_exitcode(status)
     if interrupted:
         raise KeyboardInterrupt

@@ -65,6 +65,7 @@ class XdistPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Describes the markers, and sees to tests that run again where nothing is distributed."""
+        compat.configs.append(config)
         config.addinivalue_line(
             "markers",
             "xdist_group(name): run all tests of the same group on one worker. Provided by xdist.",
@@ -76,6 +77,12 @@ class XdistPlugin:
             from . import plainretries
 
             plainretries.install(config)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Ends what `pytest_configure` began."""
+        if config in compat.configs:
+            compat.configs.remove(config)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

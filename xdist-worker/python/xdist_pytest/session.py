@@ -31,6 +31,7 @@ from .debugging import Debugging
 from .isolation import run_isolated
 from .itemqueue import ItemQueue
 from .nextitem import NextItem
+from .shared import Shared
 
 if TYPE_CHECKING:
     import warnings
@@ -95,6 +96,9 @@ class WorkerSession:
     ) -> None:
         self._channel = channel
         self._events = channel.events
+        self._shared = Shared(self._ask, self._events.send)
+        #: Whether nothing that is asked is answered any more.
+        self._run_is_over = False
         self._queue = ItemQueue(channel.commands, channel.status, self._tell_collection)
         self._status = channel.status
         self._interrupts = interrupts
@@ -165,6 +169,7 @@ class WorkerSession:
         config.pluginmanager.register(self, "xdist-worker")
         self._debugging = Debugging(config, lambda: self._ask("terminal"), self._return_terminal, self._stop_clock)
         config.pluginmanager.register(self._debugging, "xdist-debugging")
+        config.pluginmanager.register(self._shared, "xdist-shared")
         answer = config.hook.pytest_cmdline_main(config=config)
         exit_status = int(answer or 0)
         if not self._is_ready and not self._stop_told:
@@ -192,13 +197,40 @@ class WorkerSession:
 
     def _ask(self, question: object) -> Any:
         """Asks the coordinator, and waits for the reply."""
+        if self._run_is_over:
+            raise KeyboardInterrupt("the run is over")
         self._events.send("ask", question=question)
         try:
-            self._status.wait(self._channel.commands.wait_for_answer)
+            return self._status.wait(self._wait_for_reply)
         except RunOver:
+            self._run_is_over = True
             raise KeyboardInterrupt("the run is over") from None
-        self._status.count_answer()
+        except BaseException:
+            # A test's own signal handler, or Ctrl-C.
+            self._withdraw(question)
+            raise
+
+    def _wait_for_reply(self) -> Any:
+        self._channel.commands.wait_for_answer()
+        self._channel.note_taken()
         return read_command(self._configuration, "answer")["reply"]
+
+    def _withdraw(self, question: object) -> None:
+        """Takes a question back. The answer comes at once, and what it brings goes back."""
+        self._events.send("ask_withdrawn")
+        holding = self._interrupts.hold()
+        try:
+            reply = self._wait_for_reply()
+        except RunOver:
+            self._run_is_over = True
+            return
+        finally:
+            if holding:
+                self._interrupts.release()
+        if isinstance(reply, dict) and "terminal" in reply:
+            self._return_terminal()
+        elif reply in ("make", "locked") and isinstance(question, dict):
+            self._events.send("released", shared=question["shared"])
 
     def _return_terminal(self) -> None:
         self._events.send("terminal_returned")
@@ -324,6 +356,8 @@ class WorkerSession:
         self._wait_for_ramp()
         item = self._queue.next()
         self._isolate = bool(session.config.getoption("isolate", False))
+        if self._isolate:
+            self._shared.open_ledger()
         self._sharing.look_through_garbage()
         capture = LastingCapture(session.config)
         try:
@@ -346,6 +380,7 @@ class WorkerSession:
         self._configure = read_command(birth.configuration, "configure")
         self._wants = self._configure.get("wants", {})
         self._events.worker = self._configure["worker"]
+        self._shared.forget()
         self._compact = reports.CompactFrame(self._events.worker)
         if self._asked_for_host and self._wants.get("hooks") and not self._wait_for_host([]):
             return False
@@ -364,13 +399,22 @@ class WorkerSession:
     def _run_item(self, session: pytest.Session, command: Item) -> None:
         if not self._isolate:
             self._run_item_here(session, command, NextItem(lambda: self._find_successor(session)))
-        elif not run_isolated(
-            self._channel, self._interrupts, self._dumps, lambda: self._run_item_alone(session, command)
-        ):
+            return
+        try:
+            goes_on = run_isolated(
+                self._channel, self._interrupts, self._dumps, lambda: self._run_item_alone(session, command)
+            )
+        except KeyboardInterrupt:
+            # The test may have asked for something, and an answer to that is on its way.
+            self._run_is_over = True
+            raise
+        self._shared.read_ledger()
+        if not goes_on:
             self._stop_told = True
 
     def _run_item_alone(self, session: pytest.Session, command: Item) -> bool:
         """In a process of the item's own; answers whether the session is to go on."""
+        self._shared.be_isolated()
         try:
             self._run_item_here(session, command, None)
         except pytest.exit.Exception as error:
