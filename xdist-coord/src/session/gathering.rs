@@ -57,6 +57,7 @@ impl Session {
         }
         worker.life = Life::Ready;
         worker.pid = Some(ready.pid).filter(|&pid| pid != 0);
+        worker.versions = ready.header.first().and_then(|line| versions_in(line));
         if self.plan.is_none() && self.course == Course::Gathering {
             self.configure(&ready);
         }
@@ -79,6 +80,7 @@ impl Session {
             Ok(plan) => plan,
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
+        let spec = &self.workers.get(ready.worker).spec;
         let configured = Configured {
             run: plan.run.clone(),
             workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
@@ -86,7 +88,7 @@ impl Session {
             options: ready.options.clone(),
             display: ready.display.clone(),
             header: ready.header.clone(),
-            rootdir: ready.rootdir.clone(),
+            rootdir: self.config.place.rootdir_here(spec, &ready.cwd, &ready.rootdir),
         };
         tracing::info!(run = %plan.run, workers = configured.workers, mode = plan.mode.name(), "configured");
         let wanted = plan.workers.clone();
@@ -253,7 +255,9 @@ impl Session {
             return;
         }
         self.course = Course::Running;
-        let warning = self.unheeded_marks(mode, party[0].1);
+        let unlike = if mode == Mode::Each { None } else { self.unlike_workers(&party) };
+        let warnings: Vec<String> = self.unheeded_marks(mode, party[0].1).into_iter().chain(unlike).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         if mode == Mode::Each {
             self.report(RunEvent::Scheduling { mode, warning });
         } else {
@@ -286,6 +290,22 @@ impl Session {
         let is_marked = |item: &Item| item.exclusive || !item.resources.is_empty();
         let marked = self.lists.get(digest).is_some_and(|list| list.items.iter().any(is_marked));
         marked.then(|| format!("xdist_exclusive and xdist_resource have no effect {reason}"))
+    }
+
+    /// How the workers differ in what runs the tests, if they do: the same test may then end differently. In mode `each` it
+    /// is what people want.
+    fn unlike_workers(&self, party: &[(WorkerId, CollectionDigest, u32)]) -> Option<String> {
+        let mut kinds: Vec<(&str, &str)> = Vec::new();
+        for &(id, ..) in party {
+            let worker = self.workers.get(id);
+            let Some(versions) = &worker.versions else { continue };
+            if kinds.iter().all(|(_, known)| known != versions) {
+                kinds.push((&worker.name, versions));
+            }
+        }
+        let described: Vec<String> =
+            kinds.iter().map(|(name, versions)| format!("{name} has {versions}")).collect();
+        (described.len() > 1).then(|| format!("the workers differ: {}", described.join("; ")))
     }
 
     /// Lets the workers of the beginning in, each in its turn.
@@ -486,4 +506,11 @@ impl Session {
         self.report(RunEvent::UsageError { worker: id, text });
         self.begin_ending(RunEnd::UsageError(code), &ending);
     }
+}
+
+/// What pytest's first line says of Python and itself: `platform linux -- Python 3.11.2, pytest-9.0.1, pluggy-1.6.0`.
+fn versions_in(line: &str) -> Option<String> {
+    let (_, versions) = line.split_once(" -- ")?;
+    let known: Vec<&str> = versions.split(", ").take(2).collect();
+    Some(known.join(", "))
 }
