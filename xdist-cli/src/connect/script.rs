@@ -20,10 +20,10 @@ w=absent; ( umask 077; mkdir -p \"$d\" && : >\"$t\" ) || w=unwritable; \
 say $w \"$(uname -sm)\" $(xdist --version 2>/dev/null); \
 while read -r how n; do \
 if [ \"$how\" = installed ]; then x=xdist; break; fi; \
-head -c \"$n\" >\"$t\" || { say full; break; }; \
+head -c \"$n\" >\"$t\" || { rm -f \"$t\"; say full; break; }; \
 chmod 700 \"$t\"; \"$t\" verify @HASH@; r=$?; \
 if [ $r = 0 ]; then mv -f \"$t\" \"$x\"; break; fi; \
-say unusable $r; \
+rm -f \"$t\"; say unusable $r; \
 done; rm -f \"$t\"; }; \
 exec \"$x\" worker --stdio --greeting @MARKER@ready";
 

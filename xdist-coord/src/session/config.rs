@@ -4,7 +4,7 @@ use crate::scheduler::Mode;
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::time::Duration;
 use xdist_proto::RunId;
-use xdist_proto::message::{Start, Wants};
+use xdist_proto::message::{Ready, Start, Wants};
 
 /// What is known before the first worker has read its options. Whatever is `None` comes from the options that the first
 /// worker reports ([`xdist_proto::message::RunOptions`]); what is given here was given on the command line, which wins.
@@ -66,14 +66,25 @@ impl Place {
         rootdir.into_iter().chain(inifile.into_iter().flatten())
     }
 
-    /// Where the root directory of a worker's tree is in the coordinator's: the same way from the directories that both
-    /// started in.
-    pub(super) fn rootdir_here(&self, spec: &WorkerSpec, cwd: &str, rootdir: &str) -> String {
-        match self.directory.is_empty() || !matches!(spec.host, HostSpec::Ssh(_)) || cwd == self.directory {
-            true => rootdir.to_owned(),
-            false => joined(&self.directory, &relative(cwd, rootdir)),
+    /// Where a path in a worker's tree is in the coordinator's: the same way from the directories that both started in.
+    /// Paths that do not belong to the tree are the same everywhere.
+    pub(super) fn path_here(&self, spec: &WorkerSpec, ready: &Ready, path: &str) -> String {
+        let same = self.directory.is_empty()
+            || ready.cwd == self.directory
+            || !matches!(spec.host, HostSpec::Ssh(_));
+        let belongs = [&ready.cwd, &ready.rootdir].iter().any(|tree| is_below(tree, path));
+        match belongs && !same {
+            true => joined(&self.directory, &relative(&ready.cwd, path)),
+            false => path.to_owned(),
         }
     }
+}
+
+/// Whether the path is this absolute directory, or in it.
+fn is_below(directory: &str, path: &str) -> bool {
+    let directory = directory.trim_end_matches('/');
+    let rest = path.strip_prefix(directory).filter(|_| !directory.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The way from one absolute directory to another path.
@@ -177,11 +188,16 @@ mod tests {
         assert_eq!(directory("ssh=h").as_deref(), Some("/home/me/project/sub"));
         assert_eq!(directory("ssh=h//chdir=t").as_deref(), Some("t"));
 
-        let found = |text, cwd, rootdir| place.rootdir_here(&spec(text), cwd, rootdir);
-        assert_eq!(found("popen", "/x", "/y"), "/y");
-        assert_eq!(found("ssh=h", "/home/me/project/sub", "/z"), "/z");
+        let found = |text, cwd: &str, path| {
+            let ready = Ready { cwd: cwd.to_owned(), rootdir: "/srv".to_owned(), ..Ready::default() };
+            place.path_here(&spec(text), &ready, path)
+        };
+        assert_eq!(found("popen", "/srv/t", "/srv/t"), "/srv/t");
+        assert_eq!(found("ssh=h", "/home/me/project/sub", "/srv"), "/srv");
         assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv"), "/home/me/project");
         assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv/t"), "/home/me/project/sub");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv/t/out.xml"), "/home/me/project/sub/out.xml");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv2/out.xml"), "/srv2/out.xml");
     }
 
     #[test]
@@ -189,6 +205,7 @@ mod tests {
         let place = Place::default();
         assert_eq!(place.arguments(&spec("ssh=h")).count(), 0);
         assert_eq!(place.directory_of(&spec("ssh=h")), None);
-        assert_eq!(place.rootdir_here(&spec("ssh=h"), "/a", "/b"), "/b");
+        let ready = Ready { cwd: "/a".to_owned(), rootdir: "/a".to_owned(), ..Ready::default() };
+        assert_eq!(place.path_here(&spec("ssh=h"), &ready, "/a/b"), "/a/b");
     }
 }

@@ -8,7 +8,7 @@ use super::timer::Timer;
 use super::violation::Violation;
 use super::{Course, RunEvent, Session};
 use crate::scheduler::{Distribution, Mode};
-use crate::workers::spec::WorkerSpec;
+use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{Active, Ending, Farewell, Life, Worker};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -64,7 +64,8 @@ impl Session {
         if !self.is_discarded(id) {
             let unforkable = ready.unforkable.clone();
             let host = self.workers.machine_of(id);
-            self.report(RunEvent::WorkerReady { worker: id, host, ready });
+            let elsewhere = matches!(self.workers.get(id).spec.host, HostSpec::Ssh(_));
+            self.report(RunEvent::WorkerReady { worker: id, host, elsewhere, ready });
             self.report_unforkable(id, unforkable);
         }
         Ok(())
@@ -81,14 +82,21 @@ impl Session {
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
         let spec = &self.workers.get(ready.worker).spec;
+        let here = |path: &mut String| *path = self.config.place.path_here(spec, ready, path);
+        let (mut options, mut display) = (ready.options.clone(), ready.display.clone());
+        let mut rootdir = ready.rootdir.clone();
+        here(&mut rootdir);
+        options.durations_from.as_mut().map(here);
+        display.cache_dir.as_mut().map(here);
+        display.junit.as_mut().map(|junit| here(&mut junit.path));
         let configured = Configured {
             run: plan.run.clone(),
             workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
             mode: plan.mode,
-            options: ready.options.clone(),
-            display: ready.display.clone(),
+            options,
+            display,
             header: ready.header.clone(),
-            rootdir: self.config.place.rootdir_here(spec, &ready.cwd, &ready.rootdir),
+            rootdir,
         };
         tracing::info!(run = %plan.run, workers = configured.workers, mode = plan.mode.name(), "configured");
         let wanted = plan.workers.clone();

@@ -258,7 +258,9 @@ impl Session {
         }
         let name = self.workers.host(host).spec.describe();
         self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
-        let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, error)).collect();
+        // What to do about it was said once.
+        let brief = error.split("; ").next().unwrap_or(error);
+        let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, brief)).collect();
         self.depart(departures);
     }
 

@@ -33,6 +33,11 @@ class Spec:
             raise AttributeError(name)
         return None
 
+    @property
+    def machine(self) -> Optional[str]:
+        """What the user calls the other machine, if it is another one."""
+        return self.ssh.split()[-1].rpartition("@")[2] if self.ssh else None
+
     def __str__(self) -> str:
         return self._spec
 
@@ -130,6 +135,13 @@ class Node:
             "sysplatform": ready.get("platform", ""),
         }
         self.gateway._facts = {**facts, "pid": ready.get("pid")}
+        machine = self.gateway.spec.machine
+        if machine is not None:
+            # The line that pytest heads failures with; it would make one that does not name the machine.
+            version = ".".join(map(str, python[:3]))
+            self._workerinfocache = (
+                f"[{self.gateway.id}] {facts['platform']} -- Python {version} {facts['executable']} (on {machine})"
+            )
 
     def send_runtest_some(self, indices: Iterable[int]) -> None:
         """Gives the worker tests; for schedulers."""

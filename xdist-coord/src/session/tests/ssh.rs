@@ -87,9 +87,9 @@ fn a_machine_that_cannot_be_reached_is_not_tried_again_and_the_others_go_on() {
     bench.collect(0, "a b");
     bench.list(0, "a b");
     bench.said.clear();
-    bench.input(explained(1, "no way in"));
+    bench.input(explained(1, "no way in; get a key"));
     bench.expect(
-        "* lost the worker host on a: no way in
+        "* lost the worker host on a: no way in; get a key
          * gw1 crashed: host lost: no way in
          * gw1 down: host lost: no way in
          * gw2 crashed: host lost: no way in
