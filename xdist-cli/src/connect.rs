@@ -46,7 +46,7 @@ const SENT_AT_ONCE: usize = 1 << 20;
 /// How long ssh may take to end once its output has.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
-/// How long its last lines are waited for after that. A connection that it shares with others may keep them open.
+/// How long the last lines are waited for after a failure. A connection that it shares with others may keep them open.
 const LAST_LINES_GRACE: Duration = Duration::from_millis(300);
 
 /// Answers whether this program is what it should be. It ends by itself with a code of its own, so that it cannot be
@@ -204,16 +204,21 @@ impl Connection {
                     return self.send_program();
                 }
                 self.use_installed().unwrap_or_else(|| {
+                    self.hear_last_lines();
                     Err(match is_ours {
                         true => self.far.unwritable(&self.other, &self.said),
                         false => self.far.other_platform(&self.other),
                     })
                 })
             }
-            Answer::Full => Err(self.far.full(&self.said)),
-            Answer::Unusable(code) => {
-                self.use_installed().unwrap_or_else(|| Err(self.far.unusable(code, &self.other, &self.said)))
+            Answer::Full => {
+                self.hear_last_lines();
+                Err(self.far.full(&self.said))
             }
+            Answer::Unusable(code) => self.use_installed().unwrap_or_else(|| {
+                self.hear_last_lines();
+                Err(self.far.unusable(code, &self.other, &self.said))
+            }),
             Answer::Ready => self.relay(),
         }
     }
@@ -288,13 +293,20 @@ impl Connection {
     /// The far side has ended: why?
     fn ended(&mut self) -> Trouble {
         let status = self.exit_status();
-        let deadline = Instant::now() + LAST_LINES_GRACE;
-        while let Ok(Event::Said(line)) =
-            self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            self.pass_on(line);
-        }
+        self.hear_last_lines();
         self.far.ended(self.stage, status, &self.said)
+    }
+
+    /// What is said about a failure comes another way than the failure, and so perhaps a moment later.
+    fn hear_last_lines(&mut self) {
+        let deadline = Instant::now() + LAST_LINES_GRACE;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Said(line)) => self.pass_on(line),
+                Ok(Event::Silent) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
     }
 
     /// How ssh ended; `None` if it does not.

@@ -2,10 +2,6 @@
 //!
 //! Two threads relay between these and a socket pair, so that the host has a socket as it always has, and no runner
 //! inherits what ssh waits for the end of.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the threads of this relay outlast the host, which joins its own"
-)]
 
 use crate::run::{HostError, HostOptions, run_host};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -130,6 +126,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the threads are what is tested")]
     fn bytes_pass_both_ways_and_ends_too() {
         let (input, mut coordinator) = pipe();
         let (mut seen, output) = pipe();

@@ -85,10 +85,9 @@ impl Session {
         let here = |path: &mut String| *path = self.config.place.path_here(spec, ready, path);
         let (mut options, mut display) = (ready.options.clone(), ready.display.clone());
         let mut rootdir = ready.rootdir.clone();
-        here(&mut rootdir);
-        options.durations_from.as_mut().map(here);
-        display.cache_dir.as_mut().map(here);
-        display.junit.as_mut().map(|junit| here(&mut junit.path));
+        let junit = display.junit.as_mut().map(|junit| &mut junit.path);
+        let files = [options.durations_from.as_mut(), display.cache_dir.as_mut(), junit];
+        files.into_iter().flatten().chain([&mut rootdir]).for_each(here);
         let configured = Configured {
             run: plan.run.clone(),
             workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),

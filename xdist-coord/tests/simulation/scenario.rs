@@ -205,7 +205,7 @@ impl Scenario {
             place: Place::default(),
             wants: Wants::default(),
             pytest_host,
-            terminal: (seed % 4 == 0).then(|| "/dev/tty".to_owned()),
+            terminal: seed.is_multiple_of(4).then(|| "/dev/tty".to_owned()),
             timeouts: Timeouts::default(),
         };
         let reorders = one_in(&mut rng, 4).then(|| rng.u32(1..4));
