@@ -2,10 +2,12 @@
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import textwrap
 
 import pytest
@@ -214,6 +216,21 @@ def test_a_profile_that_prints(xdist, up):
     assert result.code == 0, result.text
     assert "Welcome" not in result.text
     assert "[box] more" in result.err
+
+
+def test_a_connection_that_is_shared_with_others(xdist, up):
+    # The first ssh leaves a process behind that keeps what it has inherited. Paths of sockets are short.
+    directory = tempfile.mkdtemp(prefix="xdist-")
+    up.configure("ControlMaster auto", f"ControlPath {directory}/socket", "ControlPersist 60")
+    try:
+        xdist.files(test_a=TWENTY)
+        for _ in range(2):
+            result = xdist.run("--tx", up.tx(count=2, python=PYTHON))
+            assert result.code == 0, result.text
+        assert os.path.exists(f"{directory}/socket")
+    finally:
+        subprocess.run(["ssh", "-F", up.config, "-O", "exit", "box"], stderr=subprocess.DEVNULL)
+        shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])

@@ -33,11 +33,6 @@ class Spec:
             raise AttributeError(name)
         return None
 
-    @property
-    def machine(self) -> Optional[str]:
-        """What the user calls the other machine, if it is another one."""
-        return self.ssh.split()[-1].rpartition("@")[2] if self.ssh else None
-
     def __str__(self) -> str:
         return self._spec
 
@@ -49,6 +44,11 @@ class Spec:
 
     def __hash__(self) -> int:
         return hash(self._spec)
+
+
+def _machine(spec: Spec) -> Optional[str]:
+    """What the user calls the machine, if it is another one."""
+    return spec.ssh.split()[-1].rpartition("@")[2] if spec.ssh else None
 
 
 class InterpreterInfo:
@@ -135,7 +135,7 @@ class Node:
             "sysplatform": ready.get("platform", ""),
         }
         self.gateway._facts = {**facts, "pid": ready.get("pid")}
-        machine = self.gateway.spec.machine
+        machine = _machine(self.gateway.spec)
         if machine is not None:
             # The line that pytest heads failures with; it would make one that does not name the machine.
             version = ".".join(map(str, python[:3]))
