@@ -35,7 +35,7 @@ test-rust: $(VENV)
 
 test-python: debug $(VENV)
 	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
-	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -p no:cacheprovider tests --ignore=tests/plugins
+	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -rs -p no:cacheprovider tests --ignore=tests/plugins
 
 # Each plugin has an environment of its own, which is made once. ALL=1 also runs them with this project installed.
 plugin-tests = $(1:%=tests/plugins/test_%.py)

@@ -20,6 +20,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Be a worker host for a coordinator that started this process
     Worker(WorkerArgs),
+    /// Be the way to a worker host on another machine
+    #[command(hide = true)]
+    Connect(ConnectArgs),
+    /// Say whether this program's file has this hash, by the exit code
+    #[command(hide = true)]
+    Verify(VerifyArgs),
 }
 
 /// What `run` was given, before it is told apart.
@@ -34,8 +40,56 @@ pub(crate) struct RunArgs {
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
     /// The descriptor of the link to the coordinator
+    #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE, required_unless_present = "stdio")]
+    pub(crate) link_fd: Option<i32>,
+    /// Take standard input and output for the link
+    #[arg(long)]
+    pub(crate) stdio: bool,
+    /// With --stdio: a line to write before anything else
+    #[arg(long, value_name = "TEXT", default_value = "", hide = true)]
+    pub(crate) greeting: String,
+}
+
+/// What `connect` was given.
+#[derive(Args, Debug)]
+pub(crate) struct ConnectArgs {
+    /// The descriptor of the link to the coordinator
     #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE)]
     pub(crate) link_fd: i32,
+    /// How many seconds there may be no sign of life before the worker host is up
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub(crate) patience: f64,
+    /// By which means.
+    #[command(subcommand)]
+    pub(crate) means: Means,
+}
+
+/// The ways to another machine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Means {
+    /// Over ssh
+    Ssh(SshArgs),
+}
+
+/// What `connect ssh` was given.
+#[derive(Args, Debug)]
+pub(crate) struct SshArgs {
+    /// A file in place of the user's configuration of ssh
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_config: Option<String>,
+    /// The program, in words
+    #[arg(long, value_name = "COMMAND", env = "XDIST_SSH", default_value = "ssh")]
+    pub(crate) ssh: String,
+    /// Options of ssh, and the destination
+    #[arg(required = true, last = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// What `verify` was given.
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The hash that the file is to have
+    pub(crate) hash: String,
 }
 
 /// The options that mean something to us. Those of pytest-xdist are parsed in Python, since they may also stand in
@@ -45,8 +99,9 @@ Workers:
   -n, --numprocesses N   Number of workers: a number, auto (the default), logical, or 0: plain pytest
       --maxprocesses N   Most workers that -n may mean
       --tx [K*]SPEC      K workers as SPEC says; may be repeated. For example
-                         popen//python=python3.12//chdir=DIR//env:NAME=VALUE, or exec=COMMAND for a
-                         program that speaks the worker protocol
+                         popen//python=python3.12//chdir=DIR//env:NAME=VALUE, ssh=[USER@]HOST for
+                         workers on another machine, or exec=COMMAND for a program that speaks the
+                         worker protocol
       --python COMMAND   The interpreter (default: of the active virtual environment, else python3)
       --max-worker-restart N
                          How many crashed workers are replaced (default: 4 for each of -n; 0: none)

@@ -32,6 +32,10 @@ pub(crate) struct Invocation {
     pub(crate) controller: Option<i32>,
     /// `--worker-specs`: what the pytest that started this program has made of `-n` and `--tx`, one for each worker.
     pub(crate) worker_specs: Option<Vec<String>>,
+    /// `--found-rootdir`: the root directory that the pytest that started this program has found.
+    pub(crate) rootdir: Option<String>,
+    /// `--found-inifile`: the configuration file that it has found.
+    pub(crate) inifile: Option<String>,
     /// `--terminal`: the path of the terminal that the pytest that started this program has, and workers may borrow.
     pub(crate) terminal: Option<String>,
     /// The argument that makes this an invocation of plain pytest.
@@ -137,6 +141,8 @@ impl Invocation {
                 let specs = value_of(option, attached, rest)?;
                 self.worker_specs = Some(specs.lines().map(str::to_owned).collect());
             }
+            "--found-rootdir" => self.rootdir = Some(value_of(option, attached, rest)?),
+            "--found-inifile" => self.inifile = Some(value_of(option, attached, rest)?),
             "--terminal" => self.terminal = Some(value_of(option, attached, rest)?),
             "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
             "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--dist" | "--start" => {

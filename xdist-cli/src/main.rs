@@ -4,6 +4,8 @@
 
 mod args;
 
+mod connect;
+
 mod invocation;
 
 mod python;
@@ -25,6 +27,8 @@ fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Worker(args) => worker::work(&args),
+        Command::Connect(args) => connect::connect(args),
+        Command::Verify(args) => connect::verify(&args),
     };
     match outcome {
         Ok(code) => code.code().into(),

@@ -20,7 +20,7 @@ use xdist_coord::launch::Launcher;
 use xdist_coord::scheduler::History;
 use xdist_coord::server::{self, Observer, Outcome, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent};
-use xdist_coord::session::{Config, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::Wants;
@@ -100,6 +100,14 @@ fn config(
         args: invocation.pytest_args,
         python,
         start: invocation.start,
+        place: Place {
+            // Without a name for it nobody can start in the same one elsewhere; that a worker's host tells.
+            directory: env::current_dir()
+                .map(|directory| directory.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            rootdir: invocation.rootdir,
+            inifile: invocation.inifile,
+        },
         wants: Wants {
             started_after_ms: STARTED_AFTER_MS,
             passed_output: false,
@@ -140,7 +148,7 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
 
 /// Whether no worker needs an interpreter of ours.
 fn brings_its_own_programs(workers: &[WorkerSpec]) -> bool {
-    workers.iter().all(|spec| matches!(spec.host, HostSpec::Exec(_)))
+    workers.iter().all(|spec| matches!(spec.host, HostSpec::Exec(_) | HostSpec::Ssh(_)))
 }
 
 /// Becomes plain pytest.
@@ -152,7 +160,8 @@ fn plain(python: &[String], args: Vec<String>) -> anyhow::Result<ExitCode> {
 
 fn launcher() -> anyhow::Result<Launcher> {
     let host_program = env::current_exe().context("cannot find the path of this program")?;
-    Ok(Launcher { host_program, host_args: vec!["worker".into()] })
+    let ssh_args = ["connect", "ssh"].map(OsString::from).to_vec();
+    Ok(Launcher { host_program, host_args: vec!["worker".into()], ssh_args })
 }
 
 fn random_bytes() -> [u8; RUN_ID_BYTES] {

@@ -10,8 +10,16 @@ use xdist_worker::HostOptions;
 /// # Errors
 /// When the link cannot be used or the coordinator refuses it.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
-    let link = xdist_worker::inherited_link(args.link_fd)
-        .with_context(|| format!("descriptor {} is no link to a coordinator", args.link_fd))?;
-    xdist_worker::run_host(link, HostOptions::default())?;
+    match args.link_fd.filter(|_| !args.stdio) {
+        Some(descriptor) => {
+            let link = xdist_worker::inherited_link(descriptor)
+                .with_context(|| format!("descriptor {descriptor} is no link to a coordinator"))?;
+            xdist_worker::run_host(link, HostOptions::default())?;
+        }
+        None => {
+            let options = HostOptions { existing_directories: true, ..HostOptions::default() };
+            xdist_worker::run_on_stdio(&args.greeting, options)?;
+        }
+    }
     Ok(ExitCode::Ok)
 }

@@ -5,7 +5,7 @@
 
 use crate::scheduler::{History, Mode, Took};
 use crate::session::input::{CloseCause, GarbledError};
-use crate::session::{Config, Input, Output, PytestHost, RunEvent, RunSummary, Session, Timeouts};
+use crate::session::{Config, Input, Output, Place, PytestHost, RunEvent, RunSummary, Session, Timeouts};
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{HostId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -114,6 +114,7 @@ impl Driver {
             args: Vec::new(),
             python: Vec::new(),
             start: Start::Auto,
+            place: Place::default(),
             wants: Wants::default(),
             pytest_host,
             terminal: (shape & 3 == 3).then(|| "/dev/tty".to_owned()),

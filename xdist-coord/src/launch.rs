@@ -4,7 +4,7 @@
 use crate::workers::spec::HostSpec;
 use command_fds::{CommandFdExt, FdMapping};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -25,6 +25,8 @@ pub struct Launcher {
     pub host_program: PathBuf,
     /// Its arguments.
     pub host_args: Vec<OsString>,
+    /// The arguments that make the same program the way to a host on another machine. What `ssh` is to be given follows.
+    pub ssh_args: Vec<OsString>,
 }
 
 /// A host could not be started.
@@ -67,6 +69,15 @@ impl Launcher {
                 command.args(words);
                 command
             }
+            HostSpec::Ssh(ssh) => {
+                let mut command = Command::new(&self.host_program);
+                command.args(&self.ssh_args);
+                if let Some(config) = &ssh.config {
+                    command.arg(format!("--ssh-config={config}"));
+                }
+                command.arg("--").args(&ssh.words);
+                command
+            }
         };
         let name = command.get_program().to_string_lossy().into_owned();
         let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
@@ -74,8 +85,12 @@ impl Launcher {
         command
             .env(LINK_FD_VARIABLE, LINK_FD.to_string())
             .stdin(Stdio::null())
-            // What a host prints is for people to read, and standard output is for the report.
-            .stdout(stderr_of_ours().map_err(socket_error)?)
+            .stdout(match spec {
+                // What a host prints is for people to read, and standard output is for the report.
+                HostSpec::Local | HostSpec::Exec(_) => stderr_of_ours().map_err(socket_error)?,
+                // Why it could not go on.
+                HostSpec::Ssh(_) => Stdio::piped(),
+            })
             // A group of its own: the terminal's Ctrl-C is for the coordinator, which decides.
             .process_group(0);
         let child = spawn_with_link(command, theirs)
@@ -135,6 +150,17 @@ impl HostProcess {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
+    /// Why it ended, in its own words; to be asked once it has. Does not block.
+    pub fn last_words(&mut self) -> Option<String> {
+        let stdout = self.child.stdout.as_mut()?;
+        rustix::io::ioctl_fionbio(&*stdout, true).ok()?;
+        let mut said = Vec::new();
+        // What came before an error counts.
+        let _ = stdout.take(MAX_LAST_WORDS).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        (!said.is_empty()).then_some(said)
+    }
+
     /// Waits for the process to end, at most until `deadline`.
     pub fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
         loop {
@@ -170,6 +196,9 @@ impl HostProcess {
         std::thread::park_timeout(limit.min(POLL_INTERVAL));
     }
 }
+
+/// Bytes of [`HostProcess::last_words`].
+const MAX_LAST_WORDS: u64 = 8 << 10;
 
 /// How often to look where the system cannot tell that a process has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);

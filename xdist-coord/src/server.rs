@@ -326,8 +326,9 @@ impl Server<'_> {
         let Some(mut process) = self.take_link(id) else { return };
         let status =
             process.wait_until(Instant::now() + HOST_STATUS_GRACE).filter(|status| !status.success());
-        let cause = match status {
-            Some(status) => CloseCause::Failed(format!("its process ended with {status}")),
+        let cause = match status.map(|status| process.last_words().ok_or(status)) {
+            Some(Ok(said)) => CloseCause::Explained(said),
+            Some(Err(status)) => CloseCause::Failed(format!("its process ended with {status}")),
             None => cause,
         };
         self.departing.push(process);

@@ -44,7 +44,7 @@ mod timer;
 
 mod violation;
 
-pub use config::{Config, PytestHost, Timeouts};
+pub use config::{Config, Place, PytestHost, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
@@ -71,7 +71,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 /// ```
 /// # #![allow(clippy::disallowed_methods)]
 /// use std::time::Instant;
-/// use xdist_coord::session::{Config, Output, PytestHost, RunEvent, Session, Timeouts};
+/// use xdist_coord::session::{Config, Output, Place, PytestHost, RunEvent, Session, Timeouts};
 /// # use xdist_proto::{RunId, message::{Start, Wants}};
 /// let config = Config {
 ///     run: RunId("example".to_owned()),
@@ -80,6 +80,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 ///     args: vec!["tests".to_owned()],
 ///     python: vec!["python3".to_owned()],
 ///     start: Start::Auto,
+///     place: Place::default(),
 ///     wants: Wants::default(),
 ///     pytest_host: PytestHost::Never,
 ///     terminal: None,

@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     /// Whether it has done its share, and is to be replaced.
     pub(crate) recycled: bool,
     pub(crate) pid: Option<u32>,
+    /// Its Python and pytest, once they are known: `Python 3.11.2, pytest-9.0.1`.
+    pub(crate) versions: Option<String>,
     /// In mode `each`, the book that it takes over from the worker that it replaces.
     pub(crate) inherits: Option<usize>,
     /// How many workers before it, each the replacement of the other, died without having done anything.
@@ -127,6 +129,8 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) life: HostLife,
     pub(crate) workers: Vec<WorkerId>,
+    /// Whether it ever came up.
+    pub(crate) came_up: bool,
 }
 
 /// Where a host is in its life.
@@ -258,6 +262,7 @@ impl Workers {
             farewell: Farewell::None,
             recycled: false,
             pid: None,
+            versions: None,
             inherits: None,
             fruitless: 0,
         });
@@ -319,17 +324,13 @@ impl Workers {
 
     /// A host for a worker with this specification, and whether it is new.
     pub(crate) fn host_for(&mut self, spec: &HostSpec) -> (HostId, bool) {
-        let shared = match spec {
-            HostSpec::Local => self
-                .hosts
-                .iter()
-                .rposition(|host| host.spec == HostSpec::Local && !matches!(host.life, HostLife::Closed)),
-            HostSpec::Exec(_) => None,
-        };
+        let fits = |host: &Host| host.spec == *spec && !matches!(host.life, HostLife::Closed);
+        let shared = self.hosts.iter().rposition(fits).filter(|_| spec.is_shared());
         let new = shared.is_none();
         let at = shared.unwrap_or_else(|| {
             let (name, life) = (String::new(), HostLife::Launching);
-            self.hosts.push(Host { spec: spec.clone(), name, life, workers: Vec::new() });
+            let (spec, workers) = (spec.clone(), Vec::new());
+            self.hosts.push(Host { spec, name, life, workers, came_up: false });
             self.hosts.len() - 1
         });
         (HostId(to_u32(at)), new)

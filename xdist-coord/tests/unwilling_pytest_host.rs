@@ -11,7 +11,7 @@ use xdist_coord::launch::{LINK_FD, Launcher};
 use xdist_coord::scheduler::History;
 use xdist_coord::server::{self, Observer, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent, StopReason};
-use xdist_coord::session::{Config, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::codec::{self, PeerOpening};
@@ -87,6 +87,7 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         args: Vec::new(),
         python: Vec::new(),
         start: Start::Spawn,
+        place: Place::default(),
         wants: Wants::default(),
         pytest_host: PytestHost::Present,
         terminal: None,
@@ -97,7 +98,7 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         command.args(["-c", script]);
         Ok(command)
     };
-    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new() };
+    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new(), ssh_args: Vec::new() };
     server::run(config, 1, &launcher, PytestHostSource::Command(&command), &mut user).unwrap()
 }
 

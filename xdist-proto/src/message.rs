@@ -161,6 +161,9 @@ pub struct Configure {
     /// Environment variables to add.
     #[serde(rename = "env", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What to add to the test process's niceness; negative for a higher priority.
+    #[serde(rename = "nice", default, skip_serializing_if = "is_zero")]
+    pub nice: i32,
     /// Further entries of `config.workerinput`.
     #[serde(
         rename = "input",
@@ -179,6 +182,11 @@ pub struct Configure {
     /// How the host may start the test process.
     #[serde(rename = "start", default)]
     pub start: Start,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// How test processes come up (`--start`).

@@ -51,6 +51,25 @@ pub(crate) enum SpawnError {
         /// What the system says.
         source: io::Error,
     },
+    /// The tree of tests is not on this machine.
+    #[error(
+        "there is no directory {path:?} on {machine}; xdist does not copy files there: put the tests into it (a shared \
+         file system, a checkout), or name the directory that has them with chdir= in --tx"
+    )]
+    NoTree {
+        /// The directory.
+        path: PathBuf,
+        /// What this machine calls itself.
+        machine: String,
+    },
+    /// The priority cannot be set.
+    #[error("cannot set the priority that nice={nice} in --tx asks for: {source}; only root may go below 0")]
+    Priority {
+        /// What was asked for.
+        nice: i32,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system has no more descriptors, memory or threads to give.
     #[error("cannot prepare a worker process: {0}; fewer workers (-n) need fewer descriptors and processes")]
     Resources(#[source] io::Error),
@@ -62,6 +81,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) half: &'a PythonHalf,
     /// Where the runners of one run agree on things; removed at its end.
     pub(crate) run_directory: &'a Path,
+    /// Whether a directory that is missing is an error.
+    pub(crate) existing_directories: bool,
 }
 
 /// A runner's process. Killed with its whole group when dropped.
@@ -137,7 +158,12 @@ pub(crate) fn spawn(
     offer: Option<OwnedFd>,
 ) -> Result<(Child, ChildPipes), SpawnError> {
     let directory = configure.chdir.as_deref().map(Path::new);
-    directory.map_or(Ok(()), ensure_directory)?;
+    if let Some(directory) = directory {
+        match surroundings.existing_directories {
+            true => expect_directory(directory)?,
+            false => ensure_directory(directory)?,
+        }
+    }
     let Connection { commands, events, status, configuration, runner } =
         Connection::new(configure).map_err(SpawnError::Resources)?;
     let mut command = interpreter(&configure.python);
@@ -160,6 +186,7 @@ pub(crate) fn spawn(
         .map_err(|source| SpawnError::Interpreter { program: command.get_program().into(), source })?;
     let pid = Pid::from_child(&child);
     let child_process = Child { pid, reaped: false, commands, status, configuration };
+    be_nice(pid, configure.nice)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(SpawnError::Resources(io::Error::other("the standard streams are not there")));
     };
@@ -354,6 +381,33 @@ fn set_environment(command: &mut Command, configure: &Configure, surroundings: &
     command.env("XDIST_RUN_DIR", surroundings.run_directory);
 }
 
+/// Adds to the niceness of a process that has just been started; what it starts itself inherits that.
+fn be_nice(pid: Pid, nice: i32) -> Result<(), SpawnError> {
+    if nice == 0 {
+        return Ok(());
+    }
+    let change = || {
+        let present = rustix::process::getpriority_process(None)?;
+        rustix::process::setpriority_process(Some(pid), (present + nice).clamp(-20, 19))
+    };
+    change().map_err(|error| SpawnError::Priority { nice, source: error.into() })
+}
+
+/// Only looks whether the directory is there.
+fn expect_directory(path: &Path) -> Result<(), SpawnError> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => {
+            Err(SpawnError::Directory { path: path.to_owned(), source: io::ErrorKind::NotADirectory.into() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SpawnError::NoTree {
+            path: path.to_owned(),
+            machine: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }),
+        Err(source) => Err(SpawnError::Directory { path: path.to_owned(), source }),
+    }
+}
+
 /// Creates the directory if only its last part is missing, as pytest-xdist does (execnet 2.1, `chdir=`).
 fn ensure_directory(path: &Path) -> Result<(), SpawnError> {
     match std::fs::create_dir(path) {
@@ -438,5 +492,29 @@ mod tests {
         assert!(new.is_dir());
         let deep = directory.path().join("missing/deep");
         assert!(matches!(ensure_directory(&deep), Err(SpawnError::Directory { .. })));
+    }
+
+    #[test]
+    fn elsewhere_no_directory_is_created() {
+        let directory = tempfile::tempdir().unwrap();
+        expect_directory(directory.path()).unwrap();
+        let new = directory.path().join("new");
+        assert!(matches!(expect_directory(&new), Err(SpawnError::NoTree { .. })));
+        assert!(!new.exists());
+        std::fs::write(&new, "").unwrap();
+        assert!(matches!(expect_directory(&new), Err(SpawnError::Directory { .. })));
+    }
+
+    #[test]
+    fn a_process_is_made_nicer_and_the_impossible_is_told() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let before = rustix::process::getpriority_process(None).unwrap();
+        be_nice(pid, 3).unwrap();
+        assert_eq!(rustix::process::getpriority_process(Some(pid)).unwrap(), (before + 3).min(19));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let error = be_nice(pid, 3).unwrap_err().to_string();
+        assert!(error.contains("nice=3"), "{error}");
     }
 }

@@ -15,6 +15,10 @@
 
 mod run;
 
+mod stdio;
+
+mod own_hash;
+
 mod supervisor;
 
 mod slot;
@@ -52,5 +56,7 @@ pub mod python_half;
 mod sys;
 
 pub use link::HandshakeError;
+pub use own_hash::{own_file, own_hash};
 pub use run::{HostError, HostOptions, run_host};
+pub use stdio::{relay, run_on_stdio};
 pub use sys::inherited_link;

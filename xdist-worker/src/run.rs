@@ -54,13 +54,20 @@ pub struct HostOptions {
     ///
     /// [`python_half`]: crate::python_half
     pub cache: Option<PathBuf>,
+    /// Whether runners only start in directories that are there. A directory that is made is of use where files are
+    /// shared with the coordinator; on another machine an empty one is no tree of tests.
+    pub existing_directories: bool,
 }
 
 impl Default for HostOptions {
     /// One slot per processor.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots: u32::try_from(processors).unwrap_or(u32::MAX), cache: None }
+        Self {
+            slots: u32::try_from(processors).unwrap_or(u32::MAX),
+            cache: None,
+            existing_directories: false,
+        }
     }
 }
 
@@ -111,7 +118,7 @@ pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), Ho
     let open = link::open(&mut link, options.slots)?;
     tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
     let half = PythonHalf::unpack(options.cache)?;
-    let mut host = Host::start(link, open, half)?;
+    let mut host = Host::start(link, open, half, options.existing_directories)?;
     // Whatever happens, the runners are ended first.
     let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
     host.end();
@@ -128,6 +135,7 @@ struct Host {
     memory: OutOfMemoryWatch,
     half: PythonHalf,
     run_directory: TempDir,
+    existing_directories: bool,
     images: Images<ImageOffer, Image>,
     link: UnixStream,
     signals: Handle,
@@ -166,7 +174,12 @@ struct Channels {
 }
 
 impl Host {
-    fn start(link: UnixStream, open: OpenLink, half: PythonHalf) -> Result<Self, HostError> {
+    fn start(
+        link: UnixStream,
+        open: OpenLink,
+        half: PythonHalf,
+        existing_directories: bool,
+    ) -> Result<Self, HostError> {
         let run_directory =
             tempfile::Builder::new().prefix("xdist-run-").tempdir().map_err(HostError::Resources)?;
         let lifecycle = bounded(QUEUED_EVENTS);
@@ -197,6 +210,7 @@ impl Host {
             memory: OutOfMemoryWatch::new(),
             half,
             run_directory,
+            existing_directories,
             images: Images::new(),
             link,
             signals: signals_handle,
@@ -354,7 +368,11 @@ impl Host {
 
     /// Starts the process of a runner in whichever way there is.
     fn start_runner(&mut self, configure: &Configure) -> Result<(Child, ChildPipes), SpawnError> {
-        let surroundings = Surroundings { half: &self.half, run_directory: self.run_directory.path() };
+        let surroundings = Surroundings {
+            half: &self.half,
+            run_directory: self.run_directory.path(),
+            existing_directories: self.existing_directories,
+        };
         match self.images.way(configure) {
             Way::Fork(image) => {
                 adopt_orphans(true);

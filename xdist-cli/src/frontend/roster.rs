@@ -1,7 +1,7 @@
 //! Who is who: the workers' names, what they are, and the items they speak of.
 
 use super::words;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use xdist_coord::session::event::RunEvent;
 use xdist_proto::item::{Collection, Item};
@@ -15,6 +15,8 @@ pub(crate) struct Roster {
     ready: BTreeMap<WorkerId, Ready>,
     /// The machines that workers are on.
     hosts: BTreeMap<WorkerId, String>,
+    /// Those on other machines than ours.
+    elsewhere: BTreeSet<WorkerId>,
     agreed: Option<Rc<Collection>>,
     own: BTreeMap<WorkerId, Rc<Collection>>,
     /// Which crashed worker a worker replaces.
@@ -29,8 +31,9 @@ impl Roster {
                 self.names.insert(*worker, name.clone());
                 self.replaced.extend(replaces.map(|replaced| (*worker, replaced)));
             }
-            RunEvent::WorkerReady { worker, host, ready } => {
+            RunEvent::WorkerReady { worker, host, elsewhere, ready } => {
                 self.hosts.insert(*worker, host.clone());
+                self.elsewhere.extend(elsewhere.then_some(*worker));
                 self.ready.insert(*worker, Ready::clone(ready));
             }
             RunEvent::Collected { worker: Some(worker), collection } => {
@@ -63,7 +66,7 @@ impl Roster {
     }
 
     /// The line that heads a failure: `[gw0] linux -- Python 3.11.7 /usr/bin/python`; without Python for a worker that
-    /// has none.
+    /// has none, and with the machine, `(on buildhost)`, where it is another one.
     pub(crate) fn platform_line(&self, worker: WorkerId) -> Option<String> {
         let ready = self.ready.get(&worker)?;
         let program = match ready.python.as_slice() {
@@ -72,7 +75,9 @@ impl Roster {
         };
         let facts = [ready.platform.as_str(), program.trim()];
         let known: Vec<&str> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
-        Some(format!("[{}] {}", self.name(worker), known.join(" -- ")))
+        let machine = self.hosts.get(&worker).filter(|_| self.elsewhere.contains(&worker));
+        let place = machine.map(|host| words::in_parentheses(&words::place(None, host))).unwrap_or_default();
+        Some(format!("[{}] {}{place}", self.name(worker), known.join(" -- ")))
     }
 
     /// The item that the worker means.
@@ -116,4 +121,28 @@ impl Roster {
 /// `3.11.7`, of as many parts as are known.
 pub(crate) fn python_version(parts: &[u32]) -> String {
     parts.iter().take(3).map(u32::to_string).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::testing;
+
+    #[test]
+    fn the_machine_is_named_where_it_is_another_one() {
+        let mut roster = Roster::default();
+        let mut event = testing::ready(0);
+        roster.observe(&event);
+        assert_eq!(
+            roster.platform_line(WorkerId(0)).unwrap(),
+            "[gw0] linux -- Python 3.11.7 /usr/bin/python3"
+        );
+        let RunEvent::WorkerReady { elsewhere, .. } = &mut event else { unreachable!() };
+        *elsewhere = true;
+        roster.observe(&event);
+        assert_eq!(
+            roster.platform_line(WorkerId(0)).unwrap(),
+            "[gw0] linux -- Python 3.11.7 /usr/bin/python3 (on buildhost)"
+        );
+    }
 }

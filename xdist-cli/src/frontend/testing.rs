@@ -126,7 +126,7 @@ pub(crate) fn ready(worker: u32) -> RunEvent {
         ..Ready::default()
     };
     let (worker, host) = (WorkerId(worker), "buildhost".to_owned());
-    RunEvent::WorkerReady { worker, host, ready: Box::new(ready) }
+    RunEvent::WorkerReady { worker, host, elsewhere: false, ready: Box::new(ready) }
 }
 
 /// What pytest reports where no option is given.

@@ -7,7 +7,7 @@ use xdist_coord::launch::Launcher;
 use xdist_coord::scheduler::Mode;
 use xdist_coord::server::{self, Observer, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent};
-use xdist_coord::session::{Config, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::{Start, Wants};
@@ -74,6 +74,7 @@ pub(crate) fn run(suite: Suite, case: Case) -> Cost {
     let launcher = Launcher {
         host_program: command[0].clone().into(),
         host_args: command[1..].iter().map(Into::into).collect(),
+        ssh_args: Vec::new(),
     };
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
     let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);
@@ -91,6 +92,7 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
         args: Vec::new(),
         python: Vec::new(),
         start: Start::Spawn,
+        place: Place::default(),
         wants: Wants::default(),
         pytest_host: PytestHost::Never,
         terminal: None,

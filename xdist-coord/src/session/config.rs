@@ -1,10 +1,10 @@
 //! What a run starts from.
 
 use crate::scheduler::Mode;
-use crate::workers::spec::WorkerSpec;
+use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::time::Duration;
 use xdist_proto::RunId;
-use xdist_proto::message::{Start, Wants};
+use xdist_proto::message::{Ready, Start, Wants};
 
 /// What is known before the first worker has read its options. Whatever is `None` comes from the options that the first
 /// worker reports ([`xdist_proto::message::RunOptions`]); what is given here was given on the command line, which wins.
@@ -23,6 +23,8 @@ pub struct Config {
     pub python: Vec<String>,
     /// How test processes come up, as far as the command line says.
     pub start: Start,
+    /// Where the run was started.
+    pub place: Place,
     /// What frontends want to be told.
     pub wants: Wants,
     /// Whether a frontend answers for plugins on this side.
@@ -31,6 +33,83 @@ pub struct Config {
     pub terminal: Option<String>,
     /// Times after which something is taken to have failed.
     pub timeouts: Timeouts,
+}
+
+/// Where the run was started, for workers elsewhere. Empty where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The coordinator's directory, absolute.
+    pub directory: String,
+    /// The root directory that the pytest which started the coordinator has found, absolute.
+    pub rootdir: Option<String>,
+    /// Its configuration file, absolute.
+    pub inifile: Option<String>,
+}
+
+impl Place {
+    /// The directory that a worker is to start in; `None` for its host's own.
+    pub(super) fn directory_of(&self, spec: &WorkerSpec) -> Option<String> {
+        let same = matches!(spec.host, HostSpec::Ssh(_)) && !self.directory.is_empty();
+        spec.chdir.clone().or_else(|| same.then(|| self.directory.clone()))
+    }
+
+    /// What pytest is to be told of the root directory before any other argument. On another machine and in another
+    /// directory the same tree begins elsewhere, so there it is told from that directory.
+    pub(super) fn arguments(&self, spec: &WorkerSpec) -> impl Iterator<Item = String> + use<> {
+        let moved = matches!(spec.host, HostSpec::Ssh(_)) && spec.chdir.is_some();
+        let seen = |path: &String| match moved {
+            true => relative(&self.directory, path),
+            false => path.clone(),
+        };
+        let rootdir = self.rootdir.as_ref().map(|path| format!("--rootdir={}", seen(path)));
+        let inifile = self.inifile.as_ref().map(|path| ["-c".to_owned(), seen(path)]);
+        rootdir.into_iter().chain(inifile.into_iter().flatten())
+    }
+
+    /// Where a path in a worker's tree is in the coordinator's: the same way from the directories that both started in.
+    /// Paths that do not belong to the tree are the same everywhere.
+    pub(super) fn path_here(&self, spec: &WorkerSpec, ready: &Ready, path: &str) -> String {
+        let same = self.directory.is_empty()
+            || ready.cwd == self.directory
+            || !matches!(spec.host, HostSpec::Ssh(_));
+        let belongs = [&ready.cwd, &ready.rootdir].iter().any(|tree| is_below(tree, path));
+        match belongs && !same {
+            true => joined(&self.directory, &relative(&ready.cwd, path)),
+            false => path.to_owned(),
+        }
+    }
+}
+
+/// Whether the path is this absolute directory, or in it.
+fn is_below(directory: &str, path: &str) -> bool {
+    let directory = directory.trim_end_matches('/');
+    let rest = path.strip_prefix(directory).filter(|_| !directory.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The way from one absolute directory to another path.
+fn relative(from: &str, to: &str) -> String {
+    let names = |path: &'_ str| path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let (from, to): (Vec<String>, Vec<String>) = (names(from), names(to));
+    let common = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
+    let up = std::iter::repeat_n("..", from.len() - common);
+    let way: Vec<&str> = up.chain(to[common..].iter().map(String::as_str)).collect();
+    if way.is_empty() { ".".to_owned() } else { way.join("/") }
+}
+
+/// Where a way from an absolute directory leads.
+fn joined(directory: &str, way: &str) -> String {
+    let mut names: Vec<&str> = directory.split('/').filter(|name| !name.is_empty()).collect();
+    for name in way.split('/') {
+        match name {
+            "." | "" => {}
+            ".." => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    format!("/{}", names.join("/"))
 }
 
 /// Whether a frontend takes part that answers for plugins on the coordinator's side: the pytest host.
@@ -50,6 +129,9 @@ pub enum PytestHost {
 pub struct Timeouts {
     /// From a host's launch to its `hello`.
     pub connect: Duration,
+    /// The same for a host on another machine, which may have to be sent the program first. What is amiss there is mostly
+    /// noticed much earlier, by what connects.
+    pub connect_far: Duration,
     /// Between two `ping`s on a link.
     pub heartbeat: Duration,
     /// From the first unanswered `ping` until the host is taken for lost.
@@ -71,10 +153,59 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
+            connect_far: Duration::from_secs(600),
             heartbeat: Duration::from_secs(5),
             host: Duration::from_secs(15),
             finish: Duration::from_secs(60),
             shutdown: Duration::from_secs(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> WorkerSpec {
+        WorkerSpec::parse_tx(text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_same_tree_elsewhere_is_described_from_its_directory() {
+        let place = Place {
+            directory: "/home/me/project/sub".to_owned(),
+            rootdir: Some("/home/me/project".to_owned()),
+            inifile: Some("/home/me/project/sub/x/pytest.ini".to_owned()),
+        };
+        let arguments = |text| place.arguments(&spec(text)).collect::<Vec<_>>().join(" ");
+        let here = "--rootdir=/home/me/project -c /home/me/project/sub/x/pytest.ini";
+        assert_eq!(arguments("popen//chdir=/srv/t"), here);
+        assert_eq!(arguments("ssh=h"), here);
+        assert_eq!(arguments("ssh=h//chdir=/srv/t"), "--rootdir=.. -c x/pytest.ini");
+
+        let directory = |text| place.directory_of(&spec(text));
+        assert_eq!(directory("popen"), None);
+        assert_eq!(directory("ssh=h").as_deref(), Some("/home/me/project/sub"));
+        assert_eq!(directory("ssh=h//chdir=t").as_deref(), Some("t"));
+
+        let found = |text, cwd: &str, path| {
+            let ready = Ready { cwd: cwd.to_owned(), rootdir: "/srv".to_owned(), ..Ready::default() };
+            place.path_here(&spec(text), &ready, path)
+        };
+        assert_eq!(found("popen", "/srv/t", "/srv/t"), "/srv/t");
+        assert_eq!(found("ssh=h", "/home/me/project/sub", "/srv"), "/srv");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv"), "/home/me/project");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv/t"), "/home/me/project/sub");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv/t/out.xml"), "/home/me/project/sub/out.xml");
+        assert_eq!(found("ssh=h//chdir=/srv/t", "/srv/t", "/srv2/out.xml"), "/srv2/out.xml");
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_place_that_is_not_known() {
+        let place = Place::default();
+        assert_eq!(place.arguments(&spec("ssh=h")).count(), 0);
+        assert_eq!(place.directory_of(&spec("ssh=h")), None);
+        let ready = Ready { cwd: "/a".to_owned(), rootdir: "/a".to_owned(), ..Ready::default() };
+        assert_eq!(place.path_here(&spec("ssh=h"), &ready, "/a/b"), "/a/b");
     }
 }

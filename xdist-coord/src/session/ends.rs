@@ -219,8 +219,7 @@ impl Session {
 
     /// A host of one worker is of no use without it.
     fn release_host_if_unused(&mut self, host: HostId) {
-        let single = matches!(self.workers.host(host).spec, HostSpec::Exec(_));
-        if single && self.workers.living_on(host).is_empty() {
+        if !self.workers.host(host).spec.is_shared() && self.workers.living_on(host).is_empty() {
             self.release_host(host);
         }
     }
@@ -278,6 +277,12 @@ impl Session {
         self.books[book].left() > running
     }
 
+    /// Whether another attempt at this machine would end as this one did: whoever cannot log in now cannot a moment later.
+    fn is_unreachable(&self, host: HostId) -> bool {
+        let host = self.workers.host(host);
+        matches!(host.spec, HostSpec::Ssh(_)) && matches!(host.life, HostLife::Closed) && !host.came_up
+    }
+
     fn tell_crash(&mut self, crash: Box<Crash>) {
         if !self.ever_collected {
             let death = (crash.cause.clone(), crash.stderr_tail.clone());
@@ -300,6 +305,9 @@ impl Session {
             (Course::Ending(_) | Course::Over, _) => false,
         };
         if !useful {
+            return;
+        }
+        if self.is_unreachable(worker.host) {
             return;
         }
         let fruitless = if legacy.fruitful { 0 } else { worker.fruitless + 1 };

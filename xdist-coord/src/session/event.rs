@@ -35,6 +35,8 @@ pub enum RunEvent {
         worker: WorkerId,
         /// The name of the machine that it is on; empty if it is not known.
         host: String,
+        /// Whether that is known to be another machine than the coordinator\'s.
+        elsewhere: bool,
         /// What it told of itself.
         ready: Box<Ready>,
     },

@@ -8,7 +8,7 @@ use super::timer::Timer;
 use super::violation::Violation;
 use super::{Course, RunEvent, Session};
 use crate::scheduler::{Distribution, Mode};
-use crate::workers::spec::WorkerSpec;
+use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{Active, Ending, Farewell, Life, Worker};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -57,13 +57,15 @@ impl Session {
         }
         worker.life = Life::Ready;
         worker.pid = Some(ready.pid).filter(|&pid| pid != 0);
+        worker.versions = ready.header.first().and_then(|line| versions_in(line));
         if self.plan.is_none() && self.course == Course::Gathering {
             self.configure(&ready);
         }
         if !self.is_discarded(id) {
             let unforkable = ready.unforkable.clone();
             let host = self.workers.machine_of(id);
-            self.report(RunEvent::WorkerReady { worker: id, host, ready });
+            let elsewhere = matches!(self.workers.get(id).spec.host, HostSpec::Ssh(_));
+            self.report(RunEvent::WorkerReady { worker: id, host, elsewhere, ready });
             self.report_unforkable(id, unforkable);
         }
         Ok(())
@@ -79,14 +81,21 @@ impl Session {
             Ok(plan) => plan,
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
+        let spec = &self.workers.get(ready.worker).spec;
+        let here = |path: &mut String| *path = self.config.place.path_here(spec, ready, path);
+        let (mut options, mut display) = (ready.options.clone(), ready.display.clone());
+        let mut rootdir = ready.rootdir.clone();
+        let junit = display.junit.as_mut().map(|junit| &mut junit.path);
+        let files = [options.durations_from.as_mut(), display.cache_dir.as_mut(), junit];
+        files.into_iter().flatten().chain([&mut rootdir]).for_each(here);
         let configured = Configured {
             run: plan.run.clone(),
             workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
             mode: plan.mode,
-            options: ready.options.clone(),
-            display: ready.display.clone(),
+            options,
+            display,
             header: ready.header.clone(),
-            rootdir: ready.rootdir.clone(),
+            rootdir,
         };
         tracing::info!(run = %plan.run, workers = configured.workers, mode = plan.mode.name(), "configured");
         let wanted = plan.workers.clone();
@@ -253,7 +262,9 @@ impl Session {
             return;
         }
         self.course = Course::Running;
-        let warning = self.unheeded_marks(mode, party[0].1);
+        let unlike = if mode == Mode::Each { None } else { self.unlike_workers(&party) };
+        let warnings: Vec<String> = self.unheeded_marks(mode, party[0].1).into_iter().chain(unlike).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         if mode == Mode::Each {
             self.report(RunEvent::Scheduling { mode, warning });
         } else {
@@ -286,6 +297,22 @@ impl Session {
         let is_marked = |item: &Item| item.exclusive || !item.resources.is_empty();
         let marked = self.lists.get(digest).is_some_and(|list| list.items.iter().any(is_marked));
         marked.then(|| format!("xdist_exclusive and xdist_resource have no effect {reason}"))
+    }
+
+    /// How the workers differ in what runs the tests, if they do: the same test may then end differently. In mode `each` it
+    /// is what people want.
+    fn unlike_workers(&self, party: &[(WorkerId, CollectionDigest, u32)]) -> Option<String> {
+        let mut kinds: Vec<(&str, &str)> = Vec::new();
+        for &(id, ..) in party {
+            let worker = self.workers.get(id);
+            let Some(versions) = &worker.versions else { continue };
+            if kinds.iter().all(|(_, known)| known != versions) {
+                kinds.push((&worker.name, versions));
+            }
+        }
+        let described: Vec<String> =
+            kinds.iter().map(|(name, versions)| format!("{name} has {versions}")).collect();
+        (described.len() > 1).then(|| format!("the workers differ: {}", described.join("; ")))
     }
 
     /// Lets the workers of the beginning in, each in its turn.
@@ -486,4 +513,11 @@ impl Session {
         self.report(RunEvent::UsageError { worker: id, text });
         self.begin_ending(RunEnd::UsageError(code), &ending);
     }
+}
+
+/// What pytest's first line says of Python and itself: `platform linux -- Python 3.11.2, pytest-9.0.1, pluggy-1.6.0`.
+fn versions_in(line: &str) -> Option<String> {
+    let (_, versions) = line.split_once(" -- ")?;
+    let known: Vec<&str> = versions.split(", ").take(2).collect();
+    Some(known.join(", "))
 }

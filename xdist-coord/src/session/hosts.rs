@@ -39,7 +39,8 @@ impl Session {
         }
         if new {
             let spec = self.workers.host(host).spec.clone();
-            self.timers.set(Timer::Connect(host), self.now + self.config.timeouts.connect.max(SHORTEST));
+            let patience = self.connect_timeout(host).max(SHORTEST);
+            self.timers.set(Timer::Connect(host), self.now + patience);
             self.outputs.push_back(Output::Launch { host, spec });
         } else if matches!(self.workers.host(host).life, HostLife::Open { .. }) {
             self.configure_worker(worker);
@@ -58,8 +59,9 @@ impl Session {
         let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
             HostSpec::Local => self.config.python.clone(),
             // The default interpreter is this machine's; the command may lead to another.
-            HostSpec::Exec(_) => Vec::new(),
+            HostSpec::Exec(_) | HostSpec::Ssh(_) => Vec::new(),
         });
+        let worker = self.workers.get(id);
         let configure = Configure {
             worker: id,
             name: worker.name.clone(),
@@ -68,10 +70,11 @@ impl Session {
                 (None, Some(workers)) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
                 (None, None) => 0,
             },
-            args: self.config.args.clone(),
+            args: self.config.place.arguments(&worker.spec).chain(self.config.args.clone()).collect(),
             python,
-            chdir: worker.spec.chdir.clone(),
+            chdir: self.config.place.directory_of(&worker.spec),
             env: worker.spec.env.clone(),
+            nice: worker.spec.nice,
             input: answered.unwrap_or_default(),
             wants: Wants {
                 hooks: self.pytest_host.is_on_demand(),
@@ -84,6 +87,14 @@ impl Session {
         };
         self.send(id, CoordinatorMessage::Configure(configure));
         self.send(id, CoordinatorMessage::Collect(Collect { worker: id }));
+    }
+
+    /// How long the host may take to come up.
+    fn connect_timeout(&self, host: HostId) -> Duration {
+        match self.workers.host(host).spec {
+            HostSpec::Local | HostSpec::Exec(_) => self.config.timeouts.connect,
+            HostSpec::Ssh(_) => self.config.timeouts.connect_far,
+        }
     }
 
     fn run_id(&self) -> RunId {
@@ -139,7 +150,12 @@ impl Session {
                 let pulse = Pulse { last_heard: self.now, unanswered: VecDeque::new() };
                 let opened = self.workers.host_mut(host);
                 opened.life = HostLife::Open { link, pulse };
-                opened.name.clone_from(&hello.host.hostname);
+                opened.came_up = true;
+                opened.name = match &opened.spec {
+                    // As the user calls it, who may not know what it calls itself.
+                    HostSpec::Ssh(ssh) => ssh.machine().to_owned(),
+                    HostSpec::Local | HostSpec::Exec(_) => hello.host.hostname.clone(),
+                };
                 for worker in self.workers.living_on(host) {
                     self.configure_worker(worker);
                 }
@@ -198,6 +214,7 @@ impl Session {
             CloseCause::EndOfStream => "it closed the link".to_owned(),
             CloseCause::Truncated => "it closed the link in the middle of a message".to_owned(),
             CloseCause::Failed(error) => format!("the link failed: {error}"),
+            CloseCause::Explained(text) => text.clone(),
         };
         if self.workers.host(host).life.link().is_some() {
             self.forget_host(host);
@@ -241,7 +258,9 @@ impl Session {
         }
         let name = self.workers.host(host).spec.describe();
         self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
-        let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, error)).collect();
+        // What to do about it was said once.
+        let brief = error.split("; ").next().unwrap_or(error);
+        let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, brief)).collect();
         self.depart(departures);
     }
 
@@ -287,7 +306,7 @@ impl Session {
     }
 
     pub(super) fn connect_due(&mut self, host: HostId) {
-        let text = format!("it did not connect within {} s", self.config.timeouts.connect.as_secs_f64());
+        let text = format!("it did not connect within {} s", self.connect_timeout(host).as_secs_f64());
         self.lose_host(host, text, CloseReason::Silent);
     }
 

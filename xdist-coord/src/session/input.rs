@@ -134,4 +134,6 @@ pub enum CloseCause {
     Truncated,
     /// The operating system reported an error.
     Failed(String),
+    /// What was at the other end has said itself what was wrong.
+    Explained(String),
 }

@@ -105,7 +105,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::config::Timeouts;
+    use crate::session::config::{Place, Timeouts};
     use xdist_proto::message::{Start, Wants};
 
     fn config(workers: Option<&str>) -> Config {
@@ -116,6 +116,7 @@ mod tests {
             args: Vec::new(),
             python: Vec::new(),
             start: Start::Auto,
+            place: Place::default(),
             wants: Wants::default(),
             pytest_host: crate::session::PytestHost::Never,
             terminal: None,
@@ -168,8 +169,12 @@ mod tests {
             &dist,
             r#"unknown distribution mode "lod": choose from each, load, loadscope, loadfile, loadgroup, worksteal, no"#,
         );
-        let tx = RunOptions { tx: vec!["ssh=x".to_owned()], ..RunOptions::default() };
-        check(None, &tx, r#"--tx "ssh=x": "ssh" is not supported yet; use popen or exec=COMMAND"#);
+        let tx = RunOptions { tx: vec!["via=x".to_owned()], ..RunOptions::default() };
+        check(
+            None,
+            &tx,
+            r#"--tx "via=x": "via" is not supported: name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST"#,
+        );
     }
 
     #[test]

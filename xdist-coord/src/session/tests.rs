@@ -25,6 +25,8 @@ mod retries;
 
 mod shared;
 
+mod ssh;
+
 mod terminal;
 
 /// A session, its clock, and what it has said since that was last looked at.
@@ -46,6 +48,7 @@ fn config(workers: Option<&str>) -> Config {
         args: Vec::new(),
         python: Vec::new(),
         start: Start::Auto,
+        place: Place::default(),
         wants: Wants::default(),
         pytest_host: PytestHost::Never,
         terminal: None,
@@ -248,6 +251,7 @@ fn summarize(output: Output) -> Option<String> {
         Output::Launch { host, spec } => match spec {
             HostSpec::Local => format!("launch {}", host.0),
             HostSpec::Exec(command) => format!("launch {} {}", host.0, command.join(" ")),
+            HostSpec::Ssh(ssh) => format!("launch {} ssh {}", host.0, ssh.words.join(" ")),
         },
         Output::Answer { message: CoordinatorOpening::Welcome(welcome), .. } => {
             format!(
@@ -471,10 +475,10 @@ fn an_invocation_for_plain_pytest_ends_at_once() {
 #[test]
 fn options_that_make_no_sense_are_a_usage_error() {
     let mut bench = Bench::connected(config(None));
-    bench.tell_ready(0, RunOptions { tx: vec!["ssh=x".to_owned()], ..options() });
+    bench.tell_ready(0, RunOptions { tx: vec!["via=x".to_owned()], ..options() });
     bench.end(0);
     bench.expect(
-        "* gw0 usage error: ERROR: --tx \"ssh=x\": \"ssh\" is not supported yet; use popen or exec=COMMAND
+        "* gw0 usage error: ERROR: --tx \"via=x\": \"via\" is not supported: name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST
          gw0 shutdown 2500 ms
          * gw0 down
          close 0 Done

@@ -6,18 +6,28 @@ use std::fmt;
 /// The most workers that one specification may ask for, so that a slip of the finger does not take the machine down.
 pub const MAX_WORKERS: u32 = 4096;
 
-/// Keys of pytest-xdist and execnet that have no effect here yet.
-const UNSUPPORTED: [&str; 9] = [
-    "ssh",
-    "socket",
-    "vagrant_ssh",
-    "via",
-    "installvia",
-    "ssh_config",
-    "nice",
-    "dont_write_bytecode",
-    "execmodel",
+/// Keys of execnet that are refused, and what to do instead.
+const REFUSED: [(&str, &str); 4] = [
+    (
+        "socket",
+        "pytest-xdist's socket server runs whatever anybody sends to its port, so there is none here; use ssh=[USER@]HOST",
+    ),
+    (
+        "vagrant_ssh",
+        "write what `vagrant ssh-config NAME` prints to a file, and use ssh=NAME//ssh_config=FILE",
+    ),
+    ("via", "name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST"),
+    (
+        "installvia",
+        "name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST",
+    ),
 ];
+
+/// Options of OpenSSH's `ssh` (10.0) that take a value, by letter.
+const SSH_OPTIONS_WITH_VALUES: &str = "BbcDEeFIiJLlmOoPpQRSWw";
+
+/// The keys there are, for messages.
+const KEYS: &str = "popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id";
 
 /// Where and how one worker runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +42,8 @@ pub struct WorkerSpec {
     pub chdir: Option<String>,
     /// `env:NAME=`.
     pub env: BTreeMap<String, String>,
+    /// `nice=`: how much less the processes of its tests matter than the host's own; negative for more.
+    pub nice: i32,
 }
 
 /// How a worker host comes up.
@@ -43,6 +55,17 @@ pub enum HostSpec {
     /// `exec=`: a command that speaks the protocol on the socket whose descriptor is in `XDIST_LINK_FD`; a host of its
     /// own for every worker.
     Exec(Vec<String>),
+    /// `ssh=`: another machine; all workers with the same words share one connection and one host process.
+    Ssh(SshSpec),
+}
+
+/// How another machine is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SshSpec {
+    /// What `ssh` is given: `[USER@]HOST`, and options of its own before it.
+    pub words: Vec<String>,
+    /// `ssh_config=`: a file in place of the user's configuration.
+    pub config: Option<String>,
 }
 
 /// A specification that makes no sense.
@@ -50,20 +73,34 @@ pub enum HostSpec {
 #[non_exhaustive]
 pub enum SpecError {
     /// A key that nobody knows.
-    #[error("{spec:?}: unknown key {key:?}; known are popen, exec, python, chdir, env:NAME and id")]
+    #[error("{spec:?}: unknown key {key:?}; known are {KEYS}")]
     UnknownKey {
         /// The specification.
         spec: String,
         /// The key.
         key: String,
     },
-    /// A key that pytest-xdist knows and this program does not yet.
-    #[error("{spec:?}: {key:?} is not supported yet; use popen or exec=COMMAND")]
-    Unsupported {
+    /// A key of pytest-xdist that there is something better for.
+    #[error("{spec:?}: {key:?} is not supported: {instead}")]
+    Refused {
         /// The specification.
         spec: String,
         /// The key.
         key: String,
+        /// Why, and what to do.
+        instead: &'static str,
+    },
+    /// Something else where a number is needed.
+    #[error("{spec:?}: \"nice\" needs a whole number from -20 to 19")]
+    Nice {
+        /// The specification.
+        spec: String,
+    },
+    /// `ssh_config=` without `ssh=`.
+    #[error("{spec:?}: \"ssh_config\" needs ssh=[USER@]HOST")]
+    Config {
+        /// The specification.
+        spec: String,
     },
     /// A key that needs a value and has none, or the reverse.
     #[error("{spec:?}: {key:?} {}", if *.wanted { "needs a value" } else { "takes no value" })]
@@ -91,8 +128,8 @@ pub enum SpecError {
         /// The key.
         key: String,
     },
-    /// Neither `popen` nor `exec=`, or both.
-    #[error("{spec:?}: exactly one of popen and exec=COMMAND is needed")]
+    /// None of `popen`, `ssh=` and `exec=`, or several.
+    #[error("{spec:?}: exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed")]
     Kind {
         /// The specification.
         spec: String,
@@ -154,8 +191,11 @@ impl WorkerSpec {
             }
             spec.set(text, key, value)?;
         }
-        if seen.contains("popen") == seen.contains("exec") {
+        if ["popen", "ssh", "exec"].iter().filter(|kind| seen.contains(*kind)).count() != 1 {
             return Err(SpecError::Kind { spec: text.to_owned() });
+        }
+        if seen.contains("ssh_config") && !seen.contains("ssh") {
+            return Err(SpecError::Config { spec: text.to_owned() });
         }
         Ok(spec)
     }
@@ -165,10 +205,20 @@ impl WorkerSpec {
         let needed = || value.filter(|value| !value.is_empty()).ok_or_else(|| value_error(true));
         match key {
             "popen" if value.is_some() => return Err(value_error(false)),
-            "popen" => {}
+            // The last two are about execnet's threads and Python's byte-code, and matter to nobody here.
+            "popen" | "execmodel" | "dont_write_bytecode" => {}
             "exec" => self.host = HostSpec::Exec(command(text, key, needed()?)?),
+            "ssh" => {
+                let ssh = self.ssh_mut();
+                ssh.words = command(text, key, needed()?)?;
+                if ssh.machine().is_empty() {
+                    return Err(value_error(true));
+                }
+            }
+            "ssh_config" => self.ssh_mut().config = Some(needed()?.to_owned()),
             "python" => self.python = Some(command(text, key, needed()?)?),
             "chdir" => self.chdir = Some(needed()?.to_owned()),
+            "nice" => self.nice = nice(text, needed()?)?,
             "id" => self.id = Some(needed()?.to_owned()),
             _ => match key.strip_prefix("env:").filter(|name| !name.is_empty()) {
                 Some(name) => {
@@ -180,6 +230,15 @@ impl WorkerSpec {
         }
         Ok(())
     }
+
+    /// The connection, whichever of its keys comes first.
+    fn ssh_mut(&mut self) -> &mut SshSpec {
+        if !matches!(self.host, HostSpec::Ssh(_)) {
+            self.host = HostSpec::Ssh(SshSpec::default());
+        }
+        let HostSpec::Ssh(ssh) = &mut self.host else { unreachable!("it was just made one") };
+        ssh
+    }
 }
 
 impl fmt::Display for WorkerSpec {
@@ -188,6 +247,12 @@ impl fmt::Display for WorkerSpec {
         match &self.host {
             HostSpec::Local => f.write_str("popen")?,
             HostSpec::Exec(words) => write!(f, "exec={}", words.join(" "))?,
+            HostSpec::Ssh(ssh) => {
+                write!(f, "ssh={}", ssh.words.join(" "))?;
+                if let Some(config) = &ssh.config {
+                    write!(f, "//ssh_config={config}")?;
+                }
+            }
         }
         if let Some(python) = &self.python {
             write!(f, "//python={}", python.join(" "))?;
@@ -197,6 +262,9 @@ impl fmt::Display for WorkerSpec {
         }
         for (name, value) in &self.env {
             write!(f, "//env:{name}={value}")?;
+        }
+        if self.nice != 0 {
+            write!(f, "//nice={}", self.nice)?;
         }
         self.id.as_ref().map_or(Ok(()), |id| write!(f, "//id={id}"))
     }
@@ -208,7 +276,46 @@ impl HostSpec {
         match self {
             Self::Local => "the local worker host".to_owned(),
             Self::Exec(command) => format!("the worker host {:?}", command.join(" ")),
+            Self::Ssh(ssh) => format!("the worker host on {}", ssh.machine()),
         }
+    }
+
+    /// Whether all workers with this specification are one process' to drive.
+    pub(crate) const fn is_shared(&self) -> bool {
+        match self {
+            Self::Local | Self::Ssh(_) => true,
+            Self::Exec(_) => false,
+        }
+    }
+}
+
+impl SshSpec {
+    /// What to call the machine: its name or address as the user wrote it, without the user's own.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        let destination = self.destination();
+        let plain = destination.strip_prefix("ssh://");
+        let named = plain.unwrap_or(destination);
+        let machine = named.rsplit_once('@').map_or(named, |(_, machine)| machine);
+        match (plain, machine.rsplit_once(':')) {
+            (Some(_), Some((machine, _port))) => machine,
+            _ => machine,
+        }
+    }
+
+    /// The first word that is neither an option nor the value of one.
+    fn destination(&self) -> &str {
+        let mut words = self.words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word.strip_prefix('-') {
+                None => return word,
+                Some(option) if SSH_OPTIONS_WITH_VALUES.contains(option) && option.len() == 1 => {
+                    words.next();
+                }
+                Some(_) => {}
+            }
+        }
+        ""
     }
 }
 
@@ -235,11 +342,17 @@ fn command(text: &str, key: &str, value: &str) -> Result<Vec<String>, SpecError>
     }
 }
 
+/// A change of priority, as the system knows it.
+fn nice(text: &str, value: &str) -> Result<i32, SpecError> {
+    let number = value.parse().ok().filter(|number| (-20..=19).contains(number));
+    number.ok_or_else(|| SpecError::Nice { spec: text.to_owned() })
+}
+
 fn strange_key(text: &str, key: &str) -> SpecError {
-    let (spec, key) = (text.to_owned(), key.to_owned());
-    match UNSUPPORTED.contains(&key.as_str()) {
-        true => SpecError::Unsupported { spec, key },
-        false => SpecError::UnknownKey { spec, key },
+    let (spec, name) = (text.to_owned(), key.to_owned());
+    match REFUSED.iter().find(|(refused, _)| *refused == key) {
+        Some((_, instead)) => SpecError::Refused { spec, key: name, instead },
+        None => SpecError::UnknownKey { spec, key: name },
     }
 }
 
@@ -266,8 +379,59 @@ mod tests {
             python: Some(vec!["py".to_owned(), "a b".to_owned()]),
             chdir: Some("/x".to_owned()),
             env: env.into(),
+            nice: 0,
         };
         assert_eq!(specs, [expected]);
+    }
+
+    #[test]
+    fn specifications_of_pytest_xdist_for_ssh_are_read() {
+        let text = "3*ssh=-p 2222 me@host//ssh_config=f//python=py//chdir=/srv/t//env:K=V//nice=5\
+                    //execmodel=thread//dont_write_bytecode";
+        let ssh = SshSpec {
+            words: ["-p", "2222", "me@host"].map(str::to_owned).to_vec(),
+            config: Some("f".to_owned()),
+        };
+        assert_eq!(ssh.machine(), "host");
+        let specs = WorkerSpec::parse_tx(text).unwrap();
+        assert_eq!(specs.len(), 3);
+        assert_eq!((&specs[0].host, specs[0].nice), (&HostSpec::Ssh(ssh), 5));
+        assert_eq!(
+            specs[0].to_string(),
+            "ssh=-p 2222 me@host//ssh_config=f//python=py//chdir=/srv/t//env:K=V//nice=5"
+        );
+        assert_eq!(
+            WorkerSpec::parse_tx("ssh_config=f//ssh=h").unwrap()[0].to_string(),
+            "ssh=h//ssh_config=f"
+        );
+    }
+
+    #[test]
+    fn the_machine_is_found_among_the_words_for_ssh() {
+        for (words, machine) in [
+            ("host", "host"),
+            ("-p 2222 me@host", "host"),
+            ("me@host -p 2222", "host"),
+            ("-4 -oPort=7 -i key me@a@host", "host"),
+            ("ssh://me@host:2222", "host"),
+            ("-p 22", ""),
+        ] {
+            let words = words.split(' ').map(str::to_owned).collect();
+            assert_eq!(SshSpec { words, config: None }.machine(), machine);
+        }
+    }
+
+    #[test]
+    fn what_is_refused_says_what_to_use() {
+        for (text, instead) in [
+            ("socket=h:8888", "ssh=[USER@]HOST"),
+            ("vagrant_ssh=box", "vagrant ssh-config"),
+            ("popen//via=gw", "ProxyJump"),
+            ("socket=h//installvia=gw", "ssh=[USER@]HOST"),
+        ] {
+            let error = WorkerSpec::parse_tx(text).unwrap_err().to_string();
+            assert!(error.contains("is not supported: ") && error.contains(instead), "{error}");
+        }
     }
 
     #[test]
@@ -284,11 +448,13 @@ mod tests {
     fn mistakes_are_named() {
         check("0*popen", r#""0*popen": the number of workers must be from 1 to 4096"#);
         check("99999999999*popen", r#""99999999999*popen": the number of workers must be from 1 to 4096"#);
-        check("popen//nice=3", r#""popen//nice=3": "nice" is not supported yet; use popen or exec=COMMAND"#);
-        check("ssh=host", r#""ssh=host": "ssh" is not supported yet; use popen or exec=COMMAND"#);
+        check("popen//nice=x", r#""popen//nice=x": "nice" needs a whole number from -20 to 19"#);
+        check("popen//nice=20", r#""popen//nice=20": "nice" needs a whole number from -20 to 19"#);
+        check("popen//ssh_config=f", r#""popen//ssh_config=f": "ssh_config" needs ssh=[USER@]HOST"#);
+        check("ssh_config=f//exec=x", r#""ssh_config=f//exec=x": "ssh_config" needs ssh=[USER@]HOST"#);
         check(
             "popen//pyton=x",
-            r#""popen//pyton=x": unknown key "pyton"; known are popen, exec, python, chdir, env:NAME and id"#,
+            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id"#,
         );
         check("popen=1", r#""popen=1": "popen" takes no value"#);
         check("popen//chdir", r#""popen//chdir": "chdir" needs a value"#);
@@ -296,10 +462,17 @@ mod tests {
         check("popen//popen", r#""popen//popen": "popen" is given twice"#);
         check("exec=a 'b", r#""exec=a 'b": the command of "exec" has an unfinished quotation or escape"#);
         check("exec= ", r#""exec= ": "exec" needs a value"#);
-        check("python=x", r#""python=x": exactly one of popen and exec=COMMAND is needed"#);
-        check("popen//exec=x", r#""popen//exec=x": exactly one of popen and exec=COMMAND is needed"#);
+        check("ssh=-p 22", r#""ssh=-p 22": "ssh" needs a value"#);
+        check("python=x", r#""python=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#);
+        check(
+            "popen//exec=x",
+            r#""popen//exec=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#,
+        );
         check("2*popen//id=a", r#"two workers are called "a""#);
-        check("", r#""": unknown key ""; known are popen, exec, python, chdir, env:NAME and id"#);
+        check(
+            "",
+            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id"#,
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use xdist_coord::launch::{LINK_FD, Launcher};
 use xdist_coord::scheduler::{History, Mode};
 use xdist_coord::server::{self, Observer, Outcome, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent, StopReason};
-use xdist_coord::session::{Config, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::frontend::{FEATURE_CONFIGURE_NODE, FrontendCommand, FrontendMessage, NodeConfigured};
 use xdist_proto::handshake::Role;
@@ -99,12 +99,13 @@ fn run(worker_host: Vec<String>, pytest_host: PytestHostSource<'_>, watcher: &mu
         args: Vec::new(),
         python: Vec::new(),
         start: Start::Spawn,
+        place: Place::default(),
         wants: Wants::default(),
         pytest_host: PytestHost::Present,
         terminal: None,
         timeouts: Timeouts::default(),
     };
-    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new() };
+    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new(), ssh_args: Vec::new() };
     server::run(config, 1, &launcher, pytest_host, watcher).unwrap()
 }
 

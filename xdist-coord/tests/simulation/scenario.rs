@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use xdist_coord::scheduler::{History, Mode, Took};
-use xdist_coord::session::{Config, PytestHost, Timeouts};
-use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
+use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
+use xdist_coord::workers::spec::{HostSpec, SshSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
 use xdist_proto::{Item, Resource, RunId, WorkerId};
 
@@ -204,6 +204,7 @@ impl Scenario {
             args: Vec::new(),
             python: vec!["python".to_owned()],
             start: Start::Auto,
+            place: Place::default(),
             wants: Wants::default(),
             pytest_host,
             terminal: seed.is_multiple_of(4).then(|| "/dev/tty".to_owned()),
@@ -380,10 +381,10 @@ fn plugins(seed: u64, kind: Kind) -> (PytestHost, Plugins) {
 
 fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<WorkerSpec> {
     let mut spec = || WorkerSpec {
-        host: if own_hosts && one_in(rng, 2) {
-            HostSpec::Exec(vec!["x".to_owned()])
-        } else {
-            HostSpec::Local
+        host: match own_hosts.then(|| rng.u32(0..5)) {
+            Some(0 | 1) => HostSpec::Exec(vec!["x".to_owned()]),
+            Some(2) => HostSpec::Ssh(SshSpec { words: vec!["y".to_owned()], config: None }),
+            Some(_) | None => HostSpec::Local,
         },
         ..WorkerSpec::default()
     };

@@ -207,6 +207,7 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
         python: vec!["/usr/bin/python3".into(), "-B".into()],
         chdir: Some("/work".into()),
         env: BTreeMap::from([("COLOR".into(), "blue".into())]),
+        nice: -5,
         input: values(),
         wants: Wants {
             started_after_ms: 2000,

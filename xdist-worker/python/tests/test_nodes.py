@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.reports import getworkerinfoline
 from xdist_pytest.nodes import Gateway, Node, NodeManager, Spec
 
 
@@ -55,6 +56,14 @@ def test_a_node_knows_its_interpreter_once_it_is_ready(node: Node) -> None:
     assert node.workerinfo["id"] == "gw0" and node.workerinfo["spec"] == Spec("popen")
     info: Any = node.gateway._rinfo()
     assert (info.executable, info.cwd, info.pid, info.platform) == ("/usr/bin/python3", "/suite", 17, "linux")
+
+
+def test_failures_elsewhere_are_headed_by_the_machine_too() -> None:
+    config: Any = SimpleNamespace()
+    spec = Spec("ssh=-p 22 me@box//python=py", "gw1")
+    node: Any = Node(1, Gateway("gw1", spec), config, NodeManager(config, "cafe"), {"workerid": "gw1"})
+    node.set_ready({"python": [3, 11, 7], "platform": "linux", "executable": "/usr/bin/python3"})
+    assert getworkerinfoline(node) == "[gw1] linux -- Python 3.11.7 /usr/bin/python3 (on box)"
 
 
 def test_there_is_an_output_only_when_the_worker_has_sent_it(node: Node) -> None:

@@ -108,9 +108,9 @@ class Distributor(XdistPlugin):
     @staticmethod
     def _pinned(config: pytest.Config) -> list[str]:
         """What workers are not to find out by themselves: files that a plugin has made meanwhile may mislead them."""
-        pinned = [f"--rootdir={config.rootpath}"]
+        pinned = [f"--found-rootdir={config.rootpath}"]
         if config.inipath is not None and not config.getoption("inifilename", None):
-            pinned += ["-c", str(config.inipath)]
+            pinned.append(f"--found-inifile={config.inipath}")
         return pinned
 
     @pytest.hookimpl(trylast=True)

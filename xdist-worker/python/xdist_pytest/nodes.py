@@ -46,6 +46,11 @@ class Spec:
         return hash(self._spec)
 
 
+def _machine(spec: Spec) -> Optional[str]:
+    """What the user calls the machine, if it is another one."""
+    return spec.ssh.split()[-1].rpartition("@")[2] if spec.ssh else None
+
+
 class InterpreterInfo:
     """Facts about a worker's interpreter (what execnet's `gateway._rinfo()` gives)."""
 
@@ -130,6 +135,13 @@ class Node:
             "sysplatform": ready.get("platform", ""),
         }
         self.gateway._facts = {**facts, "pid": ready.get("pid")}
+        machine = _machine(self.gateway.spec)
+        if machine is not None:
+            # The line that pytest heads failures with; it would make one that does not name the machine.
+            version = ".".join(map(str, python[:3]))
+            self._workerinfocache = (
+                f"[{self.gateway.id}] {facts['platform']} -- Python {version} {facts['executable']} (on {machine})"
+            )
 
     def send_runtest_some(self, indices: Iterable[int]) -> None:
         """Gives the worker tests; for schedulers."""

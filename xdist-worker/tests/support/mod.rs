@@ -45,7 +45,8 @@ impl Coordinator {
             .name("host".to_owned())
             .spawn(move || {
                 let cache = tempfile::tempdir().unwrap();
-                run_host(theirs, HostOptions { slots: 2, cache: Some(cache.path().to_owned()) })
+                let cache = Some(cache.path().to_owned());
+                run_host(theirs, HostOptions { slots: 2, cache, existing_directories: false })
             })
             .unwrap();
         Self { host: Some(host), ..Self::open(link, max_frame_bytes) }

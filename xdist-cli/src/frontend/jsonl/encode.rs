@@ -25,7 +25,7 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             let replaces = replaces.as_ref().map(name);
             ("WorkerStarting", present([("worker_id", name(worker).into()), ("replaces", replaces.into())]))
         }
-        RunEvent::WorkerReady { worker, host, ready } => {
+        RunEvent::WorkerReady { worker, host, ready, .. } => {
             ("WorkerReady", worker_ready(&name(worker), host, ready))
         }
         RunEvent::WorkerCollecting { worker } => ("WorkerCollecting", json!({ "worker_id": name(worker) })),
