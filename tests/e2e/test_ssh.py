@@ -144,6 +144,15 @@ def test_the_default_interpreter_is_that_machines(xdist, up, tmp_path):
     assert (tmp_path / "called").exists()
 
 
+def test_an_interpreter_without_pytest_is_told_with_its_machine(xdist, up, tmp_path):
+    xdist.files(test_a=TWENTY)
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = tmp_path / "bare" / "bin" / "python"
+    result = xdist.run("--tx", up.tx(python=str(python)))
+    assert result.code == 4, result.text
+    assert f"{python} has no pytest" in told(result) and result.text.rstrip().endswith("(on box)")
+
+
 # --- no way in
 
 

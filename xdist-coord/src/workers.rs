@@ -345,6 +345,14 @@ impl Workers {
         self.host(self.get(worker).host).name.clone()
     }
 
+    /// What the user calls the machine that the worker is on, if that is another one than this.
+    pub(crate) fn other_machine_of(&self, worker: WorkerId) -> Option<&str> {
+        match &self.get(worker).spec.host {
+            HostSpec::Ssh(ssh) => Some(ssh.machine()),
+            HostSpec::Local | HostSpec::Exec(_) => None,
+        }
+    }
+
     pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[id.0 as usize]
     }

@@ -8,7 +8,7 @@ use super::timer::Timer;
 use super::violation::Violation;
 use super::{Course, RunEvent, Session};
 use crate::scheduler::{Distribution, Mode};
-use crate::workers::spec::{HostSpec, WorkerSpec};
+use crate::workers::spec::WorkerSpec;
 use crate::workers::{Active, Ending, Farewell, Life, Worker};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ impl Session {
         if !self.is_discarded(id) {
             let unforkable = ready.unforkable.clone();
             let host = self.workers.machine_of(id);
-            let elsewhere = matches!(self.workers.get(id).spec.host, HostSpec::Ssh(_));
+            let elsewhere = self.workers.other_machine_of(id).is_some();
             self.report(RunEvent::WorkerReady { worker: id, host, elsewhere, ready });
             self.report_unforkable(id, unforkable);
         }
@@ -509,6 +509,11 @@ impl Session {
             Course::Gathering => Ending::Shutdown(None),
             Course::Running => Ending::Drain,
             Course::Ending(_) | Course::Over => return,
+        };
+        // What is missing is missing there.
+        let text = match self.workers.other_machine_of(id) {
+            Some(machine) => format!("{text} (on {machine})"),
+            None => text,
         };
         self.report(RunEvent::UsageError { worker: id, text });
         self.begin_ending(RunEnd::UsageError(code), &ending);
