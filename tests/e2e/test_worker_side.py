@@ -189,3 +189,18 @@ def test_workeroutput_and_hooks(xdist):
     )
     assert xdist.run("-n2").code == 0
     assert {xdist.signals.next() for _ in range(2)} == {"finish gw0 2", "finish gw1 2"}
+
+
+def test_an_item_of_which_a_plugin_runs_nothing_has_not_passed(xdist):
+    xdist.files(
+        conftest="""
+        import pytest
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(item):
+            return True if item.name == "test_b" else None
+        """,
+        test_a="def test_a(): pass\ndef test_b(): pass",
+    )
+    result = xdist.run("-n", "2", "-rs")
+    assert result.totals == {"passed": 1, "skipped": 1}, result.text
+    assert "a plugin ran nothing of it" in result.out

@@ -147,6 +147,13 @@ def test_crashes(flaky, reruns):
     assert attempts(runs[REFERENCE])[0]["always.attempts"] == reruns + 1, runs[REFERENCE]
 
 
+def test_retries_of_ours_do_not_make_a_test_pass_that_always_crashes(flaky):
+    flaky.file("test_crashes.py", CRASHES)
+    for door in flaky.doors:
+        run = flaky.run(door, "--reruns=1", "--retries=1", "--max-worker-restart=20", "-k", "always")
+        assert (run.code, run.counts["failed"]) == (1, 1), run
+
+
 @pytest.mark.thorough
 def test_crashes_that_are_not_retried(flaky):
     flaky.file("test_crashes.py", CRASHES)

@@ -28,6 +28,8 @@ pub(super) struct State {
     asked: BTreeSet<WorkerId>,
     /// What each worker is configured with, once that is known.
     inputs: BTreeMap<WorkerId, BTreeMap<String, Value>>,
+    /// Crashed items that have run again because a plugin wanted it.
+    rerun: BTreeSet<(usize, ItemIndex)>,
     /// Crashed items whose fate is undecided, by the number of the question.
     questions: BTreeMap<u32, Question>,
 }
@@ -50,6 +52,7 @@ impl State {
             waiting: BTreeSet::new(),
             asked: BTreeSet::new(),
             inputs: BTreeMap::new(),
+            rerun: BTreeSet::new(),
             questions: BTreeMap::new(),
         }
     }
@@ -188,10 +191,11 @@ impl Session {
         let Some(question) = self.pytest_host.questions.remove(&request) else { return };
         if again && self.course == Course::Running {
             let Question { book, item, .. } = question;
+            self.pytest_host.rerun.insert((book, item));
             self.books[book].give_back(item);
             self.books[book].distribution.put_back(item);
             self.carry_out(book);
-        } else if !excused && self.may_retry(question.book, question.item) {
+        } else if !excused && self.may_retry_crashed(question.book, question.item) {
             let Question { book, item, mut crash } = question;
             crash.asked = true;
             self.retry_crashed(book, item, crash);
@@ -200,6 +204,12 @@ impl Session {
             self.settle_crash(question, excused);
         }
         self.check_left();
+    }
+
+    /// Whether `--retries` is for a crashed item that no plugin has run again. A plugin that has done so before knows how
+    /// often it wants that, and pytest-rerunfailures then runs nothing of the item any more.
+    fn may_retry_crashed(&self, book: usize, item: ItemIndex) -> bool {
+        self.may_retry(book, item) && !self.pytest_host.rerun.contains(&(book, item))
     }
 
     fn settle_crash(&mut self, question: Question, excused: bool) {

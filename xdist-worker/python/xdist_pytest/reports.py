@@ -195,6 +195,10 @@ class ItemReports:
         fields: dict[str, Any] = {"start": _start_us(self.start), "us": self.durations_us(), "phases": phases}
         if rendering.full:
             fields["full"] = whole.pack_reports(rendering.config, self.reports)
+        if not phases:
+            # Whatever else it is, it has not passed.
+            reason = {"path": "", "reason": "Skipped: a plugin ran nothing of it"}
+            phases.append({"phase": "setup", "class": "skip", "us": 0, "skip": reason})
         item_class = _worst(phases)
         if item_class != "pass":
             fields["class"] = item_class
