@@ -116,8 +116,8 @@ class Terminal:
     """A program at a terminal, and the person who reads and types there."""
 
     def __init__(self, command: list[str], cwd: Path, env: dict[str, str]):
-        self._pid, self._fd = pty.fork()
-        if self._pid == 0:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
             os.chdir(cwd)
             os.execve(command[0], command, env)
         self.text = ""
@@ -136,6 +136,10 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
 
+    def signal(self, number: int) -> None:
+        """Signals the program alone."""
+        os.kill(self.pid, number)
+
     def ends(self) -> int:
         """Waits for the program's end; its exit code."""
         end = time.monotonic() + DEADLINE
@@ -144,8 +148,8 @@ class Terminal:
         if time.monotonic() > end:
             self.close()
             pytest.fail(f"it does not end:\n{self.text}")
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
         os.close(self._fd)
         return os.waitstatus_to_exitcode(status)
 
@@ -160,10 +164,10 @@ class Terminal:
         return bool(data)
 
     def close(self) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
             os.close(self._fd)
 
 

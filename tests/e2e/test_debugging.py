@@ -1,6 +1,10 @@
 """Debuggers in workers, with a person at a terminal."""
 
+import signal
+
+import processes
 import pytest
+from conftest import DEADLINE
 
 PROMPT = "(Pdb) "
 BREAK = """
@@ -155,6 +159,26 @@ def test_the_terminal_is_back_when_the_worker_dies_at_the_debugger(xdist, at_ter
     terminal.expect("node down: exit code 3")
     terminal.expect("1 failed, 8 passed")
     assert terminal.ends() == 1
+
+
+def test_sigterm_ends_a_run_that_is_at_a_debugger(xdist):
+    xdist.files(test_a=BREAK, test_b=OTHERS)
+    terminal = xdist.at_terminal("run", "-n", "2")
+    terminal.expect(PROMPT)
+    terminal.signal(signal.SIGTERM)
+    assert terminal.ends() == 2
+
+
+def test_nothing_outlives_a_pytest_that_is_killed_while_a_worker_is_at_a_debugger(xdist):
+    xdist.files(test_a=BREAK, test_b=BREAK)
+    terminal = xdist.at_terminal("pytest", "-n", "2")
+    terminal.expect(PROMPT)
+    watched = [processes.Watched(pid) for pid in processes.descendants(terminal.pid)]
+    terminal.signal(signal.SIGKILL)
+    assert terminal.ends() == -signal.SIGKILL
+    for process in watched:
+        assert process.gone_within(DEADLINE)
+        process.close()
 
 
 def test_time_at_the_debugger_counts_for_no_limit(xdist, at_terminal):

@@ -518,6 +518,7 @@ impl Session {
             self.begin_ending(stopped, &Ending::Interrupt);
         }
         self.end_all(&Ending::Interrupt, self.config.timeouts.grace());
+        self.end_debuggers();
     }
 
     fn kill_all(&mut self) {

@@ -248,6 +248,7 @@ impl Session {
         } else {
             self.begin_ending(stopped, &Ending::Drain);
         }
+        self.end_debuggers();
         self.settle_questions();
     }
 }

@@ -3,9 +3,10 @@
 //! Whoever writes to the terminal otherwise has to leave it alone first, so a worker that asks waits for that. The others
 //! begin nothing meanwhile: their results could not be shown, and a person may want to change what they would run.
 
+use super::event::StopReason;
 use super::violation::Violation;
-use super::{Output, RunEvent, Session};
-use crate::workers::Life;
+use super::{Course, Output, RunEnd, RunEvent, Session};
+use crate::workers::{Ending, Life};
 use std::collections::VecDeque;
 use xdist_proto::WorkerId;
 use xdist_proto::message::{CoordinatorMessage, Reply, Resume, Suspend, TerminalReturned};
@@ -53,7 +54,11 @@ impl Session {
             self.reply(id, Reply::Refused(NO_TERMINAL.to_owned()));
         } else {
             self.terminal.waiting.push_back(id);
-            self.lend_terminal();
+            if self.is_nobody_there() {
+                self.end_debuggers();
+            } else {
+                self.lend_terminal();
+            }
         }
         Ok(())
     }
@@ -103,11 +108,31 @@ impl Session {
             for other in self.others_up(id) {
                 self.send(other, CoordinatorMessage::Resume(Resume { worker: other }));
             }
-        } else {
+        } else if !self.is_nobody_there() {
             // Which lets that one go on, and tells all others once more to begin nothing.
             let next = self.terminal.waiting[0];
             self.send(next, CoordinatorMessage::Resume(Resume { worker: next }));
             self.lend_terminal();
+        }
+    }
+
+    /// Whether the person has left, or wants the run to end.
+    const fn is_nobody_there(&self) -> bool {
+        let reason = match &self.course {
+            Course::Ending(RunEnd::Stopped(reason)) => reason,
+            Course::Gathering | Course::Running | Course::Ending(_) | Course::Over => return false,
+        };
+        matches!(reason, StopReason::Interrupted | StopReason::PytestHostLost)
+    }
+
+    /// Ends the workers that are at a debugger or wait for their turn: nobody is there any more to tell a debugger to go on,
+    /// and one that is interrupted asks what to do next.
+    pub(super) fn end_debuggers(&mut self) {
+        let borrower = self.terminal.borrower.iter().map(|borrower| borrower.worker);
+        let ids: Vec<WorkerId> = borrower.chain(self.terminal.waiting.iter().copied()).collect();
+        for id in ids {
+            let ending = Ending::Shutdown(Some("the run ended while it was at a debugger".to_owned()));
+            self.end_worker(id, ending, self.config.timeouts.grace());
         }
     }
 

@@ -80,6 +80,30 @@ fn a_replacement_begins_nothing_while_somebody_has_the_terminal() {
 }
 
 #[test]
+fn an_interrupted_run_waits_for_nobody_at_a_debugger() {
+    let mut bench = Bench::at_terminal(3);
+    bench.ask(1);
+    bench.input(Input::TerminalFree);
+    bench.ask(2);
+    bench.said.clear();
+    bench.input(Input::InterruptRequested);
+    bench.expect(
+        "* stopping: interrupted
+         gw0 interrupt
+         gw1 interrupt
+         gw2 interrupt
+         gw1 shutdown 2500 ms
+         gw2 shutdown 2500 ms",
+    );
+    bench.ask(0);
+    bench.expect("gw0 shutdown 2500 ms");
+    bench.down(1, EndCause::Signaled(15), None);
+    let lent = |said: &String| said.contains("has the terminal");
+    assert!(!bench.said.iter().any(lent), "{:?}", bench.said);
+    bench.expect_among("* gw1 has given the terminal back");
+}
+
+#[test]
 fn without_a_terminal_there_is_nothing_to_lend() {
     let mut bench = Bench::running(2, "a b c d", &options());
     bench.said.clear();
