@@ -16,7 +16,7 @@ help:
 	@echo "make compare SUITE=networkx  show that a real suite gives plain pytest's outcomes (MODES=, N=, SUBSET=1)"
 	@echo "make bench                   measure beside plain pytest and its peers (SUITES=, ROUNDS=, N=, CONTENDERS=, TABLES=)"
 	@echo "make lint                    formatting, clippy, licences, documentation"
-	@echo "make fuzz-smoke              every fuzz target for 15 seconds"
+	@echo "make fuzz-smoke              every fuzz target for 8 seconds"
 	@echo "make clean                   remove everything that was made"
 
 # The demo is a suite with faults, so the expected exit code is pytest's 1.
@@ -62,7 +62,7 @@ lint: $(VENV)
 	else echo "not run: cargo deny check licenses bans sources (cargo-deny is not installed)"; fi
 
 fuzz-smoke:
-	tools/fuzz-smoke 15
+	tools/fuzz-smoke 8
 
 # The picture in README.md.
 picture: release $(VENV)
