@@ -84,7 +84,10 @@ class Reviver:
         full = report.get("full")
         if full:
             try:
-                return [self._report(data) for data in msgpack.unpack(full)]
+                unpacked = msgpack.unpack(full)
+                if not isinstance(unpacked, list):
+                    raise ValueError(f"it is longer than {msgpack.MAX_VALUE_BYTES >> 20} MiB, and was shortened")
+                return [self._report(data) for data in unpacked]
             except Exception as error:
                 self._config.issue_config_time_warning(
                     pytest.PytestWarning(f"xdist: a report of {item['id']} could not be restored: {error!r}"), 2
