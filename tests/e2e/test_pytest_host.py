@@ -4,6 +4,8 @@ import os
 import signal
 
 import pytest
+from conftest import DEADLINE
+from processes import Watched
 
 DOORS = ("xdist run", "pytest -n")
 
@@ -426,3 +428,36 @@ def test_schedulers_that_cannot_work_are_refused_by_name(xdist, door, made, args
     result = getattr(xdist, door)("-n", "2", *args).wait()
     assert result.code == 4
     assert expected in result.text
+
+
+def test_a_run_does_not_outlive_the_pytest_that_was_killed(xdist):
+    xdist.files(
+        test_a="""
+        import os, time
+        from signals_of_suite import signal
+        def test_a():
+            signal(f"{os.getpid()} {os.getppid()}")
+            time.sleep(600)
+        """
+    )
+    run = xdist.start_pytest("-n", "1")
+    watched = [Watched(int(pid)) for pid in xdist.signals.next().split()]
+    run.signal(signal.SIGKILL)
+    for process in watched:
+        assert process.gone_within(DEADLINE)
+        process.close()
+
+
+def test_thousands_of_subtests_arrive_as_what_they_are(xdist):
+    xdist.files(
+        test_a="""
+        import unittest
+        class TestMany(unittest.TestCase):
+            def test_a(self):
+                for number in range(10_000):
+                    with self.subTest("a message that is not short", number=number):
+                        pass
+        """
+    )
+    result = xdist.start_pytest("-n", "1", "-q").wait()
+    assert "1 passed, 10000 subtests passed" in result.out, result.text[-500:]

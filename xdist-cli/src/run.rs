@@ -51,6 +51,9 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
     let has_controller = controller.is_some();
     let parent = rustix::process::getppid();
+    if has_controller {
+        end_with_parent();
+    }
     let random = random_bytes();
     let config = config(invocation, workers, python.clone(), random, watcher.interactive);
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
@@ -149,6 +152,17 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
 /// Whether no worker needs an interpreter of ours.
 fn brings_its_own_programs(workers: &[WorkerSpec]) -> bool {
     workers.iter().all(|spec| matches!(spec.host, HostSpec::Exec(_) | HostSpec::Ssh(_)))
+}
+
+/// Ends the run as SIGTERM does when the pytest that started this program is gone: tests that are running would go on
+/// for nobody.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+    {
+        tracing::debug!(%error, "the end of the pytest that started this is noticed by that of its link only");
+    }
 }
 
 /// Becomes plain pytest.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
+import struct
 import warnings
+import zlib
 from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
@@ -19,6 +21,11 @@ from . import msgpack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: The head of an array in MessagePack.
+_ARRAY = struct.Struct(">BI")
+#: What is longer travels compressed, and so begins with a byte that no array begins with.
+_LONG = 64 << 10
+_COMPRESSED = b"\x78"
 _PHASES = ("setup", "call", "teardown")
 _OUTCOMES = {"pass": "passed", "fail": "failed", "skip": "skipped", "infra": "failed"}
 
@@ -27,9 +34,12 @@ def pack_reports(config: pytest.Config, reports: Sequence[Any]) -> bytes:
     """The `full` of an item's reports. A report that cannot be packed is left out, and then so are all."""
     try:
         serialize = config.hook.pytest_report_to_serializable
-        return msgpack.pack_value([serialize(config=config, report=report) for report in reports])
+        # Each by itself, since one value has its limit, and an item may have thousands of subtests.
+        packed = b"".join(msgpack.pack_value(serialize(config=config, report=report)) for report in reports)
     except Exception:
         return b""
+    listed = _ARRAY.pack(0xDD, len(reports)) + packed
+    return zlib.compress(listed, 1) if len(listed) > _LONG else listed
 
 
 def pack_collect_report(config: pytest.Config, report: Any) -> bytes:
@@ -84,8 +94,8 @@ class Reviver:
         full = report.get("full")
         if full:
             try:
-                unpacked = msgpack.unpack(full)
-                if not isinstance(unpacked, list):
+                unpacked = msgpack.unpack(zlib.decompress(full) if full[:1] == _COMPRESSED else full)
+                if not all(isinstance(data, dict) for data in unpacked):
                     raise ValueError(f"it is longer than {msgpack.MAX_VALUE_BYTES >> 20} MiB, and was shortened")
                 return [self._report(data) for data in unpacked]
             except Exception as error:
