@@ -158,8 +158,7 @@ fn brings_its_own_programs(workers: &[WorkerSpec]) -> bool {
 /// for nobody.
 fn end_with_parent() {
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
     {
         tracing::debug!(%error, "the end of the pytest that started this is noticed by that of its link only");
     }
