@@ -204,3 +204,17 @@ def test_an_item_of_which_a_plugin_runs_nothing_has_not_passed(xdist):
     result = xdist.run("-n", "2", "-rs")
     assert result.totals == {"passed": 1, "skipped": 1}, result.text
     assert "a plugin ran nothing of it" in result.out
+
+
+@pytest.mark.parametrize("args", [["-n2"], ["-n2", "--retries=1"], ["-n0", "--retries=1"]], ids=" ".join)
+def test_what_was_said_of_an_item_when_it_was_collected_stays_in_its_report(xdist, args):
+    xdist.files(
+        conftest="""
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_report_section("call", "origin", "told at collection")
+        """,
+        test_a="def test_a(): assert 0",
+    )
+    result = xdist.run(*args)
+    assert "told at collection" in result.out, result.text

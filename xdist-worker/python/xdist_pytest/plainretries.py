@@ -41,14 +41,14 @@ class PlainRetries:
             yield
             return
         self._item, self._retry, self._reports = item, 0, []
-        properties = len(item.user_properties)
+        properties, sections = len(item.user_properties), len(item._report_sections)
         try:
             outcome = yield
             while outcome.excinfo is None and any(report.outcome == retries.RERUN for report in self._reports):
                 self._retry, self._reports = self._retry + 1, []
                 _set_up_anew(item)
                 del item.user_properties[properties:]
-                item._report_sections.clear()
+                del item._report_sections[sections:]
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
             if self._attempts.finished((None, id(item)), self._reports, self._retry):
                 self._count_flaky(item.config)

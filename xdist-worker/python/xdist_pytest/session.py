@@ -124,8 +124,10 @@ class WorkerSession:
         #: The item that `_current` is about.
         self._command = Item(0, 0)
         self._stop_told = False
-        #: How many properties each item had before it ran, by its index.
-        self._ran: dict[int, int] = {}
+        #: Whether items may come again.
+        self._retries = False
+        #: How many properties and sections each item had before it ran, by its index, where it may come again.
+        self._ran: dict[int, tuple[int, int]] = {}
         # Kept here since time-travelling test tools replace the functions of modules.
         self._time = time.time
         self._sleep = time.sleep
@@ -343,7 +345,8 @@ class WorkerSession:
         self._rendering.ask_for_status()
         # Before others are forked, who need not go through the items then: that would be a copy of their memory each.
         digest = self._digest()
-        if session.config.option.testretries:
+        self._retries = bool(session.config.option.testretries)
+        if self._retries:
             # Whether a failure is the last of its test is not known here; the coordinator counts them.
             session.config.option.maxfail = 0
         birth, unforkable = self._sharing.share(session.config)
@@ -427,7 +430,8 @@ class WorkerSession:
 
     def _run_item_here(self, session: pytest.Session, command: Item, successor: Optional[NextItem]) -> None:
         item = self._items[command.index]
-        self._forget_last_run(item, command.index)
+        if self._retries:
+            self._forget_last_run(item, command.index)
         self._status.begin(command)
         self._command = command
         current = self._current = reports.ItemReports(self._time(), self._rendering)
@@ -458,9 +462,11 @@ class WorkerSession:
 
     def _forget_last_run(self, item: pytest.Item, index: int) -> None:
         """Takes out of an item that runs again what it captured and recorded when it failed."""
-        before = self._ran.setdefault(index, len(item.user_properties))
-        del item.user_properties[before:]
-        item._report_sections.clear()
+        if index not in self._ran:
+            self._ran[index] = len(item.user_properties), len(item._report_sections)
+        properties, sections = self._ran[index]
+        del item.user_properties[properties:]
+        del item._report_sections[sections:]
 
     def _tell_so_far(self) -> None:
         """Tells the host what the item has reported: what follows may end the process."""
