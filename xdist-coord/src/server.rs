@@ -56,25 +56,31 @@ const SCRATCH_BYTES: usize = 64 << 10;
 /// How much may wait to be sent to a host. One that lets more pile up does not read, and is given up.
 const MAX_QUEUED_BYTES: usize = 256 << 20;
 
-/// Watches a run.
+/// Watches a run. Whoever only wants to see what happens has no use for the rest.
 pub trait Observer {
     /// Something happened in the run.
     fn event(&mut self, event: &RunEvent, now: Instant);
     /// What tests took in earlier runs, if that is known. Asked once, soon after [`RunEvent::Configured`], while the
     /// workers collect.
-    fn history(&mut self) -> Option<History>;
+    fn history(&mut self) -> Option<History> {
+        None
+    }
     /// When [`tick`](Self::tick) is to be called next, if at all.
-    fn next_tick(&self) -> Option<Instant>;
+    fn next_tick(&self) -> Option<Instant> {
+        None
+    }
     /// The time that [`next_tick`](Self::next_tick) gave has come.
-    fn tick(&mut self, now: Instant);
+    fn tick(&mut self, _now: Instant) {}
     /// Whether single keys are wanted, where there is a terminal to read them from.
-    fn wants_keys(&self) -> bool;
+    fn wants_keys(&self) -> bool {
+        false
+    }
     /// A key was pressed.
-    fn key(&mut self, key: u8, now: Instant);
+    fn key(&mut self, _key: u8, _now: Instant) {}
     /// The terminal's size may have changed, or the program was continued after a stop.
-    fn terminal_changed(&mut self, now: Instant);
+    fn terminal_changed(&mut self, _now: Instant) {}
     /// From now on the pytest host tells people what happens.
-    fn handed_over(&mut self);
+    fn handed_over(&mut self) {}
 }
 
 /// Where the pytest host comes from. Which of these it is has to fit [`Config::pytest_host`].

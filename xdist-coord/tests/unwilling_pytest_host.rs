@@ -8,7 +8,6 @@ use std::io::Write;
 use std::process::Command;
 use std::time::Instant;
 use xdist_coord::launch::{LINK_FD, Launcher};
-use xdist_coord::scheduler::History;
 use xdist_coord::server::{self, Observer, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent, StopReason};
 use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
@@ -38,26 +37,6 @@ impl Observer for User {
             _ => {}
         }
     }
-
-    fn history(&mut self) -> Option<History> {
-        None
-    }
-
-    fn next_tick(&self) -> Option<Instant> {
-        None
-    }
-
-    fn tick(&mut self, _now: Instant) {}
-
-    fn wants_keys(&self) -> bool {
-        false
-    }
-
-    fn key(&mut self, _key: u8, _now: Instant) {}
-
-    fn terminal_changed(&mut self, _now: Instant) {}
-
-    fn handed_over(&mut self) {}
 }
 
 /// What a frontend says first.

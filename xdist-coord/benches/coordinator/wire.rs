@@ -120,24 +120,4 @@ impl Observer for Counter {
             _ => {}
         }
     }
-
-    fn history(&mut self) -> Option<xdist_coord::scheduler::History> {
-        None
-    }
-
-    fn next_tick(&self) -> Option<Instant> {
-        None
-    }
-
-    fn tick(&mut self, _now: Instant) {}
-
-    fn wants_keys(&self) -> bool {
-        false
-    }
-
-    fn key(&mut self, _key: u8, _now: Instant) {}
-
-    fn terminal_changed(&mut self, _now: Instant) {}
-
-    fn handed_over(&mut self) {}
 }

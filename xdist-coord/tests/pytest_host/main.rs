@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 use xdist_coord::launch::{LINK_FD, Launcher};
-use xdist_coord::scheduler::{History, Mode};
+use xdist_coord::scheduler::Mode;
 use xdist_coord::server::{self, Observer, Outcome, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent, StopReason};
 use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
@@ -52,24 +52,6 @@ impl Observer for Watcher {
             sender.send(()).unwrap();
         }
     }
-
-    fn history(&mut self) -> Option<History> {
-        None
-    }
-
-    fn next_tick(&self) -> Option<Instant> {
-        None
-    }
-
-    fn tick(&mut self, _now: Instant) {}
-
-    fn wants_keys(&self) -> bool {
-        false
-    }
-
-    fn key(&mut self, _key: u8, _now: Instant) {}
-
-    fn terminal_changed(&mut self, _now: Instant) {}
 
     fn handed_over(&mut self) {
         self.handed_over = true;
