@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import struct
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -12,6 +13,7 @@ from typing import Any, Callable, Optional
 import pytest
 from harness import DEADLINE, Runner
 from xdist_pytest import memory, options
+from xdist_pytest.channel import STATUS_BYTES, Item, Status
 from xdist_pytest.dumps import DUMP_SIGNAL
 
 Suite = Callable[..., Path]
@@ -119,6 +121,24 @@ def test_waiting_to_be_told_of_the_successor_is_not_the_items_time(suite: Suite,
     runner.drain()
     runner.finish()
     assert runner.kinds().count("item_finished") == 1
+
+
+def test_the_host_never_reads_a_status_page_that_is_being_cleared() -> None:
+    with tempfile.TemporaryFile() as page:
+        page.truncate(STATUS_BYTES)
+        status = Status(os.dup(page.fileno()))
+        status.begin(Item(3, 7))
+        child = os.fork()
+        if child == 0:
+            for _ in range(100_000):
+                status.stop_clock()
+                status.start_clock()
+            os._exit(0)
+        torn = 0
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            index, lease, _, _, started = struct.unpack("<IIBB6xQ", os.pread(page.fileno(), 24, 0))
+            torn += (index, lease) != (3, 7) or started == 0
+        assert torn == 0
 
 
 def wait_until(is_so: Callable[[], bool], runner: Runner) -> None:

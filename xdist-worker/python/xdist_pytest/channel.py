@@ -50,6 +50,7 @@ _T = TypeVar("_T")
 
 _KINDS = {b"G": PROCEED, b"C": COLLECT, b"S": SEND_COLLECTION, b"A": ANSWER, b"P": PARK, b"D": DRAIN, b"X": INTERRUPT}
 _NUMBER = struct.Struct("<I")
+_TIME = struct.Struct("<Q")
 _ITEM = struct.Struct("<cII")
 _PREFIX = struct.Struct(">I")
 #: How long the host takes to take commands back, in seconds; about.
@@ -214,11 +215,15 @@ class Events:
 
 
 class Status:
-    """The page that tells the host what is running, also after a sudden death."""
+    """The page that tells the host what is running, also after a sudden death.
+
+    The host may read it at any time, and `pack_into` clears what it is going to write. So the bytes are packed first.
+    """
 
     _ITEM = struct.Struct("<IIBB6xQ")
     _WAITS = 9
-    _TAKEN = 24
+    _STARTED = slice(16, 24)
+    _TAKEN = slice(24, 28)
 
     def __init__(self, descriptor: int) -> None:
         self.open(descriptor)
@@ -233,7 +238,7 @@ class Status:
 
     def begin(self, item: Item) -> None:
         """An item's setup begins."""
-        self._ITEM.pack_into(self._page, 0, item.index, item.lease, SETUP, 0, self._now())
+        self._page[: self._ITEM.size] = self._ITEM.pack(item.index, item.lease, SETUP, 0, self._now())
 
     def enter(self, activity: int) -> None:
         """What is going on changes, for the same item."""
@@ -254,17 +259,18 @@ class Status:
 
     def start_clock(self) -> None:
         """Ends what `stop_clock` began."""
-        index, lease, activity, _, started = self._ITEM.unpack_from(self._page)
-        self._ITEM.pack_into(self._page, 0, index, lease, activity, 0, started + self._now() - self._stopped_at)
+        (started,) = _TIME.unpack(self._page[self._STARTED])
+        self._page[self._STARTED] = _TIME.pack(started + self._now() - self._stopped_at)
+        self._page[self._WAITS] = 0
 
     @property
     def taken(self) -> int:
         """How many commands were taken, as far as that was noted. Only this half has to do with it."""
-        return int(_NUMBER.unpack_from(self._page, self._TAKEN)[0])
+        return int(_NUMBER.unpack(self._page[self._TAKEN])[0])
 
     @taken.setter
     def taken(self, number: int) -> None:
-        _NUMBER.pack_into(self._page, self._TAKEN, number)
+        self._page[self._TAKEN] = _NUMBER.pack(number)
 
     def has_item(self) -> bool:
         """Whether an item is running, in this process or in one that was forked from it."""
@@ -272,7 +278,7 @@ class Status:
 
     def leave(self, activity: int = IDLE) -> None:
         """No item is running any more."""
-        self._ITEM.pack_into(self._page, 0, NO_ITEM, 0, activity, 0, 0)
+        self._page[: self._ITEM.size] = self._ITEM.pack(NO_ITEM, 0, activity, 0, 0)
 
 
 class Channel:
