@@ -114,6 +114,20 @@ Workers:
       --max-tests-per-worker N, --worker-memory-limit SIZE
                          Replace a worker that has run so many tests, or has more memory (2G, 25%)
 
+Other machines:
+      --listen [HOST:]PORT
+                         Let workers join while the run goes on: xdist worker --join FILE. Without -n
+                         and --tx, they are all there are. A port alone is for this machine only
+      --advertise HOST[:PORT]
+                         Where others reach this machine, if that is not where it listens
+      --join-file FILE   Where to write the token that lets workers join (default: a temporary file)
+      --min-workers N    Begin with the tests when there are so many workers (default: 1)
+      --wait-for-workers DURATION
+                         How long to wait for workers that may join (default: 5m)
+      --host-timeout DURATION
+                         Give up a machine that is silent for so long, and run its tests elsewhere
+                         (default: 15s)
+
 Distribution:
       --dist MODE        worksteal (the default), load, loadscope, loadfile, loadgroup, each, or no:
                          plain pytest

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 use xdist_proto::message::Start;
 
 /// What `xdist run` was asked to do.
@@ -28,6 +29,18 @@ pub(crate) struct Invocation {
     pub(crate) start: Start,
     /// `--pytest-host`; the last one counts.
     pub(crate) pytest_host: HostChoice,
+    /// Every `--listen`.
+    pub(crate) listen: Vec<String>,
+    /// Every `--advertise`.
+    pub(crate) advertise: Vec<String>,
+    /// `--join-file`.
+    pub(crate) join_file: Option<PathBuf>,
+    /// `--min-workers`.
+    pub(crate) min_workers: Option<u32>,
+    /// `--wait-for-workers`.
+    pub(crate) wait_for_workers: Option<Duration>,
+    /// `--host-timeout`.
+    pub(crate) host_timeout: Option<Duration>,
     /// `--controller-fd`: the descriptor of the link to the pytest that started this program and is its host.
     pub(crate) controller: Option<i32>,
     /// `--worker-specs`: what the pytest that started this program has made of `-n` and `--tx`, one for each worker.
@@ -136,6 +149,16 @@ impl Invocation {
         match option {
             "--python" => self.python = Some(value_of(option, attached, rest)?),
             "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
+            "--listen" => self.listen.push(value_of(option, attached, rest)?),
+            "--advertise" => self.advertise.push(value_of(option, attached, rest)?),
+            "--join-file" => self.join_file = Some(value_of(option, attached, rest)?.into()),
+            "--min-workers" => self.min_workers = Some(number(option, value_of(option, attached, rest)?)?),
+            "--wait-for-workers" => {
+                self.wait_for_workers = Some(duration(option, value_of(option, attached, rest)?)?);
+            }
+            "--host-timeout" => {
+                self.host_timeout = Some(duration(option, value_of(option, attached, rest)?)?);
+            }
             "--pytest-host" => self.pytest_host = host_choice(value_of(option, attached, rest)?)?,
             "--worker-specs" => {
                 let specs = value_of(option, attached, rest)?;
@@ -201,6 +224,27 @@ fn host_choice(value: String) -> Result<HostChoice, InvocationError> {
     }
 }
 
+/// A number greater than 0.
+fn number(option: &str, value: String) -> Result<u32, InvocationError> {
+    let expected = "a whole number greater than 0";
+    let number = value.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| InvocationError::WrongValue { option: option.to_owned(), expected, value })
+}
+
+/// Seconds, or a number with the unit `s`, `m` or `h`; at least a second, and less than a year.
+fn duration(option: &str, value: String) -> Result<Duration, InvocationError> {
+    let (digits, unit) = match value.char_indices().last() {
+        Some((at, 's')) => (&value[..at], 1.0),
+        Some((at, 'm')) => (&value[..at], 60.0),
+        Some((at, 'h')) => (&value[..at], 3600.0),
+        Some(_) | None => (value.as_str(), 1.0),
+    };
+    let seconds = digits.trim().parse::<f64>().ok().map(|number| number * unit);
+    let bounded = seconds.filter(|seconds| (1.0..3e7).contains(seconds)).map(Duration::from_secs_f64);
+    let expected = "a duration of at least a second, such as 10, 10s, 5m or 1h";
+    bounded.ok_or_else(|| InvocationError::WrongValue { option: option.to_owned(), expected, value })
+}
+
 fn value_of(
     option: &str,
     attached: Option<String>,
@@ -264,6 +308,37 @@ mod tests {
         assert_eq!(invocation.tx, ["2*popen", "exec=python3 w.py"]);
         assert_eq!(invocation.dist.as_deref(), Some("load"));
         assert_eq!(invocation.pytest_args, arguments);
+    }
+
+    #[test]
+    fn what_is_for_hosts_that_join_is_taken_out() {
+        let invocation = parse(&[
+            "--listen=:0",
+            "--listen",
+            "10.0.0.1:7",
+            "--advertise=ci.example:7",
+            "--join-file=f",
+            "--min-workers=3",
+            "--wait-for-workers=1.5m",
+            "--host-timeout",
+            "20s",
+            "-x",
+        ]);
+        assert_eq!(invocation.listen, [":0", "10.0.0.1:7"]);
+        assert_eq!(invocation.advertise, ["ci.example:7"]);
+        assert_eq!((invocation.join_file, invocation.min_workers), (Some("f".into()), Some(3)));
+        let times = (invocation.wait_for_workers, invocation.host_timeout);
+        assert_eq!(times, (Some(Duration::from_secs(90)), Some(Duration::from_secs(20))));
+        assert_eq!(invocation.pytest_args, ["-x"]);
+    }
+
+    #[test]
+    fn numbers_and_times_that_make_no_sense_are_told() {
+        for argument in ["--min-workers=0", "--min-workers=x", "--host-timeout=0", "--wait-for-workers=1d"] {
+            let error = Invocation::parse(vec![argument.into()]).unwrap_err().to_string();
+            let (option, value) = argument.split_once('=').unwrap();
+            assert!(error.contains(option) && error.contains(&format!("{value:?}")), "{error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod connect;
 
 mod invocation;
 
+mod join_file;
+
 mod python;
 
 mod run;

@@ -8,6 +8,7 @@ use crate::args::RunArgs;
 use crate::exit_code::ExitCode;
 use crate::frontend::{self, Frontend, Frontends, Setup};
 use crate::invocation::{HostChoice, Invocation};
+use crate::join_file::JoinFile;
 use crate::python;
 use anyhow::Context;
 use std::env;
@@ -15,12 +16,12 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
-use xdist_coord::launch::Launcher;
+use std::time::{Duration, Instant, SystemTime};
+use xdist_coord::launch::{Invitation, Launcher};
 use xdist_coord::scheduler::History;
 use xdist_coord::server::{self, Observer, Outcome, PytestHostSource};
 use xdist_coord::session::event::{RunEnd, RunEvent};
-use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Joining, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::RunId;
 use xdist_proto::message::Wants;
@@ -47,15 +48,18 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         return plain(&python, invocation.pytest_args);
     }
     let pytest_args = invocation.pytest_args.clone();
+    let random = random_bytes();
+    let run = RunId(random.iter().map(|byte| format!("{byte:02x}")).collect());
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
+    watcher.join_file = JoinFile::new(&invocation, &run);
+    let launcher = launcher(&invocation, &run)?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
     let has_controller = controller.is_some();
     let parent = rustix::process::getppid();
     if has_controller {
         end_with_parent();
     }
-    let random = random_bytes();
-    let config = config(invocation, workers, python.clone(), random, watcher.interactive);
+    let config = config(invocation, workers, python.clone(), run, watcher.interactive);
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let half = PythonHalf::unpack(None)?;
     let start_host = || Ok(half.host_command(&python, &pytest_args));
@@ -64,8 +68,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         (None, PytestHost::Never) => PytestHostSource::None,
         (None, PytestHost::OnDemand | PytestHost::Present) => PytestHostSource::Command(&start_host),
     };
-    let Outcome { summary, pytest_host } =
-        server::run(config, seed, &launcher()?, pytest_host, &mut watcher)?;
+    let Outcome { summary, pytest_host } = server::run(config, seed, &launcher, pytest_host, &mut watcher)?;
     if let (RunEnd::Plain(reason), None, false) = (&summary.end, &pytest_host, has_controller) {
         tracing::debug!(reason, "handing over to plain pytest");
         return plain(&python, pytest_args);
@@ -91,12 +94,13 @@ fn config(
     invocation: Invocation,
     workers: Option<Vec<WorkerSpec>>,
     python: Vec<String>,
-    random: [u8; RUN_ID_BYTES],
+    run: RunId,
     interactive: bool,
 ) -> Config {
     let terminal = invocation.terminal.or_else(server::terminal::path);
+    let joining = Joining::default();
     Config {
-        run: RunId(random.iter().map(|byte| format!("{byte:02x}")).collect()),
+        run,
         workers,
         // A name that is no mode is left to argparse, whose words people know.
         mode: invocation.dist.and_then(|name| name.parse().ok()),
@@ -128,8 +132,20 @@ fn config(
             (None, HostChoice::Never) => PytestHost::Never,
         },
         terminal,
-        timeouts: Timeouts::default(),
+        joining: Joining {
+            open: !invocation.listen.is_empty(),
+            min_workers: invocation.min_workers.unwrap_or(joining.min_workers),
+            patience: invocation.wait_for_workers.unwrap_or(joining.patience),
+        },
+        timeouts: timeouts(invocation.host_timeout),
     }
+}
+
+fn timeouts(host: Option<Duration>) -> Timeouts {
+    let usual = Timeouts::default();
+    let host = host.unwrap_or(usual.host);
+    // So often that it can be asked once more before it is given up.
+    Timeouts { host, heartbeat: usual.heartbeat.min(host / 3), ..usual }
 }
 
 /// The workers, if the arguments alone say how many there are. Otherwise the first worker finds it out.
@@ -142,8 +158,12 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
         return Ok(Some(vec![WorkerSpec::default(); count as usize]));
     }
     // With another form of -n among the arguments, --tx counts for nothing.
-    if invocation.tx.is_empty() || invocation.counts_workers {
+    if invocation.counts_workers {
         return Ok(None);
+    }
+    if invocation.tx.is_empty() {
+        // Those who dial in are enough, unless others are asked for.
+        return Ok((!invocation.listen.is_empty()).then(Vec::new));
     }
     let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str)).context("--tx")?;
     Ok(Some(specs))
@@ -151,7 +171,7 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
 
 /// Whether no worker needs an interpreter of ours.
 fn brings_its_own_programs(workers: &[WorkerSpec]) -> bool {
-    workers.iter().all(|spec| matches!(spec.host, HostSpec::Exec(_) | HostSpec::Ssh(_)))
+    workers.iter().all(|spec| !matches!(spec.host, HostSpec::Local))
 }
 
 /// Ends the run as SIGTERM does when the pytest that started this program is gone: tests that are running would go on
@@ -171,10 +191,19 @@ fn plain(python: &[String], args: Vec<String>) -> anyhow::Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", python.join(" ")))
 }
 
-fn launcher() -> anyhow::Result<Launcher> {
+fn launcher(invocation: &Invocation, run: &RunId) -> anyhow::Result<Launcher> {
     let host_program = env::current_exe().context("cannot find the path of this program")?;
     let ssh_args = ["connect", "ssh"].map(OsString::from).to_vec();
-    Ok(Launcher { host_program, host_args: vec!["worker".into()], ssh_args })
+    let hold = timeouts(invocation.host_timeout).host.as_secs_f64();
+    let mut gate_args = vec!["gate".to_owned(), format!("--run={run}"), format!("--hold={hold}")];
+    gate_args.extend(invocation.listen.iter().map(|address| format!("--listen={address}")));
+    if invocation.listen.is_empty() {
+        // For launchers that stay on this machine.
+        gate_args.push("--listen=127.0.0.1:0".to_owned());
+    }
+    gate_args.extend(invocation.advertise.iter().map(|address| format!("--advertise={address}")));
+    let gate_args = gate_args.into_iter().map(OsString::from).collect();
+    Ok(Launcher { host_program, host_args: vec!["worker".into()], ssh_args, gate_args })
 }
 
 fn random_bytes() -> [u8; RUN_ID_BYTES] {
@@ -194,6 +223,8 @@ fn columns() -> usize {
 struct Watcher {
     frontends: Frontends,
     interactive: bool,
+    /// Where hosts that dial in find out how, if they may.
+    join_file: Option<JoinFile>,
 }
 
 impl Watcher {
@@ -215,7 +246,7 @@ impl Watcher {
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
-        Ok(Self { frontends, interactive })
+        Ok(Self { frontends, interactive, join_file: None })
     }
 }
 
@@ -247,6 +278,12 @@ impl Observer for Watcher {
 
     fn key(&mut self, key: u8, now: Instant) {
         self.frontends.key(key, now);
+    }
+
+    fn listening(&mut self, invitation: &Invitation) {
+        if let Some(file) = &mut self.join_file {
+            file.announce(invitation);
+        }
     }
 
     fn handed_over(&mut self) {

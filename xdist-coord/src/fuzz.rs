@@ -5,7 +5,9 @@
 
 use crate::scheduler::{History, Mode, Took};
 use crate::session::input::{CloseCause, GarbledError};
-use crate::session::{Config, Input, Output, Place, PytestHost, RunEvent, RunSummary, Session, Timeouts};
+use crate::session::{
+    Config, Input, Joining, Output, Place, PytestHost, RunEvent, RunSummary, Session, Timeouts,
+};
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{HostId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -116,6 +118,7 @@ impl Driver {
             start: Start::Auto,
             place: Place::default(),
             wants: Wants::default(),
+            joining: Joining { open: workers == 4, min_workers: 1 + workers % 3, ..Joining::default() },
             pytest_host,
             terminal: (shape & 3 == 3).then(|| "/dev/tty".to_owned()),
             timeouts: Timeouts::default(),
@@ -189,6 +192,7 @@ impl Driver {
                         error: GarbledError::Decode(DecodeError::NotAMessage),
                     });
                 }
+                2 | 3 => self.join(bytes)?,
                 _ => self.hello(bytes)?,
             },
         }
@@ -215,6 +219,23 @@ impl Driver {
         self.input(Input::Launched { host, link });
         if well > 1 {
             self.say_hello(link, 4, Role::Worker);
+        }
+        Some(())
+    }
+
+    /// A host dials in, and mostly says hello at once; its launcher may be anything.
+    fn join(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
+        let kind = bytes.below(8)?;
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.links.insert(link, VecDeque::new());
+        self.all_links.push(link);
+        let launcher = (kind < 2).then_some(HostId(kind));
+        self.input(Input::Joined { link, peer: "peer".to_owned(), launcher });
+        match kind {
+            7 => self.input(Input::GateLost { error: "no".to_owned() }),
+            1..7 => self.say_hello(link, kind, Role::Worker),
+            _ => {}
         }
         Some(())
     }

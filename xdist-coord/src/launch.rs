@@ -1,9 +1,10 @@
 //! How worker hosts come up: a process of ours, connected by a socket pair that it inherits.
 #![expect(clippy::disallowed_methods, reason = "a shell module: it bounds its waits by the clock")]
 
-use crate::workers::spec::HostSpec;
+use crate::workers::spec::{HostSpec, LauncherSpec};
 use command_fds::{CommandFdExt, FdMapping};
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -14,6 +15,12 @@ use std::time::{Duration, Instant};
 
 /// The descriptor that a host finds its end of the link at. Its number is also in [`LINK_FD_VARIABLE`].
 pub const LINK_FD: i32 = 3;
+
+/// Tells what a launcher starts how to dial in: the join token. The environment of a process can be read by its user only.
+pub const JOIN_VARIABLE: &str = "XDIST_JOIN";
+
+/// Tells what a launcher starts by which launcher that is.
+pub const LAUNCH_VARIABLE: &str = "XDIST_LAUNCH";
 
 /// Tells a host the number of the descriptor that its link is on.
 pub const LINK_FD_VARIABLE: &str = "XDIST_LINK_FD";
@@ -27,6 +34,24 @@ pub struct Launcher {
     pub host_args: Vec<OsString>,
     /// The arguments that make the same program the way to a host on another machine. What `ssh` is to be given follows.
     pub ssh_args: Vec<OsString>,
+    /// The arguments that make the same program the gate that hosts dial in at.
+    pub gate_args: Vec<OsString>,
+}
+
+/// How hosts can dial in.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Invitation {
+    /// Where the gate listens.
+    pub addresses: Vec<String>,
+    /// What proves that a host is invited. A secret.
+    pub token: String,
+}
+
+impl fmt::Debug for Invitation {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invitation").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 /// A host could not be started.
@@ -49,21 +74,32 @@ pub enum LaunchError {
         /// Why.
         source: io::Error,
     },
+    /// Only who is there can start it.
+    #[error("{name} has to dial in again")]
+    Elsewhere {
+        /// What it calls itself.
+        name: String,
+    },
 }
 
 impl Launcher {
-    /// Starts a host and gives our end of its link.
+    /// Starts a host, or a launcher with the means for others to dial in, and gives our end of its link.
     ///
     /// # Errors
     /// [`LaunchError`] when the operating system refuses; trying again makes sense only after the cause is gone.
-    pub fn launch(&self, spec: &HostSpec) -> Result<(UnixStream, HostProcess), LaunchError> {
+    pub fn launch(
+        &self,
+        spec: &HostSpec,
+        invitation: Option<(&Invitation, u32)>,
+    ) -> Result<(UnixStream, HostProcess), LaunchError> {
         let mut command = match spec {
             HostSpec::Local => {
                 let mut command = Command::new(&self.host_program);
                 command.args(&self.host_args);
                 command
             }
-            HostSpec::Exec(words) => {
+            HostSpec::Joined(joined) => return Err(LaunchError::Elsewhere { name: joined.name.clone() }),
+            HostSpec::Exec(words) | HostSpec::Launcher(LauncherSpec { words, .. }) => {
                 let mut words = words.iter();
                 let mut command = Command::new(words.next().map_or("", String::as_str));
                 command.args(words);
@@ -79,6 +115,9 @@ impl Launcher {
                 command
             }
         };
+        if let Some((invitation, launch)) = invitation {
+            command.env(JOIN_VARIABLE, &invitation.token).env(LAUNCH_VARIABLE, launch.to_string());
+        }
         let name = command.get_program().to_string_lossy().into_owned();
         let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
         let (ours, theirs) = UnixStream::pair().map_err(socket_error)?;
@@ -87,11 +126,35 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(match spec {
                 // What a host prints is for people to read, and standard output is for the report.
-                HostSpec::Local | HostSpec::Exec(_) => stderr_of_ours().map_err(socket_error)?,
+                HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) | HostSpec::Joined(_) => {
+                    stderr_of_ours().map_err(socket_error)?
+                }
                 // Why it could not go on.
                 HostSpec::Ssh(_) => Stdio::piped(),
             })
             // A group of its own: the terminal's Ctrl-C is for the coordinator, which decides.
+            .process_group(0);
+        let child = spawn_with_link(command, theirs)
+            .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
+        Ok((ours, HostProcess { child, name, own_group: true }))
+    }
+}
+
+impl Launcher {
+    /// Starts the gate and gives our end of its link.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when the operating system refuses.
+    pub fn launch_gate(&self) -> Result<(UnixStream, HostProcess), LaunchError> {
+        let mut command = Command::new(&self.host_program);
+        command.args(&self.gate_args);
+        let name = command.get_program().to_string_lossy().into_owned();
+        let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
+        let (ours, theirs) = UnixStream::pair().map_err(socket_error)?;
+        command
+            .env(LINK_FD_VARIABLE, LINK_FD.to_string())
+            .stdin(Stdio::null())
+            .stdout(stderr_of_ours().map_err(socket_error)?)
             .process_group(0);
         let child = spawn_with_link(command, theirs)
             .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;

@@ -5,6 +5,8 @@
 
 mod connection;
 
+mod gate;
+
 mod keyboard;
 
 pub mod terminal;
@@ -17,7 +19,7 @@ mod signals;
 
 mod token;
 
-use crate::launch::{HostProcess, Launcher};
+use crate::launch::{HostProcess, Invitation, Launcher};
 use crate::scheduler::History;
 use crate::session::Session;
 use crate::session::config::{Config, PytestHost};
@@ -27,6 +29,8 @@ use crate::session::output::{CloseReason, Output};
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
 use connection::{Arrived, Connection, ReadEnd};
+use gate::Gate;
+pub use gate::GateError;
 use keyboard::Keyboard;
 use mio::{Events, Poll};
 use outbox::Overflow;
@@ -79,6 +83,8 @@ pub trait Observer {
     fn key(&mut self, _key: u8, _now: Instant) {}
     /// The terminal's size may have changed, or the program was continued after a stop.
     fn terminal_changed(&mut self, _now: Instant) {}
+    /// Hosts can dial in.
+    fn listening(&mut self, _invitation: &Invitation) {}
     /// From now on the pytest host tells people what happens.
     fn handed_over(&mut self) {}
 }
@@ -120,6 +126,9 @@ pub enum ServerError {
     /// The operating system refused something that every run needs.
     #[error("cannot wait for workers: {0}")]
     Poll(#[from] io::Error),
+    /// Hosts cannot dial in, which the user has asked for.
+    #[error(transparent)]
+    Gate(#[from] GateError),
 }
 
 /// Runs to the end, and answers how it ended. Blocks; SIGINT, SIGTERM and SIGHUP interrupt the run meanwhile.
@@ -139,6 +148,7 @@ pub fn run(
         true => Keyboard::take(poll.registry(), Source::Keyboard.into()),
         false => None,
     };
+    let listens = config.joining.open;
     let at_once = config.pytest_host == PytestHost::Present;
     let mut server = Server {
         poll,
@@ -147,6 +157,8 @@ pub fn run(
         session: Session::new(config, seed, Instant::now()),
         launcher,
         observer,
+        gate: None,
+        gate_readable: false,
         links: BTreeMap::new(),
         readable: BTreeSet::new(),
         unsent: BTreeSet::new(),
@@ -163,6 +175,9 @@ pub fn run(
         told_so_far: Vec::new(),
         summary: None,
     };
+    if listens {
+        server.open_gate()?;
+    }
     if at_once {
         server.start_pytest_host();
     }
@@ -173,7 +188,8 @@ pub fn run(
 #[derive(Debug)]
 struct Link {
     connection: Connection<WorkerMessage>,
-    process: HostProcess,
+    /// None of ours for a host that has dialled in.
+    process: Option<HostProcess>,
 }
 
 struct Server<'a> {
@@ -183,6 +199,9 @@ struct Server<'a> {
     session: Session,
     launcher: &'a Launcher,
     observer: &'a mut dyn Observer,
+    gate: Option<Gate>,
+    /// Whether the gate may have more to say.
+    gate_readable: bool,
     links: BTreeMap<LinkId, Link>,
     /// Links that may have more to read: edge-triggered readiness is not announced again.
     readable: BTreeSet<LinkId>,
@@ -238,6 +257,7 @@ impl Server<'_> {
                     Source::Signals => self.signals_arrived(),
                     Source::Keyboard => self.keys_pressed(),
                     Source::PytestHost => self.pytest_host_readable = true,
+                    Source::Gate => self.gate_readable = true,
                     // Which kind of readiness it is does not matter: reading and flushing tell the truth.
                     Source::Link(link) => {
                         self.readable.insert(link);
@@ -248,6 +268,7 @@ impl Server<'_> {
             for link in std::mem::take(&mut self.readable) {
                 self.read_link(link);
             }
+            self.let_in();
             self.read_pytest_host();
             self.check_pytest_host();
             self.deadlines();
@@ -262,7 +283,7 @@ impl Server<'_> {
 
     /// Rounded up, so that a deadline less than a millisecond away does not make the poll spin.
     fn time_to_wait(&self) -> Option<Duration> {
-        if !self.readable.is_empty() || self.pytest_host_readable {
+        if !self.readable.is_empty() || self.pytest_host_readable || self.gate_readable {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.session.next_deadline(), self.observer.next_tick()];
@@ -329,22 +350,25 @@ impl Server<'_> {
 
     /// The link is at its end: tells the session, with how the process ended if it has.
     fn closed(&mut self, id: LinkId, cause: CloseCause) {
-        let Some(mut process) = self.take_link(id) else { return };
-        let status =
-            process.wait_until(Instant::now() + HOST_STATUS_GRACE).filter(|status| !status.success());
-        let cause = match status.map(|status| process.last_words().ok_or(status)) {
+        let Some(mut link) = self.take_link(id) else { return };
+        let process = link.process.as_mut();
+        let said = process.and_then(|process| {
+            let status = process.wait_until(Instant::now() + HOST_STATUS_GRACE);
+            status.filter(|status| !status.success()).map(|status| process.last_words().ok_or(status))
+        });
+        let cause = match said {
             Some(Ok(said)) => CloseCause::Explained(said),
             Some(Err(status)) => CloseCause::Failed(format!("its process ended with {status}")),
             None => cause,
         };
-        self.departing.push(process);
+        self.departing.extend(link.process);
         self.handle(Input::Closed { link: id, cause });
     }
 
-    fn take_link(&mut self, id: LinkId) -> Option<HostProcess> {
+    fn take_link(&mut self, id: LinkId) -> Option<Link> {
         let mut link = self.links.remove(&id)?;
         link.connection.deregister(self.poll.registry());
-        Some(link.process)
+        Some(link)
     }
 
     /// Does what the session wants until it wants nothing more.
@@ -405,8 +429,8 @@ impl Server<'_> {
             // What was queued should still arrive; a peer that does not take it now does not get it.
             let _ = link.connection.flush(self.poll.registry(), Source::Link(id).into());
         }
-        let process = self.take_link(id);
-        self.departing.extend(process);
+        let link = self.take_link(id);
+        self.departing.extend(link.and_then(|link| link.process));
     }
 
     fn with_link(&mut self, id: LinkId, act: impl FnOnce(&mut Connection<WorkerMessage>)) {
@@ -448,40 +472,94 @@ impl Server<'_> {
 
     fn launch(&mut self, host: HostId, spec: &HostSpec) {
         // Not through `handle`: the session's further outputs are being carried out already.
-        let input = match self.try_launch(spec) {
+        let input = match self.try_launch(host, spec) {
             Ok(link) => Input::Launched { host, link },
             Err(error) => Input::LaunchFailed { host, error },
         };
         self.session.handle(input, Instant::now());
     }
 
-    fn try_launch(&mut self, spec: &HostSpec) -> Result<LinkId, String> {
-        let (socket, process) = self.launcher.launch(spec).map_err(|error| error.to_string())?;
+    fn try_launch(&mut self, host: HostId, spec: &HostSpec) -> Result<LinkId, String> {
+        if matches!(spec, HostSpec::Launcher(_)) && self.gate.is_none() {
+            self.open_gate().map_err(|error| error.to_string())?;
+        }
+        let invitation = match spec {
+            HostSpec::Launcher(_) => self.gate.as_ref().map(|gate| (&gate.invitation, launch_number(host))),
+            _ => None,
+        };
+        let (socket, process) = self.launcher.launch(spec, invitation).map_err(|error| error.to_string())?;
+        let name = process.name().to_owned();
+        self.add_link(socket, Some(process))
+            .map_err(|error| format!("cannot watch the link to {name}: {error}"))
+    }
+
+    fn add_link(&mut self, socket: UnixStream, process: Option<HostProcess>) -> io::Result<LinkId> {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let token = Source::Link(id).into();
-        let connection =
-            Connection::new(socket, Overflow::Refuse(MAX_QUEUED_BYTES)).and_then(|mut connection| {
-                connection.register(self.poll.registry(), token)?;
-                Ok(connection)
-            });
-        let connection =
-            connection.map_err(|error| format!("cannot watch the link to {}: {error}", process.name()))?;
+        let mut connection = Connection::new(socket, Overflow::Refuse(MAX_QUEUED_BYTES))?;
+        connection.register(self.poll.registry(), Source::Link(id).into())?;
         self.links.insert(id, Link { connection, process });
         self.unsent.insert(id);
         Ok(id)
+    }
+
+    /// Lets hosts dial in from now on.
+    fn open_gate(&mut self) -> Result<(), GateError> {
+        let gate = Gate::open(self.launcher, self.poll.registry())?;
+        self.observer.listening(&gate.invitation);
+        self.gate = Some(gate);
+        // What has arrived meanwhile is not announced again.
+        self.gate_readable = true;
+        Ok(())
+    }
+
+    /// Lets those in who have dialled in.
+    fn let_in(&mut self) {
+        if !std::mem::take(&mut self.gate_readable) {
+            return;
+        }
+        while let Some(gate) = &mut self.gate {
+            match gate.next_arrival() {
+                Ok(Some(arrival)) => {
+                    let launcher = arrival.launch.checked_sub(1).map(HostId);
+                    match self.add_link(arrival.socket, None) {
+                        Ok(link) => self.handle(Input::Joined { link, peer: arrival.peer, launcher }),
+                        // It sees its link close, and may try again.
+                        Err(error) => tracing::error!(peer = arrival.peer, %error, "cannot watch a link"),
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    // The hosts that were here are gone with it, and their links say so.
+                    tracing::error!(%error, "nobody can dial in any more");
+                    self.close_gate();
+                    self.handle(Input::GateLost { error: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn close_gate(&mut self) {
+        let gate = self.gate.take().map(|gate| gate.close(self.poll.registry()));
+        self.departing.extend(gate);
     }
 
     /// Closes every link, which ends the hosts, and waits for them together. Whoever does not end is killed on drop.
     fn end_hosts(&mut self) {
         let ids: Vec<_> = self.links.keys().copied().collect();
         for id in ids {
-            let process = self.take_link(id);
-            self.departing.extend(process);
+            let link = self.take_link(id);
+            self.departing.extend(link.and_then(|link| link.process));
         }
+        self.close_gate();
         let deadline = Instant::now() + HOST_EXIT_GRACE;
         for process in &mut self.departing {
             process.wait_until(deadline);
         }
     }
+}
+
+/// The number that a launcher passes on to whom it starts; 0 would be none.
+const fn launch_number(host: HostId) -> u32 {
+    host.0.saturating_add(1)
 }

@@ -1,6 +1,6 @@
 //! DSession: one run, as a state machine without any input or output of its own.
 //!
-//! Told from start to end: `hosts` brings worker hosts up and watches over their links;
+//! Told from start to end: `hosts` brings worker hosts up and watches over their links, `joining` lets those in that dial in;
 //! `pytest_host` asks plugins on this side what workers are to know; `gathering` turns the first
 //! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; `running`
 //! carries out what the scheduler decides and takes in results; `ends` is about every kind of end, of a worker and of
@@ -17,6 +17,8 @@ pub mod event;
 mod plan;
 
 mod hosts;
+
+mod joining;
 
 mod pytest_host;
 
@@ -44,7 +46,7 @@ mod timer;
 
 mod violation;
 
-pub use config::{Config, Place, PytestHost, Timeouts};
+pub use config::{Config, Joining, Place, PytestHost, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
@@ -71,7 +73,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 /// ```
 /// # #![allow(clippy::disallowed_methods)]
 /// use std::time::Instant;
-/// use xdist_coord::session::{Config, Output, Place, PytestHost, RunEvent, Session, Timeouts};
+/// use xdist_coord::session::{Config, Joining, Output, Place, PytestHost, RunEvent, Session, Timeouts};
 /// # use xdist_proto::{RunId, message::{Start, Wants}};
 /// let config = Config {
 ///     run: RunId("example".to_owned()),
@@ -82,6 +84,7 @@ use xdist_proto::{CollectionDigest, WorkerId};
 ///     start: Start::Auto,
 ///     place: Place::default(),
 ///     wants: Wants::default(),
+///     joining: Joining::default(),
 ///     pytest_host: PytestHost::Never,
 ///     terminal: None,
 ///     timeouts: Timeouts::default(),
@@ -134,6 +137,7 @@ pub struct Session {
     pytest_host: pytest_host::State,
     terminal: terminal::State,
     shared: shared::State,
+    joining: joining::State,
     interrupts: u32,
 }
 
@@ -182,6 +186,7 @@ impl Session {
             pytest_host: pytest_host::State::new(pytest_host),
             terminal: terminal::State::default(),
             shared: shared::State::default(),
+            joining: joining::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -197,6 +202,8 @@ impl Session {
         match input {
             Input::Launched { host, link } => self.launched(host, link),
             Input::LaunchFailed { host, error } => self.launch_failed(host, error),
+            Input::Joined { link, peer, launcher } => self.joined(link, &peer, launcher),
+            Input::GateLost { error } => self.gate_lost(&error),
             Input::Opened { link, hello } => self.opened(link, &hello),
             Input::Received { link, message } => self.received(link, message),
             Input::Garbled { link, error } => self.garbled(link, &error),

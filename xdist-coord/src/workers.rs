@@ -232,6 +232,13 @@ impl Ending {
     }
 }
 
+impl Host {
+    /// Whether it is no host, but a command that has others dial in.
+    pub(crate) const fn is_launcher(&self) -> bool {
+        matches!(self.spec, HostSpec::Launcher(_))
+    }
+}
+
 impl HostLife {
     pub(crate) const fn link(&self) -> Option<LinkId> {
         match self {
@@ -326,14 +333,17 @@ impl Workers {
     pub(crate) fn host_for(&mut self, spec: &HostSpec) -> (HostId, bool) {
         let fits = |host: &Host| host.spec == *spec && !matches!(host.life, HostLife::Closed);
         let shared = self.hosts.iter().rposition(fits).filter(|_| spec.is_shared());
-        let new = shared.is_none();
-        let at = shared.unwrap_or_else(|| {
-            let (name, life) = (String::new(), HostLife::Launching);
-            let (spec, workers) = (spec.clone(), Vec::new());
-            self.hosts.push(Host { spec, name, life, workers, came_up: false });
-            self.hosts.len() - 1
-        });
-        (HostId(to_u32(at)), new)
+        match shared {
+            Some(at) => (HostId(to_u32(at)), false),
+            None => (self.add_host(spec.clone()), true),
+        }
+    }
+
+    /// A new host, which is yet to come up.
+    pub(crate) fn add_host(&mut self, spec: HostSpec) -> HostId {
+        let (name, life, workers) = (String::new(), HostLife::Launching, Vec::new());
+        self.hosts.push(Host { spec, name, life, workers, came_up: false });
+        HostId(to_u32(self.hosts.len() - 1))
     }
 
     pub(crate) fn host(&self, id: HostId) -> &Host {
@@ -347,10 +357,7 @@ impl Workers {
 
     /// What the user calls the machine that the worker is on, if that is another one than this.
     pub(crate) fn other_machine_of(&self, worker: WorkerId) -> Option<&str> {
-        match &self.get(worker).spec.host {
-            HostSpec::Ssh(ssh) => Some(ssh.machine()),
-            HostSpec::Local | HostSpec::Exec(_) => None,
-        }
+        self.get(worker).spec.host.other_machine()
     }
 
     pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {

@@ -68,6 +68,7 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         start: Start::Spawn,
         place: Place::default(),
         wants: Wants::default(),
+        joining: xdist_coord::session::Joining::default(),
         pytest_host: PytestHost::Present,
         terminal: None,
         timeouts: Timeouts::default(),
@@ -77,7 +78,12 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         command.args(["-c", script]);
         Ok(command)
     };
-    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new(), ssh_args: Vec::new() };
+    let launcher = Launcher {
+        host_program: "unused".into(),
+        host_args: Vec::new(),
+        ssh_args: Vec::new(),
+        gate_args: Vec::new(),
+    };
     server::run(config, 1, &launcher, PytestHostSource::Command(&command), &mut user).unwrap()
 }
 

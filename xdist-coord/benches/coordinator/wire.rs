@@ -75,6 +75,7 @@ pub(crate) fn run(suite: Suite, case: Case) -> Cost {
         host_program: command[0].clone().into(),
         host_args: command[1..].iter().map(Into::into).collect(),
         ssh_args: Vec::new(),
+        gate_args: Vec::new(),
     };
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
     let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);
@@ -94,6 +95,7 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
         start: Start::Spawn,
         place: Place::default(),
         wants: Wants::default(),
+        joining: xdist_coord::session::Joining::default(),
         pytest_host: PytestHost::Never,
         terminal: None,
         timeouts: Timeouts::default(),

@@ -13,7 +13,7 @@ pub struct Config {
     /// The name of the run, unless an option names it otherwise.
     pub run: RunId,
     /// The workers to start with, where the command line says so. Otherwise one worker is started first, and its
-    /// options say how many more.
+    /// options say how many more. There need not be any where others may dial in.
     pub workers: Option<Vec<WorkerSpec>>,
     /// How items are handed out, where the command line says so.
     pub mode: Option<Mode>,
@@ -27,12 +27,31 @@ pub struct Config {
     pub place: Place,
     /// What frontends want to be told.
     pub wants: Wants,
+    /// Which hosts may dial in, and how long they are waited for.
+    pub joining: Joining,
     /// Whether a frontend answers for plugins on this side.
     pub pytest_host: PytestHost,
     /// The path of the terminal that a person sits at and workers may borrow, if there is one.
     pub terminal: Option<String>,
     /// Times after which something is taken to have failed.
     pub timeouts: Timeouts,
+}
+
+/// Hosts that dial in, while the run goes on or before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// Whether anybody may who can prove to be invited. Those that a launcher starts may in any case.
+    pub open: bool,
+    /// Tests begin when there are so many workers; at least 1. Of interest only where hosts may dial in.
+    pub min_workers: u32,
+    /// How long to wait for so many workers, or for another one when none is left.
+    pub patience: Duration,
+}
+
+impl Default for Joining {
+    fn default() -> Self {
+        Self { open: false, min_workers: 1, patience: Duration::from_secs(300) }
+    }
 }
 
 /// Where the run was started, for workers elsewhere. Empty where it is not known.
@@ -47,7 +66,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The directory that a worker is to start in; `None` for its host's own.
+    /// The directory that a worker is to start in; `None` for its host's own. Whoever had a host dial in chose that one.
     pub(super) fn directory_of(&self, spec: &WorkerSpec) -> Option<String> {
         let same = matches!(spec.host, HostSpec::Ssh(_)) && !self.directory.is_empty();
         spec.chdir.clone().or_else(|| same.then(|| self.directory.clone()))
@@ -56,7 +75,11 @@ impl Place {
     /// What pytest is to be told of the root directory before any other argument. On another machine and in another
     /// directory the same tree begins elsewhere, so there it is told from that directory.
     pub(super) fn arguments(&self, spec: &WorkerSpec) -> impl Iterator<Item = String> + use<> {
-        let moved = matches!(spec.host, HostSpec::Ssh(_)) && spec.chdir.is_some();
+        let moved = match spec.host {
+            HostSpec::Ssh(_) => spec.chdir.is_some(),
+            HostSpec::Joined(_) => true,
+            HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) => false,
+        };
         let seen = |path: &String| match moved {
             true => relative(&self.directory, path),
             false => path.clone(),
@@ -69,9 +92,7 @@ impl Place {
     /// Where a path in a worker's tree is in the coordinator's: the same way from the directories that both started in.
     /// Paths that do not belong to the tree are the same everywhere.
     pub(super) fn path_here(&self, spec: &WorkerSpec, ready: &Ready, path: &str) -> String {
-        let same = self.directory.is_empty()
-            || ready.cwd == self.directory
-            || !matches!(spec.host, HostSpec::Ssh(_));
+        let same = self.directory.is_empty() || ready.cwd == self.directory || !spec.host.is_elsewhere();
         let belongs = [&ready.cwd, &ready.rootdir].iter().any(|tree| is_below(tree, path));
         match belongs && !same {
             true => joined(&self.directory, &relative(&ready.cwd, path)),
@@ -134,7 +155,7 @@ pub struct Timeouts {
     pub connect_far: Duration,
     /// Between two `ping`s on a link.
     pub heartbeat: Duration,
-    /// From the first unanswered `ping` until the host is taken for lost.
+    /// From when a host was heard last until it is taken for lost, if it leaves a `ping` unanswered.
     pub host: Duration,
     /// From `drain` or `interrupt` until a worker that is not in the middle of an item is killed.
     pub finish: Duration,

@@ -13,6 +13,9 @@ use xdist_proto::message::{Cancel, CoordinatorMessage, Down, Drain, Interrupt, S
 use xdist_proto::report::OutcomeClass;
 use xdist_proto::{ItemIndex, WorkerId};
 
+/// How often an item may be running on a machine that is lost, and still run again. Then it is likely to be why.
+const MOST_CUTS: u32 = 2;
+
 /// Why an item that was cut off did not run.
 const INTERRUPTED: &str = "interrupted";
 
@@ -21,8 +24,8 @@ const INTERRUPTED: &str = "interrupted";
 pub(super) struct Shown {
     /// Deaths before anything was collected: they are mostly all the same.
     early_deaths: Vec<(CrashCause, String)>,
-    /// The first worker that was lost, and how.
-    first_loss: Option<(WorkerId, String)>,
+    /// What was lost first, and how.
+    first_loss: Option<String>,
 }
 
 /// The end of a worker.
@@ -39,6 +42,8 @@ enum Manner {
     /// As it was told to or as it announced; the text says what was wrong nevertheless.
     Ended(Option<String>),
     Crashed(Box<Crash>),
+    /// Its machine is gone, for this reason; it was at this item, which may run elsewhere.
+    Cut(String, Option<ItemIndex>),
 }
 
 /// Whether it counts that a worker is gone.
@@ -126,6 +131,9 @@ impl Session {
         let worker = self.workers.get(id);
         let first = worker.active().and_then(|active| self.books[active.book].leased_to(id).next());
         let item = first.filter(|_| worker.farewell == Farewell::None);
+        if self.may_go_on_elsewhere(worker, item) {
+            return Departure { worker: id, item: None, manner: Manner::Cut(error.to_owned(), item) };
+        }
         let manner = match (&worker.ending, worker.farewell) {
             (Some(Ending::Shutdown(Some(reason))), _) => Manner::Ended(Some(reason.clone())),
             (Some(Ending::Shutdown(None) | Ending::Interrupt), _)
@@ -146,6 +154,23 @@ impl Session {
             })),
         };
         Departure { worker: id, item, manner }
+    }
+
+    /// Whether what a worker had is simply run by others, now that its machine is gone: that is rarely a test's doing.
+    fn may_go_on_elsewhere(&self, worker: &Worker, item: Option<ItemIndex>) -> bool {
+        let is_needed =
+            matches!(worker.ending, None | Some(Ending::Drain)) && worker.farewell == Farewell::None;
+        // Schedulers of users know crashes only.
+        if !is_needed || self.is_scheduled_elsewhere() {
+            return false;
+        }
+        match (&worker.spec.host, worker.active()) {
+            (HostSpec::Joined(_), None) => true,
+            (HostSpec::Joined(_) | HostSpec::Ssh(_), Some(active)) => {
+                item.is_none_or(|item| self.books[active.book].cuts(item) < MOST_CUTS)
+            }
+            (HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) | HostSpec::Ssh(_), _) => false,
+        }
     }
 
     /// Workers have come to their ends, all at once: first all are taken out, so that none of them is given anything
@@ -185,9 +210,10 @@ impl Session {
             let leased: Vec<ItemIndex> = self.books[book].leased_to(id).collect();
             for item in leased {
                 match &departure.manner {
+                    Manner::Cut(_, Some(cut)) if *cut == item => self.books[book].cut(item),
                     _ if departure.item != Some(item) => self.books[book].give_back(item),
                     Manner::Crashed(_) => fate = self.decide_fate(book, item),
-                    Manner::Ended(_) => self.books[book].interrupt(item),
+                    Manner::Ended(_) | Manner::Cut(..) => self.books[book].interrupt(item),
                 }
             }
         }
@@ -229,7 +255,7 @@ impl Session {
         match departure.manner {
             Manner::Ended(error) => {
                 if let Some(error) = &error {
-                    self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
+                    self.lost_first(&id.to_string(), error);
                 }
                 self.report(RunEvent::WorkerDown { worker: id, error });
                 if self.workers.get(id).recycled && self.has_unbegun(legacy) {
@@ -237,10 +263,16 @@ impl Session {
                     self.replace(id, legacy, loss);
                 }
             }
+            Manner::Cut(error, _) => {
+                let error = format!("host lost: {error}");
+                self.lost_first(&id.to_string(), &error);
+                self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
+                self.replace(id, legacy, Loss::Crash);
+            }
             Manner::Crashed(mut crash) => {
                 let error = crash.cause.to_string();
                 tracing::warn!(worker = %id, error, "worker crashed");
-                self.shown.first_loss.get_or_insert_with(|| (id, error.clone()));
+                self.lost_first(&id.to_string(), &error);
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
                 let timed_out = crash.time_limit().is_some();
@@ -277,10 +309,21 @@ impl Session {
         self.books[book].left() > running
     }
 
-    /// Whether another attempt at this machine would end as this one did: whoever cannot log in now cannot a moment later.
+    /// Whether there is no way to this machine any more: whoever has dialled in has to do so again, and where a login fails
+    /// it does so a moment later too.
     fn is_unreachable(&self, host: HostId) -> bool {
         let host = self.workers.host(host);
-        matches!(host.spec, HostSpec::Ssh(_)) && matches!(host.life, HostLife::Closed) && !host.came_up
+        let closed = matches!(host.life, HostLife::Closed);
+        match host.spec {
+            HostSpec::Joined(_) => closed,
+            HostSpec::Ssh(_) => closed && !host.came_up,
+            HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) => false,
+        }
+    }
+
+    /// Remembers what was lost first, which is likely why nobody is left.
+    pub(super) fn lost_first(&mut self, who: &str, error: &str) {
+        self.shown.first_loss.get_or_insert_with(|| format!("{who}: {error}"));
     }
 
     fn tell_crash(&mut self, crash: Box<Crash>) {
@@ -348,6 +391,8 @@ impl Session {
             Course::Gathering => {
                 if self.workers.all().any(|(_, worker)| worker.is_in_use()) {
                     self.advance_gathering();
+                } else if self.expects_joiners() {
+                    self.await_joiners();
                 } else {
                     self.begin_ending(RunEnd::Stopped(self.nobody_left()), &Ending::Drain);
                 }
@@ -371,6 +416,9 @@ impl Session {
             if let Some(book) = worker.active().map(|active| active.book).or(worker.inherits).or(shared) {
                 served[book] = true;
             }
+        }
+        if !each && !served[0] && self.open_books > 0 && self.expects_joiners() {
+            return self.await_joiners();
         }
         for (book, served) in served.into_iter().enumerate() {
             if !served && !self.pytest_host.has_question_about(book) {
@@ -413,13 +461,14 @@ impl Session {
     }
 
     fn nobody_left(&self) -> StopReason {
-        match (self.restarts.exhausted(), &self.shown.first_loss) {
-            (Some(limit), _) => StopReason::RestartsExhausted(limit),
-            (None, Some((worker, error))) => {
-                StopReason::NoWorkers(format!("no worker is left ({worker}: {error})"))
-            }
-            (None, None) => StopReason::NoWorkers("no worker is left".to_owned()),
+        if let Some(limit) = self.restarts.exhausted() {
+            return StopReason::RestartsExhausted(limit);
         }
+        StopReason::NoWorkers(match (self.nobody_joined(), &self.shown.first_loss) {
+            (_, Some(loss)) => format!("no worker is left ({loss})"),
+            (Some(text), None) => text,
+            (None, None) => "no worker is left".to_owned(),
+        })
     }
 
     /// Hands out nothing more and tells all workers to end. The first reason counts.

@@ -22,13 +22,14 @@ const USAGE_ERROR: i32 = 4;
 impl Session {
     pub(super) fn start_first_workers(&mut self) {
         let wanted = self.config.workers.clone().unwrap_or_default();
-        let first = if wanted.is_empty() { vec![WorkerSpec::default()] } else { wanted };
-        self.adjust_workers(first);
+        let nobody = wanted.is_empty() && !(self.config.joining.open && self.config.workers.is_some());
+        self.adjust_workers(if nobody { vec![WorkerSpec::default()] } else { wanted });
     }
 
     /// Makes the workers those that are wanted: keeps the ones that fit their position, shuts the others down, starts
     /// what is missing. A position whose worker has crashed stays empty.
     fn adjust_workers(&mut self, wanted: Vec<WorkerSpec>) {
+        let wanted = self.start_launchers(wanted);
         for name in wanted.iter().filter_map(|spec| spec.id.as_ref()) {
             self.workers.claim_name(name);
         }
@@ -236,7 +237,10 @@ impl Session {
             return;
         }
         let collected = self.collected_workers();
-        if collected.is_empty() || collected.iter().any(|&(_, digest, _)| self.lists.get(digest).is_none()) {
+        if collected.is_empty() || self.awaits_more_than(collected.len()) {
+            return;
+        }
+        if collected.iter().any(|&(_, digest, _)| self.lists.get(digest).is_none()) {
             return;
         }
         for &(id, digest, count) in &collected {
@@ -255,13 +259,14 @@ impl Session {
         let from_the_start = |entry: &&(WorkerId, CollectionDigest, u32)| self.initial.contains(&entry.0);
         let mut party: Vec<_> = collected.iter().filter(from_the_start).copied().collect();
         if party.is_empty() {
-            // All that remain are replacements.
+            // All that remain are replacements, or have dialled in.
             party = collected.to_vec();
         }
         if mode != Mode::Each && !self.compare(&party) {
             return;
         }
         self.course = Course::Running;
+        self.await_joiners_no_more();
         let unlike = if mode == Mode::Each { None } else { self.unlike_workers(&party) };
         let warnings: Vec<String> = self.unheeded_marks(mode, party[0].1).into_iter().chain(unlike).collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
@@ -275,12 +280,12 @@ impl Session {
             self.report(RunEvent::Scheduling { mode, warning });
         }
         self.admit(&party);
+        for &(id, ..) in collected.iter().filter(|entry| !party.contains(entry)) {
+            self.join_or_breach(id);
+        }
         if mode != Mode::Each {
             self.books[0].distribution.begin();
             self.carry_out(0);
-        }
-        for &(id, ..) in collected.iter().filter(|entry| !party.contains(entry)) {
-            self.join_or_breach(id);
         }
         self.check_left();
     }
@@ -477,6 +482,7 @@ impl Session {
     fn activate(&mut self, id: WorkerId, book: usize, mapping: Rc<Mapping>) {
         self.workers.get_mut(id).life =
             Life::Active(Active { book, mapping, leased: 0, finished: 0, steal: None, cancel: None });
+        self.await_joiners_no_more();
         self.suspend_if_terminal_is_lent(id);
         self.books[book].distribution.add_worker(id);
         self.carry_out(book);

@@ -38,14 +38,18 @@ impl Session {
             self.ask_configuration(worker);
         }
         if new {
-            let spec = self.workers.host(host).spec.clone();
-            let patience = self.connect_timeout(host).max(SHORTEST);
-            self.timers.set(Timer::Connect(host), self.now + patience);
-            self.outputs.push_back(Output::Launch { host, spec });
+            self.timers.set(Timer::Connect(host), self.now + self.connect_timeout(host));
+            self.launch(host);
         } else if matches!(self.workers.host(host).life, HostLife::Open { .. }) {
             self.configure_worker(worker);
         }
         worker
+    }
+
+    /// Has a host started.
+    pub(super) fn launch(&mut self, host: HostId) {
+        let spec = self.workers.host(host).spec.clone();
+        self.outputs.push_back(Output::Launch { host, spec });
     }
 
     /// Tells a worker how to come up, unless that is still being asked.
@@ -59,7 +63,7 @@ impl Session {
         let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
             HostSpec::Local => self.config.python.clone(),
             // The default interpreter is this machine's; the command may lead to another.
-            HostSpec::Exec(_) | HostSpec::Ssh(_) => Vec::new(),
+            HostSpec::Exec(_) | HostSpec::Ssh(_) | HostSpec::Launcher(_) | HostSpec::Joined(_) => Vec::new(),
         });
         let worker = self.workers.get(id);
         let configure = Configure {
@@ -90,11 +94,14 @@ impl Session {
     }
 
     /// How long the host may take to come up.
-    fn connect_timeout(&self, host: HostId) -> Duration {
-        match self.workers.host(host).spec {
-            HostSpec::Local | HostSpec::Exec(_) => self.config.timeouts.connect,
+    pub(super) fn connect_timeout(&self, host: HostId) -> Duration {
+        let timeout = match self.workers.host(host).spec {
+            // It is connected already, and only has to say hello.
+            HostSpec::Joined(_) => self.config.timeouts.connect,
+            HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) => self.config.timeouts.connect,
             HostSpec::Ssh(_) => self.config.timeouts.connect_far,
-        }
+        };
+        timeout.max(SHORTEST)
     }
 
     fn run_id(&self) -> RunId {
@@ -132,7 +139,15 @@ impl Session {
             HostLife::Open { .. } => return self.breach(host, &Violation::SecondHello),
             HostLife::Launching | HostLife::Closed => return,
         }
-        match acceptance(hello) {
+        if self.workers.host(host).is_launcher() {
+            let text = "it speaks the protocol itself, so it is no launcher of others: leave out hosts=";
+            return self.lose_host(host, text.to_owned(), CloseReason::Protocol(text.to_owned()));
+        }
+        let admitted = acceptance(hello).and_then(|version| {
+            let admitted = self.admit_joiner(host, hello);
+            admitted.map_err(|text| refusal(RefusalReason::NotNeeded, text)).map(|()| version)
+        });
+        match admitted {
             Ok(version) => {
                 let welcome = Welcome {
                     version,
@@ -151,11 +166,9 @@ impl Session {
                 let opened = self.workers.host_mut(host);
                 opened.life = HostLife::Open { link, pulse };
                 opened.came_up = true;
-                opened.name = match &opened.spec {
-                    // As the user calls it, who may not know what it calls itself.
-                    HostSpec::Ssh(ssh) => ssh.machine().to_owned(),
-                    HostSpec::Local | HostSpec::Exec(_) => hello.host.hostname.clone(),
-                };
+                // As the user calls it, who may not know what it calls itself.
+                let name = opened.spec.other_machine().map(str::to_owned);
+                opened.name = name.unwrap_or_else(|| hello.host.hostname.clone());
                 for worker in self.workers.living_on(host) {
                     self.configure_worker(worker);
                 }
@@ -218,7 +231,10 @@ impl Session {
         };
         if self.workers.host(host).life.link().is_some() {
             self.forget_host(host);
-            self.workers_lost(host, &text);
+            // A launcher that ends has done what it can: some only put something into a queue.
+            if !(self.workers.host(host).is_launcher() && *cause == CloseCause::EndOfStream) {
+                self.workers_lost(host, &text);
+            }
         }
     }
 
@@ -252,6 +268,9 @@ impl Session {
 
     /// The workers of a host that is gone are gone too. A host that has none left is not missed.
     fn workers_lost(&mut self, host: HostId, error: &str) {
+        if self.workers.host(host).is_launcher() {
+            return self.launcher_failed(host, error);
+        }
         let workers = self.workers.living_on(host);
         if workers.is_empty() {
             return;
@@ -268,9 +287,12 @@ impl Session {
         let nonce = self.random.u64(..);
         let HostLife::Open { link, pulse } = &mut self.workers.host_mut(host).life else { return };
         pulse.unanswered.push_back(nonce);
-        let link = *link;
+        let (link, last_heard) = (*link, pulse.last_heard);
         self.outputs.push_back(Output::Send { link, message: CoordinatorMessage::Ping(Ping { nonce }) });
-        self.timers.set_if_unset(Timer::Silence(host), self.now + self.config.timeouts.host.max(SHORTEST));
+        // Counted from when it was heard last, so that it is given up in time; but it must have been able to answer.
+        let (patience, beat) = (self.config.timeouts.host.max(SHORTEST), self.config.timeouts.heartbeat);
+        let due = (last_heard + patience).max(self.now + beat.min(patience).max(SHORTEST));
+        self.timers.set_if_unset(Timer::Silence(host), due);
         self.timers.set(Timer::Ping(host), self.now + self.config.timeouts.heartbeat.max(SHORTEST));
     }
 
@@ -333,6 +355,7 @@ impl Session {
                 Timer::Connect(host) => self.connect_due(host),
                 Timer::Ping(host) => self.ping_due(host),
                 Timer::Silence(host) => self.silence_due(host, self.now - due),
+                Timer::Muster => self.muster_due(),
                 Timer::Ramp(worker) => self.ramp_due(worker),
                 Timer::Finish(worker) => self.finish_due(worker),
                 Timer::Shutdown(worker) => self.shutdown_due(worker),

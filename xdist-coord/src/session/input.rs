@@ -27,6 +27,20 @@ pub enum Input {
         /// What happened and what to do about it.
         error: String,
     },
+    /// A host has dialled in; its `hello` is still to come.
+    Joined {
+        /// Its link.
+        link: LinkId,
+        /// Its address, for people.
+        peer: String,
+        /// The launcher that it says has started it.
+        launcher: Option<HostId>,
+    },
+    /// Nobody can dial in any more.
+    GateLost {
+        /// Why.
+        error: String,
+    },
     /// The peer opened the exchange.
     Opened {
         /// The link.

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use crate::scheduler::{Mode, Options, UnknownMode};
-use crate::workers::spec::{SpecError, WorkerSpec};
+use crate::workers::spec::{HostSpec, SpecError, WorkerSpec};
 use std::time::Duration;
 use xdist_proto::RunId;
 use xdist_proto::message::RunOptions;
@@ -59,7 +59,10 @@ impl Plan {
             (None, None) => tx,
         };
         workers.truncate(options.max_workers.unwrap_or(u32::MAX) as usize);
-        if workers.is_empty() {
+        let is_launcher = |spec: &WorkerSpec| matches!(spec.host, HostSpec::Launcher(_));
+        let others_may_come = config.joining.open || workers.iter().any(is_launcher);
+        let has_others = config.joining.open && config.workers.is_some();
+        if workers.is_empty() && !has_others {
             workers.push(WorkerSpec::default());
         }
         Ok(Self {
@@ -68,7 +71,7 @@ impl Plan {
             scheduling: Options {
                 max_chunk: options.max_chunk,
                 reorder_scopes: options.reorder_scopes.unwrap_or(true),
-                workers: u32::try_from(workers.len()).ok(),
+                workers: u32::try_from(workers.len()).ok().filter(|_| !others_may_come),
             },
             workers,
             max_restarts: options
@@ -97,7 +100,7 @@ impl Plan {
 
     /// How long the first item of the worker at this position is held back.
     pub(super) fn ramp_delay(&self, position: usize) -> Duration {
-        let share = position as f64 / self.workers.len() as f64;
+        let share = position as f64 / self.workers.len().max(1) as f64;
         self.ramp.mul_f64(share.min(1.0))
     }
 }
@@ -118,6 +121,7 @@ mod tests {
             start: Start::Auto,
             place: Place::default(),
             wants: Wants::default(),
+            joining: crate::session::Joining::default(),
             pytest_host: crate::session::PytestHost::Never,
             terminal: None,
             timeouts: Timeouts::default(),

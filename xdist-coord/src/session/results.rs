@@ -17,6 +17,8 @@ pub(super) struct Book {
     pub(super) owner: Option<WorkerId>,
     /// Items that failed, and wait to run again or do.
     pub(super) tries: BTreeMap<ItemIndex, Tries>,
+    /// How often items were running on a machine that was lost.
+    cuts: BTreeMap<ItemIndex, u32>,
     states: Vec<ItemState>,
     /// How many items have neither a result nor a crash.
     left: usize,
@@ -48,8 +50,8 @@ impl Book {
     ) -> Self {
         let left = collection.items.len();
         let states = vec![ItemState::Waiting; left];
-        let tries = BTreeMap::new();
-        Self { digest, collection, distribution, owner, tries, states, left, closed: left == 0 }
+        let (tries, cuts) = (BTreeMap::new(), BTreeMap::new());
+        Self { digest, collection, distribution, owner, tries, cuts, states, left, closed: left == 0 }
     }
 
     /// Whether nothing more will come of it: everything is done, or nobody is left to go on with it.
@@ -81,6 +83,17 @@ impl Book {
 
     pub(super) fn give_back(&mut self, item: ItemIndex) {
         self.states[item.as_usize()] = ItemState::Waiting;
+    }
+
+    /// The item was running on a machine that is lost, and is nobody's any more.
+    pub(super) fn cut(&mut self, item: ItemIndex) {
+        *self.cuts.entry(item).or_default() += 1;
+        self.give_back(item);
+    }
+
+    /// How often it was running on a machine that was lost.
+    pub(super) fn cuts(&self, item: ItemIndex) -> u32 {
+        self.cuts.get(&item).copied().unwrap_or_default()
     }
 
     /// How often the item failed and was to run again, as long as it has no result.

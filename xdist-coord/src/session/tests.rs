@@ -19,6 +19,8 @@ use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, 
 use xdist_proto::version::VersionRange;
 use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
 
+mod joining;
+
 mod pytest_host;
 
 mod retries;
@@ -36,6 +38,8 @@ struct Bench {
     said: Vec<String>,
     /// The nonce of the last ping.
     nonce: u64,
+    /// Whose link workers speak on.
+    link: LinkId,
 }
 
 const LINK: LinkId = LinkId(0);
@@ -50,6 +54,7 @@ fn config(workers: Option<&str>) -> Config {
         start: Start::Auto,
         place: Place::default(),
         wants: Wants::default(),
+        joining: Joining::default(),
         pytest_host: PytestHost::Never,
         terminal: None,
         timeouts: Timeouts::default(),
@@ -64,7 +69,8 @@ impl Bench {
     fn new(config: Config) -> Self {
         #[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
         let now = Instant::now();
-        let mut bench = Self { session: Session::new(config, 1, now), now, said: Vec::new(), nonce: 0 };
+        let mut bench =
+            Self { session: Session::new(config, 1, now), now, said: Vec::new(), nonce: 0, link: LINK };
         bench.drain();
         bench
     }
@@ -128,8 +134,14 @@ impl Bench {
         self.input(Input::Opened { link, hello: Box::new(hello) });
     }
 
+    /// What is told next comes over this link.
+    fn on(&mut self, link: u32) -> &mut Self {
+        self.link = LinkId(link);
+        self
+    }
+
     fn tell(&mut self, message: WorkerMessage) {
-        self.input(Input::Received { link: LINK, message });
+        self.input(Input::Received { link: self.link, message });
     }
 
     fn tell_ready(&mut self, worker: u32, options: RunOptions) {
@@ -252,6 +264,10 @@ fn summarize(output: Output) -> Option<String> {
             HostSpec::Local => format!("launch {}", host.0),
             HostSpec::Exec(command) => format!("launch {} {}", host.0, command.join(" ")),
             HostSpec::Ssh(ssh) => format!("launch {} ssh {}", host.0, ssh.words.join(" ")),
+            HostSpec::Launcher(launcher) => {
+                format!("launch {} {} for {} hosts", host.0, launcher.words.join(" "), launcher.hosts)
+            }
+            HostSpec::Joined(joined) => format!("launch {} joined {}", host.0, joined.name),
         },
         Output::Answer { message: CoordinatorOpening::Welcome(welcome), .. } => {
             format!(
@@ -900,7 +916,7 @@ fn an_interrupt_lets_tests_tear_down_and_a_second_one_does_not() {
     bench.input(Input::InterruptRequested);
     bench.expect("* stopping: interrupted\ngw0 interrupt\ngw1 interrupt");
     bench.end(0);
-    bench.wait(15);
+    bench.wait(14);
     bench.expect("* gw0 down");
     bench.input(Input::InterruptRequested);
     bench.expect_among("finished Stopped(Interrupted) 2 = 0 + 0 + 2, 0 failed");
@@ -945,7 +961,7 @@ fn a_worker_that_does_not_end_is_killed_and_then_its_host_is_closed() {
 fn a_silent_host_is_given_up() {
     let mut bench = Bench::running(1, "a", &RunOptions { max_restarts: Some(0), ..options() });
     bench.said.clear();
-    bench.wait(19);
+    bench.wait(14);
     bench.expect("");
     bench.wait(1);
     bench.expect_among("close 0 Silent\n* gw0 crashed in 0 None: host lost: it has not answered for 15 s");

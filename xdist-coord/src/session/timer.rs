@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Ping(HostId),
     /// A host has not given one.
     Silence(HostId),
+    /// Hosts that dial in were waited for.
+    Muster,
     /// A worker held back by the ramp may begin.
     Ramp(WorkerId),
     /// A worker that was asked to end has not.

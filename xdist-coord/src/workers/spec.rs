@@ -27,7 +27,7 @@ const REFUSED: [(&str, &str); 4] = [
 const SSH_OPTIONS_WITH_VALUES: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 /// The keys there are, for messages.
-const KEYS: &str = "popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id";
+const KEYS: &str = "popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id";
 
 /// Where and how one worker runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,28 @@ pub enum HostSpec {
     Exec(Vec<String>),
     /// `ssh=`: another machine; all workers with the same words share one connection and one host process.
     Ssh(SshSpec),
+    /// `exec=` with `hosts=`: a command that has hosts dial in. It describes the workers of those.
+    Launcher(LauncherSpec),
+    /// A host that has dialled in. No text means this one.
+    Joined(JoinedSpec),
+}
+
+/// A command that starts `xdist worker --join` on other machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LauncherSpec {
+    /// The command.
+    pub words: Vec<String>,
+    /// How many hosts are to dial in.
+    pub hosts: u32,
+}
+
+/// A host that has dialled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JoinedSpec {
+    /// Tells it from others with its name.
+    pub number: u32,
+    /// What it calls itself.
+    pub name: String,
 }
 
 /// How another machine is reached.
@@ -93,6 +115,18 @@ pub enum SpecError {
     /// Something else where a number is needed.
     #[error("{spec:?}: \"nice\" needs a whole number from -20 to 19")]
     Nice {
+        /// The specification.
+        spec: String,
+    },
+    /// Something else where the number of hosts is needed.
+    #[error("{spec:?}: \"hosts\" needs a whole number from 1 to {MAX_WORKERS}")]
+    Hosts {
+        /// The specification.
+        spec: String,
+    },
+    /// `hosts=` without `exec=`.
+    #[error("{spec:?}: \"hosts\" says how many hosts exec=COMMAND starts, and needs that")]
+    Launcher {
         /// The specification.
         spec: String,
     },
@@ -197,6 +231,9 @@ impl WorkerSpec {
         if seen.contains("ssh_config") && !seen.contains("ssh") {
             return Err(SpecError::Config { spec: text.to_owned() });
         }
+        if seen.contains("hosts") && !seen.contains("exec") {
+            return Err(SpecError::Launcher { spec: text.to_owned() });
+        }
         Ok(spec)
     }
 
@@ -207,7 +244,8 @@ impl WorkerSpec {
             "popen" if value.is_some() => return Err(value_error(false)),
             // The last two are about execnet's threads and Python's byte-code, and matter to nobody here.
             "popen" | "execmodel" | "dont_write_bytecode" => {}
-            "exec" => self.host = HostSpec::Exec(command(text, key, needed()?)?),
+            "exec" => self.set_command(command(text, key, needed()?)?),
+            "hosts" => self.set_hosts(text, needed()?)?,
             "ssh" => {
                 let ssh = self.ssh_mut();
                 ssh.words = command(text, key, needed()?)?;
@@ -231,6 +269,26 @@ impl WorkerSpec {
         Ok(())
     }
 
+    /// `exec=`, before or after `hosts=`.
+    fn set_command(&mut self, words: Vec<String>) {
+        match &mut self.host {
+            HostSpec::Launcher(launcher) => launcher.words = words,
+            _ => self.host = HostSpec::Exec(words),
+        }
+    }
+
+    /// `hosts=`, before or after `exec=`.
+    fn set_hosts(&mut self, text: &str, value: &str) -> Result<(), SpecError> {
+        let hosts = value.parse().ok().filter(|hosts| (1..=MAX_WORKERS).contains(hosts));
+        let hosts = hosts.ok_or_else(|| SpecError::Hosts { spec: text.to_owned() })?;
+        let words = match std::mem::take(&mut self.host) {
+            HostSpec::Exec(words) => words,
+            _ => Vec::new(),
+        };
+        self.host = HostSpec::Launcher(LauncherSpec { words, hosts });
+        Ok(())
+    }
+
     /// The connection, whichever of its keys comes first.
     fn ssh_mut(&mut self) -> &mut SshSpec {
         if !matches!(self.host, HostSpec::Ssh(_)) {
@@ -246,13 +304,19 @@ impl fmt::Display for WorkerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             HostSpec::Local => f.write_str("popen")?,
-            HostSpec::Exec(words) => write!(f, "exec={}", words.join(" "))?,
+            HostSpec::Exec(words) | HostSpec::Launcher(LauncherSpec { words, .. }) => {
+                write!(f, "exec={}", words.join(" "))?;
+            }
+            HostSpec::Joined(joined) => write!(f, "join={}", joined.name)?,
             HostSpec::Ssh(ssh) => {
                 write!(f, "ssh={}", ssh.words.join(" "))?;
                 if let Some(config) = &ssh.config {
                     write!(f, "//ssh_config={config}")?;
                 }
             }
+        }
+        if let HostSpec::Launcher(launcher) = &self.host {
+            write!(f, "//hosts={}", launcher.hosts)?;
         }
         if let Some(python) = &self.python {
             write!(f, "//python={}", python.join(" "))?;
@@ -277,14 +341,34 @@ impl HostSpec {
             Self::Local => "the local worker host".to_owned(),
             Self::Exec(command) => format!("the worker host {:?}", command.join(" ")),
             Self::Ssh(ssh) => format!("the worker host on {}", ssh.machine()),
+            Self::Launcher(launcher) => format!("the launcher {:?}", launcher.words.join(" ")),
+            Self::Joined(joined) => format!("the worker host on {}", joined.name),
         }
     }
 
     /// Whether all workers with this specification are one process' to drive.
     pub(crate) const fn is_shared(&self) -> bool {
         match self {
-            Self::Local | Self::Ssh(_) => true,
-            Self::Exec(_) => false,
+            Self::Local | Self::Ssh(_) | Self::Joined(_) => true,
+            Self::Exec(_) | Self::Launcher(_) => false,
+        }
+    }
+
+    /// What the user calls the machine, if it is another one than this.
+    pub(crate) fn other_machine(&self) -> Option<&str> {
+        match self {
+            Self::Ssh(ssh) => Some(ssh.machine()),
+            Self::Joined(joined) => Some(&joined.name),
+            Self::Local | Self::Exec(_) | Self::Launcher(_) => None,
+        }
+    }
+
+    /// Whether what happens to the machine may have nothing to do with the tests that run there, so that those run
+    /// again elsewhere.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Ssh(_) | Self::Joined(_) => true,
+            Self::Local | Self::Exec(_) | Self::Launcher(_) => false,
         }
     }
 }
@@ -448,13 +532,18 @@ mod tests {
     fn mistakes_are_named() {
         check("0*popen", r#""0*popen": the number of workers must be from 1 to 4096"#);
         check("99999999999*popen", r#""99999999999*popen": the number of workers must be from 1 to 4096"#);
+        check(
+            "popen//hosts=2",
+            r#""popen//hosts=2": "hosts" says how many hosts exec=COMMAND starts, and needs that"#,
+        );
+        check("exec=x//hosts=0", r#""exec=x//hosts=0": "hosts" needs a whole number from 1 to 4096"#);
         check("popen//nice=x", r#""popen//nice=x": "nice" needs a whole number from -20 to 19"#);
         check("popen//nice=20", r#""popen//nice=20": "nice" needs a whole number from -20 to 19"#);
         check("popen//ssh_config=f", r#""popen//ssh_config=f": "ssh_config" needs ssh=[USER@]HOST"#);
         check("ssh_config=f//exec=x", r#""ssh_config=f//exec=x": "ssh_config" needs ssh=[USER@]HOST"#);
         check(
             "popen//pyton=x",
-            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id"#,
+            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id"#,
         );
         check("popen=1", r#""popen=1": "popen" takes no value"#);
         check("popen//chdir", r#""popen//chdir": "chdir" needs a value"#);
@@ -471,7 +560,7 @@ mod tests {
         check("2*popen//id=a", r#"two workers are called "a""#);
         check(
             "",
-            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, python, chdir, env:NAME, nice and id"#,
+            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id"#,
         );
     }
 

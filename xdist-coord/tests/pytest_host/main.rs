@@ -83,11 +83,17 @@ fn run(worker_host: Vec<String>, pytest_host: PytestHostSource<'_>, watcher: &mu
         start: Start::Spawn,
         place: Place::default(),
         wants: Wants::default(),
+        joining: xdist_coord::session::Joining::default(),
         pytest_host: PytestHost::Present,
         terminal: None,
         timeouts: Timeouts::default(),
     };
-    let launcher = Launcher { host_program: "unused".into(), host_args: Vec::new(), ssh_args: Vec::new() };
+    let launcher = Launcher {
+        host_program: "unused".into(),
+        host_args: Vec::new(),
+        ssh_args: Vec::new(),
+        gate_args: Vec::new(),
+    };
     server::run(config, 1, &launcher, pytest_host, watcher).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use xdist_coord::scheduler::{History, Mode, Took};
-use xdist_coord::session::{Config, Place, PytestHost, Timeouts};
+use xdist_coord::session::{Config, Joining, Place, PytestHost, Timeouts};
 use xdist_coord::workers::spec::{HostSpec, SshSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
 use xdist_proto::{Item, Resource, RunId, WorkerId};
@@ -150,6 +150,8 @@ pub(crate) struct Scenario {
     pub(crate) tests: Vec<Test>,
     pub(crate) options: RunOptions,
     pub(crate) config: Config,
+    /// When hosts dial in by themselves.
+    pub(crate) joiners: Vec<Duration>,
     /// When the user interrupts.
     pub(crate) interrupts: Vec<Duration>,
     /// One worker in so many collects in another order.
@@ -197,9 +199,15 @@ impl Scenario {
             _ => Vec::new(),
         };
         let (pytest_host, plugins) = plugins(seed, kind);
+        let (joining, joiners) = joining(seed);
+        if joining.open && specs.is_none() && seed.is_multiple_of(2) {
+            // Those who dial in are all there are.
+            specs = Some(Vec::new());
+        }
         let config = Config {
             run: RunId("run".to_owned()),
             workers: specs,
+            joining,
             mode: one_in(&mut rng, 2).then_some(mode),
             args: Vec::new(),
             python: vec!["python".to_owned()],
@@ -219,6 +227,7 @@ impl Scenario {
             tests,
             options,
             config,
+            joiners,
             interrupts,
             reorders,
             collect_errors,
@@ -349,6 +358,18 @@ fn history(seed: u64, tests: &[Test]) -> History {
         known.then(|| (History::key(&test.item.node_id), took))
     };
     History::new(tests.iter().filter_map(entry).collect())
+}
+
+/// Whether hosts may dial in, and when some do. Has a generator of its own too.
+fn joining(seed: u64) -> (Joining, Vec<Duration>) {
+    let mut rng = fastrand::Rng::with_seed(seed.rotate_left(48));
+    if !one_in(&mut rng, 4) {
+        return (Joining::default(), Vec::new());
+    }
+    let count = rng.u32(0..6);
+    let patience = Duration::from_secs(rng.u64(1..60));
+    let joining = Joining { open: true, min_workers: rng.u32(1..5), patience };
+    (joining, (0..count).map(|_| millis(&mut rng, 60_000)).collect())
 }
 
 /// Has a generator of its own too.

@@ -7,6 +7,7 @@ use crate::scenario::{Fate, Faults, HostFate, Scenario, Test, millis, one_in};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
+use xdist_coord::session::event::StopReason;
 use xdist_coord::session::input::{CloseCause, GarbledError};
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, Session};
 use xdist_coord::workers::{HostId, LinkId};
@@ -21,6 +22,9 @@ const LONGEST_RUN: Duration = Duration::from_secs(4 * 3600);
 
 /// After this time users interrupt again.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The numbers of hosts that dial in begin here.
+const FIRST_JOINER: u32 = 1_000_000;
 
 /// No run takes more steps.
 const MOST_STEPS: usize = 200_000;
@@ -37,6 +41,8 @@ pub(crate) enum Trace {
 enum Event {
     Launched(HostId),
     LaunchFailed(HostId),
+    /// A host dials in.
+    Joins,
     ToSession(LinkId, Box<Input>),
     ToHost(HostId, Box<CoordinatorMessage>),
     Worker(HostId, WorkerId, Step),
@@ -122,6 +128,9 @@ impl World {
             trace,
             record: Vec::new(),
         };
+        for at in std::mem::take(&mut world.scenario.joiners) {
+            world.at(at, Event::Joins);
+        }
         for at in interrupts {
             world.at(at, Event::Interrupt);
         }
@@ -188,7 +197,20 @@ impl World {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Launched(host) => self.launched(host),
+            Event::Launched(host) => {
+                self.comes_up(host, u32::from, |link| Input::Launched { host, link });
+            }
+            Event::Joins => {
+                // The session has a number of its own for it, of which nobody hears.
+                let host = HostId(FIRST_JOINER + u32::try_from(self.links.len()).unwrap());
+                let slots = 1 + host.0 % 3;
+                let peer = "somewhere".to_owned();
+                self.comes_up(
+                    host,
+                    |usable| slots * u32::from(usable),
+                    |link| Input::Joined { link, peer, launcher: None },
+                );
+            }
             Event::LaunchFailed(host) => {
                 self.input(Input::LaunchFailed { host, error: "no such command".to_owned() })
             }
@@ -243,7 +265,13 @@ impl World {
         }
     }
 
-    fn launched(&mut self, host: HostId) {
+    /// A host is there, and says hello.
+    fn comes_up(
+        &mut self,
+        host: HostId,
+        slots: impl FnOnce(bool) -> u32,
+        announce: impl FnOnce(LinkId) -> Input,
+    ) {
         let link = LinkId(u32::try_from(self.links.len()).unwrap());
         let fate = self.scenario.host_fate();
         self.links.insert(link, host);
@@ -258,7 +286,7 @@ impl World {
         };
         self.peers.insert(host, peer);
         self.audit.link_opened(link);
-        self.input(Input::Launched { host, link });
+        self.input(announce(link));
         if !self.audit.is_open(link) {
             return;
         }
@@ -267,7 +295,7 @@ impl World {
             versions: VersionRange::SUPPORTED,
             role: Role::Worker,
             host: HostFacts::default(),
-            slots: u32::from(fate != HostFate::Unacceptable),
+            slots: slots(fate != HostFate::Unacceptable),
             features: BTreeMap::new(),
             generation: 0,
             proof: Vec::new(),
@@ -586,12 +614,14 @@ impl World {
     fn check_end(&self) {
         let Some(summary) = &self.audit.summary else { return };
         assert_eq!(self.session.next_deadline(), None, "a run that is over has no deadline");
-        let interrupted =
-            matches!(summary.end, RunEnd::Stopped(xdist_coord::session::event::StopReason::Interrupted));
+        let interrupted = summary.end == RunEnd::Stopped(StopReason::Interrupted);
+        let too_few = matches!(&summary.end, RunEnd::Stopped(StopReason::NoWorkers(why)) if why.contains("--wait-for-workers"));
+        assert!(!too_few || self.scenario.config.joining.open, "nobody was to join");
         let calm = self.scenario.faults == Faults::None
             && self.suite.options.max_fail.is_none()
             && self.suite.options.plain.is_none()
-            && !interrupted;
+            && !interrupted
+            && !too_few;
         if calm {
             assert_eq!(summary.end, RunEnd::Completed);
             assert_eq!(summary.finished, summary.collected);

@@ -101,7 +101,7 @@ fn a_machine_that_cannot_be_reached_is_not_tried_again_and_the_others_go_on() {
 }
 
 #[test]
-fn a_machine_that_was_lost_in_the_middle_is_tried_again() {
+fn a_machine_that_was_lost_in_the_middle_is_tried_again_with_all_that_it_had() {
     let mut bench = started(&["ssh=a"]);
     bench.launch(0);
     bench.hello(LINK, VersionRange::SUPPORTED, Role::Worker, 1);
@@ -112,11 +112,33 @@ fn a_machine_that_was_lost_in_the_middle_is_tried_again() {
     bench.input(explained(0, "the connection broke"));
     bench.expect(
         "* lost the worker host on a: the connection broke
-         * gw0 crashed in 0 None: host lost: the connection broke
          * gw0 down: host lost: the connection broke
          * gw1 starts for gw0
          launch 1 ssh a",
     );
+    bench.launch(1);
+    bench.hello(LinkId(1), VersionRange::SUPPORTED, Role::Worker, 1);
+    bench.on(1).tell_ready(1, options());
+    bench.said.clear();
+    bench.on(1).collect(1, "a b");
+    bench.expect("* gw1 collected 2\ngw1 run 1: 0 1");
+}
+
+#[test]
+fn what_was_running_on_three_machines_that_were_lost_has_crashed() {
+    let mut bench = started(&["ssh=a"]);
+    for machine in 0..3 {
+        bench.launch(machine);
+        bench.hello(LinkId(machine), VersionRange::SUPPORTED, Role::Worker, 1);
+        bench.on(machine).tell_ready(machine, options());
+        bench.on(machine).collect(machine, "a b");
+        if machine == 0 {
+            bench.list(0, "a b");
+        }
+        bench.said.clear();
+        bench.input(explained(machine, "the connection broke"));
+    }
+    bench.expect_among("* gw2 crashed in 0 None: host lost: the connection broke");
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! The gate: the process at which hosts dial in. It lets in whoever can prove to be invited, and hands their links over.
+#![expect(clippy::disallowed_methods, reason = "a shell module: it bounds its wait by the clock")]
+
+use super::token::Source;
+use crate::launch::{HostProcess, Invitation, LaunchError, Launcher};
+use mio::net::UnixStream;
+use mio::{Interest, Registry};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::{Duration, Instant};
+
+/// How long it may take to listen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the gate may take to say why it ended.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// The longest message.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
+
+/// Bytes, and descriptors, that are received at once.
+const RECEIVED_AT_ONCE: usize = 16 << 10;
+const DESCRIPTORS_AT_ONCE: usize = 8;
+
+/// There is no gate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GateError {
+    /// It could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// It cannot listen, in its own words.
+    #[error("{0}")]
+    Failed(String),
+    /// It broke off, or is not heard.
+    #[error("the process that hosts dial in at {0}; try again, with XDIST_LOG=debug to see what it does")]
+    Lost(String),
+}
+
+/// What the gate says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Message {
+    /// It listens.
+    Listening { addresses: Vec<String>, token: String },
+    /// It cannot.
+    Failed { text: String },
+    /// A host has dialled in; its link comes with this.
+    Joined { peer: String, launch: u32 },
+    /// Somebody was turned away.
+    Refused { peer: String, text: String },
+}
+
+/// A host that has dialled in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: StdUnixStream,
+    pub(super) peer: String,
+    /// The number that its launcher was given; 0 for none.
+    pub(super) launch: u32,
+}
+
+/// The running gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    socket: UnixStream,
+    process: HostProcess,
+    received: Vec<u8>,
+    descriptors: VecDeque<OwnedFd>,
+    pub(super) invitation: Invitation,
+}
+
+impl Gate {
+    /// Starts the gate, and waits until it listens.
+    pub(super) fn open(launcher: &Launcher, registry: &Registry) -> Result<Self, GateError> {
+        let (socket, process) = launcher.launch_gate()?;
+        let lost = |error: io::Error| GateError::Lost(format!("cannot be heard ({error})"));
+        socket.set_nonblocking(true).map_err(lost)?;
+        let mut gate = Self {
+            socket: UnixStream::from_std(socket),
+            process,
+            received: Vec::new(),
+            descriptors: VecDeque::new(),
+            invitation: Invitation::default(),
+        };
+        gate.wait_until_it_listens()?;
+        registry.register(&mut gate.socket, Source::Gate.into(), Interest::READABLE).map_err(lost)?;
+        Ok(gate)
+    }
+
+    fn wait_until_it_listens(&mut self) -> Result<(), GateError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next_message()? {
+                Some(Message::Listening { addresses, token }) => {
+                    self.invitation = Invitation { addresses, token };
+                    return Ok(());
+                }
+                Some(Message::Failed { text }) => return Err(GateError::Failed(text)),
+                Some(Message::Joined { .. } | Message::Refused { .. }) => {}
+                None => self.wait_for_more(deadline)?,
+            }
+        }
+    }
+
+    fn wait_for_more(&self, deadline: Instant) -> Result<(), GateError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(GateError::Lost(format!("does not listen after {} s", PATIENCE.as_secs())));
+        }
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(GateError::Lost(format!("cannot be waited for ({error})"))),
+        }
+    }
+
+    /// The next host that has dialled in, if there is one now.
+    pub(super) fn next_arrival(&mut self) -> Result<Option<Arrival>, GateError> {
+        while let Some(message) = self.next_message()? {
+            match message {
+                Message::Joined { peer, launch } => {
+                    let socket = self.descriptors.pop_front().ok_or_else(nonsense)?;
+                    return Ok(Some(Arrival { socket: StdUnixStream::from(socket), peer, launch }));
+                }
+                Message::Refused { peer, text } => tracing::warn!(peer, text, "somebody was turned away"),
+                Message::Failed { text } => return Err(GateError::Failed(text)),
+                Message::Listening { .. } => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_message(&mut self) -> Result<Option<Message>, GateError> {
+        loop {
+            if let Some(message) = self.take_message()? {
+                return Ok(Some(message));
+            }
+            match self.receive() {
+                Ok(0) => return Err(GateError::Lost(self.how_it_ended())),
+                Ok(_) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(GateError::Lost(format!("cannot be heard ({error})"))),
+            }
+        }
+    }
+
+    fn take_message(&mut self) -> Result<Option<Message>, GateError> {
+        let Some((length, rest)) = self.received.split_first_chunk::<4>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > MAX_MESSAGE_BYTES {
+            return Err(nonsense());
+        }
+        let Some(payload) = rest.get(..length) else { return Ok(None) };
+        let message = rmp_serde::from_slice(payload).map_err(|error| {
+            tracing::warn!(%error, "what the gate says is not understood");
+            nonsense()
+        });
+        self.received.drain(..size_of::<u32>() + length);
+        message.map(Some)
+    }
+
+    fn receive(&mut self) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_ONCE))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let start = self.received.len();
+        self.received.resize(start + RECEIVED_AT_ONCE, 0);
+        let buffers = &mut [IoSliceMut::new(&mut self.received[start..])];
+        let outcome = recvmsg(&self.socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC);
+        let count = outcome.as_ref().map_or(0, |message| message.bytes);
+        self.received.truncate(start + count);
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
+            }
+        }
+        outcome.map(|message| message.bytes)
+    }
+
+    fn how_it_ended(&mut self) -> String {
+        match self.process.wait_until(Instant::now() + END_GRACE) {
+            Some(status) => format!("ended ({status})"),
+            None => "has closed its link".to_owned(),
+        }
+    }
+
+    /// Ends it, and with it the links of all hosts.
+    pub(super) fn close(mut self, registry: &Registry) -> HostProcess {
+        // A socket that cannot be deregistered is closed right after, which has the same effect.
+        let _ = registry.deregister(&mut self.socket);
+        self.process
+    }
+}
+
+fn nonsense() -> GateError {
+    GateError::Lost("says what makes no sense".to_owned())
+}

@@ -1,0 +1,137 @@
+//! Hosts that dial in, by themselves or because a launcher had them: how they become part of the run, and how long they
+//! are waited for.
+
+use super::event::{RunEnd, StopReason};
+use super::timer::Timer;
+use super::{Course, RunEvent, Session};
+use crate::workers::spec::{HostSpec, JoinedSpec, MAX_WORKERS, WorkerSpec};
+use crate::workers::{Ending, HostId, Life, LinkId};
+use std::collections::{BTreeMap, BTreeSet};
+use xdist_proto::handshake::Hello;
+
+/// What is known of hosts that dial in.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What the workers are to be like of the hosts that each launcher starts.
+    launchers: BTreeMap<HostId, WorkerSpec>,
+    /// Launchers that have failed.
+    failed: BTreeSet<HostId>,
+    /// Hosts that have dialled in and not said `hello`, with the launcher that has started them.
+    at_the_door: BTreeMap<HostId, Option<HostId>>,
+    /// How many have dialled in.
+    count: u32,
+    /// Whether they have been waited for long enough.
+    waited: bool,
+}
+
+impl Session {
+    /// Starts the launchers among these specifications, unless that was done before, and leaves the others.
+    pub(super) fn start_launchers(&mut self, specs: Vec<WorkerSpec>) -> Vec<WorkerSpec> {
+        let is_launcher = |spec: &WorkerSpec| matches!(spec.host, HostSpec::Launcher(_));
+        let (launchers, rest): (Vec<_>, Vec<_>) = specs.into_iter().partition(is_launcher);
+        if self.joining.launchers.is_empty() {
+            for spec in launchers {
+                let host = self.workers.add_host(spec.host.clone());
+                self.launch(host);
+                self.joining.launchers.insert(host, spec);
+            }
+        }
+        self.await_joiners();
+        rest
+    }
+
+    /// Whether somebody may still dial in.
+    pub(super) fn expects_joiners(&self) -> bool {
+        let joining = &self.joining;
+        !joining.waited && (self.config.joining.open || joining.failed.len() < joining.launchers.len())
+    }
+
+    /// Whether there are too few workers to begin with.
+    pub(super) fn awaits_more_than(&self, workers: usize) -> bool {
+        self.expects_joiners() && workers < self.config.joining.min_workers as usize
+    }
+
+    /// Puts a bound to waiting for somebody to dial in.
+    pub(super) fn await_joiners(&mut self) {
+        if self.expects_joiners() {
+            self.timers.set_if_unset(Timer::Muster, self.now + self.config.joining.patience);
+        }
+    }
+
+    /// There are workers; nobody is waited for.
+    pub(super) fn await_joiners_no_more(&mut self) {
+        self.timers.cancel(Timer::Muster);
+    }
+
+    /// Hosts were waited for long enough.
+    pub(super) fn muster_due(&mut self) {
+        self.joining.waited = true;
+        let collected = |life: &Life| matches!(life, Life::Collected { .. });
+        let present = self.workers.all().filter(|(_, worker)| worker.is_in_use() && collected(&worker.life));
+        let (present, wanted) = (present.count(), self.config.joining.min_workers);
+        if self.course == Course::Gathering && (1..wanted as usize).contains(&present) {
+            let text = format!(
+                "{present} of {wanted} workers came within {} s (--min-workers, --wait-for-workers)",
+                self.config.joining.patience.as_secs_f64()
+            );
+            return self.begin_ending(RunEnd::Stopped(StopReason::NoWorkers(text)), &Ending::Drain);
+        }
+        self.check_left();
+    }
+
+    /// Why nobody is left, if that is since nobody has dialled in.
+    pub(super) fn nobody_joined(&self) -> Option<String> {
+        let patience = self.config.joining.patience.as_secs_f64();
+        let missed = self.joining.waited && self.joining.count == 0;
+        missed.then(|| format!("no worker joined within {patience} s (--wait-for-workers)"))
+    }
+
+    /// Nobody can dial in any more.
+    pub(super) fn gate_lost(&mut self, error: &str) {
+        self.joining.waited = true;
+        let name = "the way in for hosts that join";
+        self.lost_first(name, error);
+        self.report(RunEvent::HostLost { host: name.to_owned(), error: error.to_owned() });
+        self.check_left();
+    }
+
+    /// Somebody has dialled in.
+    pub(super) fn joined(&mut self, link: LinkId, peer: &str, launcher: Option<HostId>) {
+        let number = self.joining.count;
+        self.joining.count += 1;
+        let spec = JoinedSpec { number, name: peer.to_owned() };
+        let host = self.workers.add_host(HostSpec::Joined(spec));
+        self.joining.at_the_door.insert(host, launcher);
+        self.launched(host, link);
+        self.timers.set(Timer::Connect(host), self.now + self.connect_timeout(host));
+    }
+
+    /// Gives a host that has dialled in its name and its workers, and says why it cannot have any.
+    pub(super) fn admit_joiner(&mut self, host: HostId, hello: &Hello) -> Result<(), &'static str> {
+        let Some(launcher) = self.joining.at_the_door.remove(&host) else { return Ok(()) };
+        if matches!(self.course, Course::Ending(_) | Course::Over) {
+            return Err("the run is ending and needs no more workers");
+        }
+        let template = launcher.and_then(|launcher| self.joining.launchers.get(&launcher)).cloned();
+        let HostSpec::Joined(spec) = &mut self.workers.host_mut(host).spec else { return Ok(()) };
+        if !hello.host.hostname.is_empty() {
+            spec.name.clone_from(&hello.host.hostname);
+        }
+        let host_spec = HostSpec::Joined(spec.clone());
+        tracing::info!(host = host.0, name = spec.name, slots = hello.slots, "a host joined");
+        for _ in 0..hello.slots.min(MAX_WORKERS) {
+            let settings = template.clone().unwrap_or_default();
+            self.start_worker(WorkerSpec { id: None, host: host_spec.clone(), ..settings }, None);
+        }
+        Ok(())
+    }
+
+    /// A launcher has failed: whoever it should have started does not come.
+    pub(super) fn launcher_failed(&mut self, host: HostId, error: &str) {
+        let name = self.workers.host(host).spec.describe();
+        self.lost_first(&name, error);
+        self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
+        self.joining.failed.insert(host);
+        self.check_left();
+    }
+}

@@ -1,0 +1,197 @@
+//! Hosts that dial in.
+
+use super::*;
+use crate::session::config::Joining;
+
+fn open(workers: Option<&str>, min_workers: u32) -> Config {
+    let joining = Joining { open: true, min_workers, patience: Duration::from_secs(10) };
+    let workers = workers.map_or_else(Vec::new, |text| WorkerSpec::parse_tx(text).unwrap());
+    Config { workers: Some(workers), mode: Some(Mode::WorkSteal), joining, ..config(None) }
+}
+
+impl Bench {
+    /// A host dials in over this link, with so many slots.
+    fn join(&mut self, link: u32, slots: u32, launcher: Option<u32>) {
+        let (link, launcher) = (LinkId(link), launcher.map(HostId));
+        self.input(Input::Joined { link, peer: format!("peer{}", link.0), launcher });
+        self.hello(link, VersionRange::SUPPORTED, Role::Worker, slots);
+    }
+}
+
+/// A run whose only worker has dialled in.
+fn running() -> Bench {
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 1, None);
+    bench.tell_ready(0, options());
+    bench.collect(0, "a b c d");
+    bench.list(0, "a b c d");
+    bench.said.clear();
+    bench
+}
+
+#[test]
+fn a_host_that_joins_has_as_many_workers_as_slots() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.expect("");
+    bench.join(0, 2, None);
+    bench.expect(
+        "* gw0 starts
+         * gw1 starts
+         welcome gw0 gw1
+         gw0 configure gw0 of 0
+         gw1 configure gw1 of 0",
+    );
+}
+
+#[test]
+fn a_late_one_gets_work_at_once() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.said.clear();
+    bench.on(1).collect(1, "a b c d");
+    bench.expect(
+        "* gw1 collected 4
+         gw0 steal 0: 2 3",
+    );
+}
+
+#[test]
+fn one_that_collects_something_else_is_turned_away_and_the_run_goes_on() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.on(1).collect(1, "a b");
+    bench.said.clear();
+    bench.on(1).list(1, "a b");
+    bench.expect("gw1 shutdown 2500 ms");
+}
+
+#[test]
+fn what_a_lost_one_had_goes_to_others_and_nobody_takes_its_place() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.on(1).collect(1, "a b c d");
+    bench.said.clear();
+    bench.input(Input::Closed { link: LINK, cause: CloseCause::EndOfStream });
+    bench.expect(
+        "* lost the worker host on peer0: it closed the link
+         * gw0 down: host lost: it closed the link
+         gw1 run 1: 0 1 2 3",
+    );
+}
+
+#[test]
+fn when_the_last_one_is_lost_another_is_waited_for() {
+    let mut bench = running();
+    bench.input(Input::Closed { link: LINK, cause: CloseCause::EndOfStream });
+    bench.wait(9);
+    bench.said.clear();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.said.clear();
+    bench.on(1).collect(1, "a b c d");
+    bench.expect("* gw1 collected 4\ngw1 run 1: 0 1 2 3");
+    bench.input(Input::Closed { link: LinkId(1), cause: CloseCause::EndOfStream });
+    bench.said.clear();
+    bench.wait(11);
+    bench.expect_among(
+        "finished Stopped(NoWorkers(\"no worker is left (gw0: host lost: it closed the link)\")) 4 = 0 + 0 + 4, 0 failed",
+    );
+}
+
+#[test]
+fn a_run_that_nobody_joins_ends() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.wait(11);
+    bench.expect(
+        "* stopping: no worker joined within 10 s (--wait-for-workers)
+         finished Stopped(NoWorkers(\"no worker joined within 10 s (--wait-for-workers)\")) 0 = 0 + 0 + 0, 0 failed",
+    );
+}
+
+#[test]
+fn tests_begin_when_there_are_enough_workers() {
+    let mut bench = Bench::new(open(Some("popen"), 3));
+    bench.launch(0);
+    bench.hello(LINK, VersionRange::SUPPORTED, Role::Worker, 1);
+    bench.tell_ready(0, options());
+    bench.collect(0, "a b c d");
+    bench.list(0, "a b c d");
+    bench.join(1, 2, None);
+    bench.on(1).tell_ready(1, options());
+    bench.on(1).tell_ready(2, options());
+    bench.on(1).collect(1, "a b c d");
+    bench.said.clear();
+    bench.on(1).collect(2, "a b c d");
+    bench.expect_among("* scheduling worksteal\ngw0 run 0: 0\ngw1 run 1: 1\ngw2 run 2: 2 3");
+}
+
+#[test]
+fn too_few_workers_are_told_of() {
+    let mut bench = Bench::new(open(Some("popen"), 3));
+    bench.launch(0);
+    bench.hello(LINK, VersionRange::SUPPORTED, Role::Worker, 1);
+    bench.tell_ready(0, options());
+    bench.collect(0, "a");
+    bench.list(0, "a");
+    bench.wait(11);
+    bench.expect_among("* stopping: 1 of 3 workers came within 10 s (--min-workers, --wait-for-workers)");
+}
+
+#[test]
+fn whoever_comes_when_the_run_ends_is_told_so() {
+    let mut bench = running();
+    bench.input(Input::InterruptRequested);
+    bench.said.clear();
+    bench.join(1, 1, None);
+    bench.expect_among("refuse: the run is ending and needs no more workers\nclose 1 Refused");
+}
+
+#[test]
+fn the_hosts_of_a_launcher_have_workers_as_it_says() {
+    let launcher = WorkerSpec::parse_tx("exec=srun xdist worker --join//hosts=2//nice=3").unwrap();
+    let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });
+    bench.expect("launch 0 srun xdist worker --join for 2 hosts");
+    bench.launch(0);
+    bench.join(1, 1, Some(0));
+    bench.expect("* gw0 starts\nwelcome gw0\ngw0 configure gw0 of 1");
+    assert_eq!(bench.session.workers.get(WorkerId(0)).spec.nice, 3);
+}
+
+#[test]
+fn a_launcher_that_fails_ends_a_run_that_has_nobody_else() {
+    let launcher = WorkerSpec::parse_tx("exec=srun x//hosts=2").unwrap();
+    let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });
+    bench.launch(0);
+    bench.said.clear();
+    bench.input(Input::Closed { link: LINK, cause: CloseCause::Explained("no such partition".to_owned()) });
+    let text = "no worker is left (the launcher \\\"srun x\\\": no such partition)";
+    bench.expect(&format!(
+        "* lost the launcher \"srun x\": no such partition
+         * stopping: {}
+         finished Stopped(NoWorkers(\"{text}\")) 0 = 0 + 0 + 0, 0 failed",
+        text.replace('\\', ""),
+    ));
+}
+
+#[test]
+fn a_launcher_that_has_done_its_work_is_not_missed() {
+    let launcher = WorkerSpec::parse_tx("exec=sbatch x//hosts=2").unwrap();
+    let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });
+    bench.launch(0);
+    bench.said.clear();
+    bench.input(Input::Closed { link: LINK, cause: CloseCause::EndOfStream });
+    bench.expect("");
+    bench.join(1, 1, Some(0));
+    bench.expect("* gw0 starts\nwelcome gw0\ngw0 configure gw0 of 1");
+}
+
+#[test]
+fn when_nobody_can_join_any_more_nobody_is_waited_for() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.input(Input::GateLost { error: "it ended".to_owned() });
+    bench.expect_among("* lost the way in for hosts that join: it ended");
+    assert!(bench.session.next_deadline().is_none());
+}
