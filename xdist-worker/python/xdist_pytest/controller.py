@@ -119,7 +119,8 @@ class DistSession:
             # Tests of many files run at the same time.
             reporter.showfspath = False
             self.config.pluginmanager.register(self._terminal, "terminaldistreporter")
-        specs = [Spec(text) for text in self.config.option.tx]
+        # Whom launchers start joins later.
+        specs = [spec for spec in map(Spec, self.config.option.tx) if not spec.hosts]
         for number, spec in enumerate(specs):
             if spec.id is None:
                 spec.id = f"gw{number}"

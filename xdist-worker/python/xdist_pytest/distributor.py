@@ -40,14 +40,16 @@ class Distributor(XdistPlugin):
             return
         option = config.option
         self._args = list(config.invocation_params.args)
-        if option.numprocesses is None and not option.tx or self._plain_reason(config) is not None:
+        is_given = option.numprocesses is not None or option.tx or option.listen
+        if not is_given or self._plain_reason(config) is not None:
             option.numprocesses = 0
             option.dist = "no"
             option.distload = False
             option.tx = []
+            option.listen = []
             return
         dist.settle_options(config)
-        if not option.tx:
+        if not option.tx and not option.listen:
             option.numprocesses = 0
             option.dist = "no"
 
@@ -60,14 +62,14 @@ class Distributor(XdistPlugin):
     def pytest_configure(self, config: pytest.Config) -> None:
         """Takes the main loop over if there is something to distribute."""
         super().pytest_configure(config)
-        if config.option.dist != "no" and config.option.tx and not hasattr(config, "workerinput"):
+        if options.distributes(config):
             dist.install(config, self._start)
 
     @pytest.hookimpl
     def pytest_report_header(self, config: pytest.Config) -> Optional[str]:
         """Says what has no effect, where nothing is distributed."""
-        is_controller = config.option.dist != "no" and config.option.tx
-        return None if is_controller or hasattr(config, "workerinput") else options.unheeded(config)
+        is_plain = not options.distributes(config) and not hasattr(config, "workerinput")
+        return options.unheeded(config) if is_plain else None
 
     def _start(self, session: DistSession) -> Link:
         """Starts the coordinator."""

@@ -48,7 +48,7 @@ class Spec:
 
 def _machine(spec: Spec) -> Optional[str]:
     """What the user calls the machine, if it is another one."""
-    return spec.ssh.split()[-1].rpartition("@")[2] if spec.ssh else None
+    return spec.ssh.split()[-1].rpartition("@")[2] if spec.ssh else spec.join
 
 
 class InterpreterInfo:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 DIST_MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 
+#: What only the coordinator looks at, before any configuration file is read.
+_COMMAND_LINE_ONLY = {
+    "listen": "--listen",
+    "advertise": "--advertise",
+    "joinfile": "--join-file",
+    "minworkers": "--min-workers",
+    "waitforworkers": "--wait-for-workers",
+    "hosttimeout": "--host-timeout",
+}
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 #: What `-n auto` sets aside for a worker: a suite of some size that imports a few large libraries.
 _WORKER_KIB = 256 << 10
@@ -130,14 +140,25 @@ def plain_reason(config: pytest.Config, has_terminal: bool = False) -> Optional[
         return "--cache-show"
     if not config.pluginmanager.hasplugin("xdist"):
         return "-p no:xdist"
+    _check_command_line_only(config)
     return _plain_reason_of_workers(config, has_terminal)
+
+
+def _check_command_line_only(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` for options that stand where nobody looks who could heed them."""
+    flags = {argument.split("=", 1)[0] for argument in config.invocation_params.args}
+    for name, flag in _COMMAND_LINE_ONLY.items():
+        if config.getoption(name, None) and flag not in flags:
+            from pytest import UsageError
+
+            raise UsageError(f"{flag} has no effect in addopts; give it on the command line")
 
 
 def _plain_reason_of_workers(config: pytest.Config, has_terminal: bool) -> Optional[str]:
     workers = given_workers(config)
     if workers == 0:
         return "-n 0"
-    explicit = isinstance(workers, int) or bool(config.option.tx)
+    explicit = isinstance(workers, int) or bool(config.option.tx or config.option.listen)
     if config.option.looponfail:
         from pytest import UsageError
 
@@ -182,6 +203,12 @@ def check_scheduler(config: pytest.Config) -> None:
                 f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not go together with a scheduler of your "
                 "own (pytest_xdist_make_scheduler)"
             )
+
+
+def distributes(config: pytest.Config) -> bool:
+    """Whether the session is the controller of a run on workers, some of which may come only later."""
+    option = config.option
+    return option.dist != "no" and bool(option.tx or option.listen) and not hasattr(config, "workerinput")
 
 
 def given_workers(config: pytest.Config) -> Union[int, str, None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import retries
+from . import options, retries
 from .distterminal import Unreported
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def install(config: pytest.Config) -> None:
     """Has tests run again, if that is wanted and this session runs them by itself."""
     option = config.option
-    distributes = option.dist != "no" and option.tx
-    if option.testretries and not distributes and not hasattr(config, "workerinput") and not option.usepdb:
+    is_plain = not options.distributes(config) and not hasattr(config, "workerinput")
+    if option.testretries and is_plain and not option.usepdb:
         config.pluginmanager.register(PlainRetries(config), "xdist-retries")
 
 

@@ -200,6 +200,7 @@ def add_options(parser: pytest.Parser, default_workers: Optional[str] = None, ha
         help="With loadscope, loadfile and loadgroup, keep the order of collection.",
     )
     _add_environment_options(group)
+    _add_joining_options(group)
     group.addoption(
         "--testrunuid",
         dest="testrunuid",
@@ -338,6 +339,48 @@ _YIELDING = {
     "--retries": (add_retries, r"[0-9]+"),
     "--flaky": (add_flaky, r"pass|fail"),
 }
+
+
+def _add_joining_options(group: Any) -> None:
+    """Options that the coordinator alone looks at, on its command line."""
+    group.addoption(
+        "--listen",
+        dest="listen",
+        action="append",
+        default=[],
+        metavar="[HOST:]PORT",
+        help="Let workers join this run, with xdist worker --join FILE. A port alone is for this machine only.",
+    )
+    group.addoption(
+        "--advertise",
+        dest="advertise",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="Where others reach this machine, if that is not where it listens.",
+    )
+    group.addoption("--join-file", dest="joinfile", metavar="FILE", help="Where to write what lets workers join.")
+    group.addoption(
+        "--min-workers",
+        dest="minworkers",
+        type=options.positive,
+        metavar="N",
+        help="Begin with the tests when there are so many workers, where others may join (default: 1).",
+    )
+    group.addoption(
+        "--wait-for-workers",
+        dest="waitforworkers",
+        type=options.duration_ms,
+        metavar="DURATION",
+        help="How long to wait for workers that may join (default: 5m).",
+    )
+    group.addoption(
+        "--host-timeout",
+        dest="hosttimeout",
+        type=options.duration_ms,
+        metavar="DURATION",
+        help="Give up a machine that is silent for so long, and run its tests elsewhere (default: 15s).",
+    )
 
 
 def _add_environment_options(group: Any) -> None:
