@@ -82,6 +82,31 @@ def test_workers_of_one_specification_are_on_one_connection(xdist, up):
         assert (int(nice), value) == ((base + 3, "V") if host == "box" else (base, "None"))
 
 
+@pytest.mark.parametrize("door", ["run", "pytest"])
+def test_a_machine_in_between_relays(xdist, up, door):
+    xdist.files(
+        test_a="""
+        import os
+
+        def test_a():
+            signal(os.environ["SSH_CONNECTION"])
+        """
+    )
+    args = ("--px", f"ssh=box//ssh_config={up.config}//id=gate", "--tx", up.tx(RECORDER, "via=gate", machine="bystander", python=PYTHON), "--dist", "load")  # fmt: skip
+    result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
+    assert result.code == 0, result.text
+    assert len(xdist.signals.next().split()) == 4
+    log = (up.directory / "log").read_text()
+    assert log.count("Accepted publickey") == 2, log
+
+
+def test_a_way_over_nobody_is_an_error(xdist):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run("--tx", "ssh=box//via=gate")
+    assert result.code == 4, result.text
+    assert 'no --px has the id "gate"' in told(result)
+
+
 def test_failures_name_the_machine(xdist, up):
     xdist.files(test_a="def test_a():\n    assert 0\n")
     for door in ("run", "pytest"):
@@ -328,7 +353,7 @@ def test_nothing_outlives_a_coordinator_that_is_killed(xdist, up):
     assert all(process.gone_within(30) for process in [test, *below])
 
 
-def test_when_ssh_dies_its_tests_go_to_others(xdist, up):
+def test_when_ssh_dies_its_tests_go_to_others_even_the_one_that_was_running(xdist, up):
     xdist.files(
         test_a="""
         import os, pytest, time
@@ -346,8 +371,8 @@ def test_when_ssh_dies_its_tests_go_to_others(xdist, up):
     (ssh,) = [pid for pid in descendants(run.popen.pid) if name_of(pid) == "ssh"]
     os.kill(ssh, signal.SIGKILL)
     result = run.wait()
-    assert result.code == 1, result.text
-    assert result.totals == {"failed": 1, "passed": 39}, result.text
+    assert result.code == 0, result.text
+    assert result.totals == {"passed": 40}, result.text
     assert "host lost: " in result.text
 
 
@@ -369,7 +394,8 @@ def test_a_lost_machine_is_reached_again(xdist, up):
     (ssh,) = [pid for pid in descendants(run.popen.pid) if name_of(pid) == "ssh"]
     os.kill(ssh, signal.SIGKILL)
     result = run.wait()
-    assert result.totals == {"failed": 1, "passed": 9}, result.text
+    assert result.code == 0, result.text
+    assert result.totals == {"passed": 10}, result.text
     assert "replacing crashed worker gw0" in result.text
 
 
@@ -386,7 +412,6 @@ def name_of(pid):
     [
         ("socket=localhost:8888", "use ssh=[USER@]HOST"),
         ("vagrant_ssh=box", "vagrant ssh-config"),
-        ("ssh=box//via=gate", "ProxyJump"),
     ],
 )
 @pytest.mark.parametrize("door", ["run", "pytest"])

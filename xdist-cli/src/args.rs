@@ -77,6 +77,9 @@ pub(crate) struct SshArgs {
     /// A file in place of the user's configuration of ssh
     #[arg(long, value_name = "FILE")]
     pub(crate) ssh_config: Option<String>,
+    /// What ssh is given to reach a machine in between, quoted as for a shell; from the nearest to the farthest
+    #[arg(long, value_name = "ARGUMENTS")]
+    pub(crate) via: Vec<String>,
     /// The program, in words
     #[arg(long, value_name = "COMMAND", env = "XDIST_SSH", default_value = "ssh")]
     pub(crate) ssh: String,

@@ -31,6 +31,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use trouble::{Far, Stage, Trouble};
 
+/// There is nobody to ask for a password, and no terminal to ask at.
+const QUIETLY: [&str; 3] = ["-T", "-o", "BatchMode=yes"];
+
 /// How many events may wait.
 const QUEUED_EVENTS: usize = 256;
 
@@ -339,11 +342,17 @@ fn command(args: &SshArgs, key: &Key) -> Result<Command, Trouble> {
     let Some((program, options)) = words.split_first() else { return Err(Trouble::no_words(&args.ssh)) };
     let mut command = Command::new(program);
     command.args(options);
-    if let Some(config) = &args.ssh_config {
-        command.args(["-F", config]);
-    }
-    // There is nobody to ask for a password, and no terminal to ask at.
-    command.args(["-T", "-o", "BatchMode=yes"]).args(&args.words).arg(key.command());
+    let mut hops: VecDeque<Vec<String>> = args.via.iter().filter_map(|words| shlex::split(words)).collect();
+    let config = args.ssh_config.iter().flat_map(|config| ["-F", config]);
+    hops.push_back(config.chain(args.words.iter().map(String::as_str)).map(str::to_owned).collect());
+    let nearest = hops.pop_front().unwrap_or_default();
+    // What is run on each machine is ssh to the next, and on the last the host.
+    let remote = hops.iter().rev().try_fold(key.command(), |remote, words| {
+        let words = QUIETLY.iter().copied().chain(words.iter().map(String::as_str));
+        shlex::try_join(std::iter::once("ssh").chain(words).chain([remote.as_str()]))
+    });
+    let remote = remote.map_err(|_| Trouble::no_words(&args.ssh))?;
+    command.args(QUIETLY).args(nearest).arg(remote);
     command.env_remove(xdist_coord::launch::LINK_FD_VARIABLE);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)

@@ -23,6 +23,8 @@ pub(crate) struct Invocation {
     pub(crate) most_workers: Option<u32>,
     /// Every `--tx`.
     pub(crate) tx: Vec<String>,
+    /// Every `--px`.
+    pub(crate) px: Vec<String>,
     /// `--dist`, or what `-d` stands for; the last one counts.
     pub(crate) dist: Option<String>,
     /// `--start`; the last one counts.
@@ -168,7 +170,7 @@ impl Invocation {
             "--found-inifile" => self.inifile = Some(value_of(option, attached, rest)?),
             "--terminal" => self.terminal = Some(value_of(option, attached, rest)?),
             "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
-            "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--dist" | "--start" => {
+            "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--px" | "--dist" | "--start" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
                 // Without a value it is left to argparse, whose words people know.
@@ -194,6 +196,7 @@ impl Invocation {
     fn note(&mut self, option: &str, value: &str) {
         match option {
             "--tx" => self.tx.push(value.to_owned()),
+            "--px" => self.px.push(value.to_owned()),
             "--maxprocesses" => self.most_workers = value.parse().ok().filter(|&most| most > 0),
             "--dist" => self.dist = Some(value.to_owned()),
             "--start" => {

@@ -150,8 +150,10 @@ fn timeouts(host: Option<Duration>) -> Timeouts {
 
 /// The workers, if the arguments alone say how many there are. Otherwise the first worker finds it out.
 fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
+    let proxies = || invocation.px.iter().map(String::as_str);
     if let Some(specs) = &invocation.worker_specs {
-        return Ok(Some(WorkerSpec::parse_all(specs.iter().map(String::as_str)).context("--tx")?));
+        let specs = specs.iter().map(String::as_str);
+        return Ok(Some(WorkerSpec::parse_all(specs, proxies()).context("--tx")?));
     }
     if let Some(count) = invocation.workers {
         let count = count.min(invocation.most_workers.unwrap_or(count));
@@ -165,7 +167,7 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
         // Those who dial in are enough, unless others are asked for.
         return Ok((!invocation.listen.is_empty()).then(Vec::new));
     }
-    let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str)).context("--tx")?;
+    let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str), proxies()).context("--tx")?;
     Ok(Some(specs))
 }
 

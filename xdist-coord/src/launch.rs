@@ -108,6 +108,9 @@ impl Launcher {
             HostSpec::Ssh(ssh) => {
                 let mut command = Command::new(&self.host_program);
                 command.args(&self.ssh_args);
+                for hop in &ssh.via {
+                    command.arg(format!("--via={}", hop.arguments()));
+                }
                 if let Some(config) = &ssh.config {
                     command.arg(format!("--ssh-config={config}"));
                 }

@@ -591,6 +591,9 @@ pub struct RunOptions {
     /// `--tx`, in order.
     #[serde(rename = "tx", default)]
     pub tx: Vec<String>,
+    /// `--px`, in order.
+    #[serde(rename = "px", default, skip_serializing_if = "Vec::is_empty")]
+    pub px: Vec<String>,
     /// `--maxschedchunk`.
     #[serde(rename = "max_chunk", default, skip_serializing_if = "Option::is_none")]
     pub max_chunk: Option<u32>,

@@ -65,11 +65,12 @@ impl Trouble {
 
 impl Far {
     pub(super) fn new(args: &SshArgs) -> Self {
-        let spec = SshSpec { words: args.words.clone(), config: None };
+        let spec = SshSpec { words: args.words.clone(), ..SshSpec::default() };
         let config = args.ssh_config.iter().flat_map(|file| ["-F", file]);
         let words = config.chain(args.words.iter().map(String::as_str));
         let by_hand = shlex::try_join(words).unwrap_or_default();
-        Self { machine: spec.machine().to_owned(), by_hand: format!("{} {by_hand}", args.ssh) }
+        let hops: String = args.via.iter().map(|words| format!("{words} ssh ")).collect();
+        Self { machine: spec.machine().to_owned(), by_hand: format!("{} {hops}{by_hand}", args.ssh) }
     }
 
     /// ssh has ended.
@@ -218,7 +219,12 @@ mod tests {
 
     fn far() -> Far {
         let words = ["-p", "22", "me@box"].map(str::to_owned).to_vec();
-        Far::new(&SshArgs { ssh_config: Some("my config".to_owned()), ssh: "ssh".to_owned(), words })
+        Far::new(&SshArgs {
+            ssh_config: Some("my config".to_owned()),
+            ssh: "ssh".to_owned(),
+            words,
+            via: Vec::new(),
+        })
     }
 
     fn check(stage: Stage, code: i32, said: &str, expected: &[&str]) {

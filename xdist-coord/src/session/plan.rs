@@ -49,7 +49,8 @@ impl Plan {
             (None, Some(name)) => name.parse()?,
             (None, None) => Mode::default(),
         };
-        let tx = WorkerSpec::parse_all(options.tx.iter().map(String::as_str))?;
+        let (tx, px) = (options.tx.iter(), options.px.iter());
+        let tx = WorkerSpec::parse_all(tx.map(String::as_str), px.map(String::as_str))?;
         // As in pytest-xdist, `-n` discards `--tx`, and only `-n` bounds the restarts by itself, before any cap.
         let counted =
             options.workers.or((config.workers.is_none() && tx.is_empty()).then_some(options.auto_workers));
@@ -174,11 +175,7 @@ mod tests {
             r#"unknown distribution mode "lod": choose from each, load, loadscope, loadfile, loadgroup, worksteal, no"#,
         );
         let tx = RunOptions { tx: vec!["via=x".to_owned()], ..RunOptions::default() };
-        check(
-            None,
-            &tx,
-            r#"--tx "via=x": "via" is not supported: name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST"#,
-        );
+        check(None, &tx, r#"--tx "via=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#);
     }
 
     #[test]

@@ -494,7 +494,7 @@ fn options_that_make_no_sense_are_a_usage_error() {
     bench.tell_ready(0, RunOptions { tx: vec!["via=x".to_owned()], ..options() });
     bench.end(0);
     bench.expect(
-        "* gw0 usage error: ERROR: --tx \"via=x\": \"via\" is not supported: name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST
+        "* gw0 usage error: ERROR: --tx \"via=x\": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed
          gw0 shutdown 2500 ms
          * gw0 down
          close 0 Done

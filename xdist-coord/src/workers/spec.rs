@@ -1,5 +1,8 @@
 //! Worker specifications: what `--tx` says.
 
+mod proxies;
+
+use proxies::Proxies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -7,7 +10,7 @@ use std::fmt;
 pub const MAX_WORKERS: u32 = 4096;
 
 /// Keys of execnet that are refused, and what to do instead.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 3] = [
     (
         "socket",
         "pytest-xdist's socket server runs whatever anybody sends to its port, so there is none here; use ssh=[USER@]HOST",
@@ -16,10 +19,9 @@ const REFUSED: [(&str, &str); 4] = [
         "vagrant_ssh",
         "write what `vagrant ssh-config NAME` prints to a file, and use ssh=NAME//ssh_config=FILE",
     ),
-    ("via", "name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST"),
     (
         "installvia",
-        "name the machine in between with ProxyJump in ssh's configuration, and use ssh=[USER@]HOST",
+        "name the machine in between with --px ssh=[USER@]HOST//id=NAME, and use ssh=[USER@]HOST//via=NAME",
     ),
 ];
 
@@ -27,7 +29,7 @@ const REFUSED: [(&str, &str); 4] = [
 const SSH_OPTIONS_WITH_VALUES: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 /// The keys there are, for messages.
-const KEYS: &str = "popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id";
+const KEYS: &str = "popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id";
 
 /// Where and how one worker runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct WorkerSpec {
     pub id: Option<String>,
     /// How its host comes up.
     pub host: HostSpec,
+    /// `via=`: the name of the `--px` in between. Of those in between [`Self::host`] knows too.
+    pub via: Option<String>,
     /// `python=`: the interpreter, instead of the default.
     pub python: Option<Vec<String>>,
     /// `chdir=`.
@@ -88,6 +92,8 @@ pub struct SshSpec {
     pub words: Vec<String>,
     /// `ssh_config=`: a file in place of the user's configuration.
     pub config: Option<String>,
+    /// The machines in between, the first of which is reached from here and each from the one before.
+    pub via: Vec<Self>,
 }
 
 /// A specification that makes no sense.
@@ -127,6 +133,28 @@ pub enum SpecError {
     /// `hosts=` without `exec=`.
     #[error("{spec:?}: \"hosts\" says how many hosts exec=COMMAND starts, and needs that")]
     Launcher {
+        /// The specification.
+        spec: String,
+    },
+    /// `via=` names nothing, or leads in a circle.
+    #[error(
+        "{spec:?}: no --px has the id {id:?}, or it leads in a circle; name the machine in between with --px ssh=HOST//id={id}"
+    )]
+    Via {
+        /// The specification.
+        spec: String,
+        /// The name.
+        id: String,
+    },
+    /// `via=` with a host that cannot be beyond another.
+    #[error("{spec:?}: \"via\" goes together with popen and ssh=[USER@]HOST only")]
+    ViaKind {
+        /// The specification.
+        spec: String,
+    },
+    /// A `--px` of no use.
+    #[error("{spec:?}: a --px needs an id, and is popen or ssh=[USER@]HOST: for example ssh=HOST//id=NAME")]
+    Proxy {
         /// The specification.
         spec: String,
     },
@@ -196,14 +224,20 @@ impl WorkerSpec {
         }
     }
 
-    /// Reads all `--tx` values.
+    /// Reads all `--tx` values, and all `--px` values that they may name.
     ///
     /// # Errors
     /// [`SpecError`], also when two workers have the same `id=`.
-    pub fn parse_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Self>, SpecError> {
+    pub fn parse_all<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+        proxies: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Self>, SpecError> {
+        let proxies = Proxies::parse(proxies)?;
         let mut specs = Vec::new();
         for text in texts {
-            specs.extend(Self::parse_tx(text)?);
+            for spec in Self::parse_tx(text)? {
+                specs.push(proxies.resolve(spec)?);
+            }
         }
         let mut ids = BTreeSet::new();
         match specs.iter().filter_map(|spec| spec.id.as_ref()).find(|id| !ids.insert(*id)) {
@@ -245,6 +279,7 @@ impl WorkerSpec {
             // The last two are about execnet's threads and Python's byte-code, and matter to nobody here.
             "popen" | "execmodel" | "dont_write_bytecode" => {}
             "exec" => self.set_command(command(text, key, needed()?)?),
+            "via" => self.via = Some(needed()?.to_owned()),
             "hosts" => self.set_hosts(text, needed()?)?,
             "ssh" => {
                 let ssh = self.ssh_mut();
@@ -324,6 +359,9 @@ impl fmt::Display for WorkerSpec {
         if let Some(chdir) = &self.chdir {
             write!(f, "//chdir={chdir}")?;
         }
+        if let Some(via) = &self.via {
+            write!(f, "//via={via}")?;
+        }
         for (name, value) in &self.env {
             write!(f, "//env:{name}={value}")?;
         }
@@ -374,6 +412,14 @@ impl HostSpec {
 }
 
 impl SshSpec {
+    /// What `ssh` is given, quoted as a shell wants it.
+    pub(crate) fn arguments(&self) -> String {
+        let config = self.config.iter().flat_map(|config| ["-F", config]);
+        let words = config.chain(self.words.iter().map(String::as_str));
+        // Words come from a specification, where no NUL can be.
+        shlex::try_join(words).unwrap_or_default()
+    }
+
     /// What to call the machine: its name or address as the user wrote it, without the user's own.
     #[must_use]
     pub fn machine(&self) -> &str {
@@ -459,6 +505,7 @@ mod tests {
         let env = [("K", "V=1"), ("E", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         let expected = WorkerSpec {
             id: Some("a".to_owned()),
+            via: None,
             host: HostSpec::Local,
             python: Some(vec!["py".to_owned(), "a b".to_owned()]),
             chdir: Some("/x".to_owned()),
@@ -474,6 +521,7 @@ mod tests {
                     //execmodel=thread//dont_write_bytecode";
         let ssh = SshSpec {
             words: ["-p", "2222", "me@host"].map(str::to_owned).to_vec(),
+            via: Vec::new(),
             config: Some("f".to_owned()),
         };
         assert_eq!(ssh.machine(), "host");
@@ -501,7 +549,7 @@ mod tests {
             ("-p 22", ""),
         ] {
             let words = words.split(' ').map(str::to_owned).collect();
-            assert_eq!(SshSpec { words, config: None }.machine(), machine);
+            assert_eq!(SshSpec { words, ..SshSpec::default() }.machine(), machine);
         }
     }
 
@@ -510,7 +558,6 @@ mod tests {
         for (text, instead) in [
             ("socket=h:8888", "ssh=[USER@]HOST"),
             ("vagrant_ssh=box", "vagrant ssh-config"),
-            ("popen//via=gw", "ProxyJump"),
             ("socket=h//installvia=gw", "ssh=[USER@]HOST"),
         ] {
             let error = WorkerSpec::parse_tx(text).unwrap_err().to_string();
@@ -543,7 +590,7 @@ mod tests {
         check("ssh_config=f//exec=x", r#""ssh_config=f//exec=x": "ssh_config" needs ssh=[USER@]HOST"#);
         check(
             "popen//pyton=x",
-            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id"#,
+            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id"#,
         );
         check("popen=1", r#""popen=1": "popen" takes no value"#);
         check("popen//chdir", r#""popen//chdir": "chdir" needs a value"#);
@@ -560,16 +607,16 @@ mod tests {
         check("2*popen//id=a", r#"two workers are called "a""#);
         check(
             "",
-            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, hosts, python, chdir, env:NAME, nice and id"#,
+            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id"#,
         );
     }
 
     #[test]
     fn ids_are_unique_over_all_specifications() {
         assert_eq!(
-            WorkerSpec::parse_all(["popen//id=a", "popen", "popen//id=a"]),
+            WorkerSpec::parse_all(["popen//id=a", "popen", "popen//id=a"], []),
             Err(SpecError::SameId { id: "a".to_owned() })
         );
-        assert_eq!(WorkerSpec::parse_all(["2*popen", "popen//id=a"]).unwrap().len(), 3);
+        assert_eq!(WorkerSpec::parse_all(["2*popen", "popen//id=a"], []).unwrap().len(), 3);
     }
 }

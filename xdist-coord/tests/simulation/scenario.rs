@@ -404,7 +404,7 @@ fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<Worke
     let mut spec = || WorkerSpec {
         host: match own_hosts.then(|| rng.u32(0..5)) {
             Some(0 | 1) => HostSpec::Exec(vec!["x".to_owned()]),
-            Some(2) => HostSpec::Ssh(SshSpec { words: vec!["y".to_owned()], config: None }),
+            Some(2) => HostSpec::Ssh(SshSpec { words: vec!["y".to_owned()], ..SshSpec::default() }),
             Some(_) | None => HostSpec::Local,
         },
         ..WorkerSpec::default()

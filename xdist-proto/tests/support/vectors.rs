@@ -381,6 +381,7 @@ pub(super) fn ready() -> Ready {
             max_workers: Some(16),
             dist: Some("loadscope".into()),
             tx: vec!["2*popen".into()],
+            px: vec!["ssh=gate//id=g".into()],
             max_chunk: Some(3),
             reorder_scopes: Some(false),
             max_restarts: Some(0),

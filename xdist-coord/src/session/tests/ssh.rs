@@ -8,7 +8,7 @@ fn place() -> Place {
 
 /// Two workers on one machine, one on another, and one here.
 fn started(specs: &[&str]) -> Bench {
-    let workers = WorkerSpec::parse_all(specs.iter().copied()).unwrap();
+    let workers = WorkerSpec::parse_all(specs.iter().copied(), []).unwrap();
     let python = vec!["/here/python".to_owned()];
     Bench::new(Config { workers: Some(workers), place: place(), python, ..config(None) })
 }
