@@ -1,0 +1,3 @@
+//! The way into a run from other machines.
+
+pub mod token;
