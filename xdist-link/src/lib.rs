@@ -1,3 +1,9 @@
 //! The way into a run from other machines.
 
 pub mod token;
+
+pub mod carrier;
+
+pub mod opening;
+
+pub mod tls;
