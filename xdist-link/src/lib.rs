@@ -7,3 +7,13 @@ pub mod carrier;
 pub mod opening;
 
 pub mod tls;
+
+pub mod control;
+
+mod channel;
+
+mod session;
+
+pub mod gate;
+
+pub mod dial;

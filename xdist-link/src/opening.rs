@@ -179,10 +179,7 @@ impl OpeningDecoder {
 /// Text that a peer chose, shortened and without what would confuse a terminal.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
-    text.chars()
-        .take(limit)
-        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
-        .collect()
+    text.chars().take(limit).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -62,8 +62,7 @@ impl Identity {
     /// # Errors
     /// When the system gives no randomness.
     pub fn new() -> Result<Self, TlsError> {
-        let made =
-            rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(TlsError::Certificate)?;
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(TlsError::Certificate)?;
         let certificate = made.cert.der().clone();
         let fingerprint = fingerprint(&certificate);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -255,8 +254,7 @@ mod tests {
 
     #[test]
     fn another_certificate_is_refused() {
-        let (mut dialer, mut gate) =
-            (dial([0; 32]).unwrap(), Identity::new().unwrap().accept().unwrap());
+        let (mut dialer, mut gate) = (dial([0; 32]).unwrap(), Identity::new().unwrap().accept().unwrap());
         let error = talk(&mut dialer, &mut gate).unwrap_err();
         assert!(is_other_certificate(&error), "{error}");
     }
@@ -268,9 +266,9 @@ mod tests {
             (rcgen::generate_simple_self_signed([NAME.to_owned()]), Identity::new().unwrap());
         let certificate = real.unwrap().cert.der().clone();
         let key = rcgen::KeyPair::generate().unwrap();
-        let signing = rustls::crypto::ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(
-            PrivatePkcs8KeyDer::from(key.serialize_der()),
-        ));
+        let signing = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(
+            key.serialize_der(),
+        )));
         let resolver = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(
             vec![certificate.clone()],
             signing.unwrap(),
