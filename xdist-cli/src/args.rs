@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Runs a pytest suite on many workers.
 #[derive(Debug, Parser)]
@@ -18,8 +19,11 @@ pub(crate) enum Command {
     /// Run a suite: takes every argument that pytest takes
     #[command(after_help = RUN_HELP, override_usage = "xdist run [OPTIONS] [PYTEST ARGUMENTS]")]
     Run(RunArgs),
-    /// Be a worker host for a coordinator that started this process
+    /// Be a worker host: join a run on another machine, or serve the coordinator that started this process
     Worker(WorkerArgs),
+    /// Be the door through which worker hosts join a run
+    #[command(hide = true)]
+    Gate(GateArgs),
     /// Be the way to a worker host on another machine
     #[command(hide = true)]
     Connect(ConnectArgs),
@@ -39,8 +43,15 @@ pub(crate) struct RunArgs {
 /// What `worker` was given.
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
+    /// Join the run whose token (printed by `xdist run --listen`) is in this file, or `-` for standard input; without
+    /// WHERE, in the environment variable XDIST_JOIN
+    #[arg(long, value_name = "WHERE", num_args = 0..=1)]
+    pub(crate) join: Option<Option<OsString>>,
     /// The descriptor of the link to the coordinator
-    #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE, required_unless_present = "stdio")]
+    #[arg(
+        long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE,
+        required_unless_present_any = ["join", "stdio"]
+    )]
     pub(crate) link_fd: Option<i32>,
     /// Take standard input and output for the link
     #[arg(long)]
@@ -48,6 +59,41 @@ pub(crate) struct WorkerArgs {
     /// With --stdio: a line to write before anything else
     #[arg(long, value_name = "TEXT", default_value = "", hide = true)]
     pub(crate) greeting: String,
+    /// How many workers this host offers [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// The command that starts Python, where the run names none [default: python3]
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) python: Option<String>,
+    /// The directory with the tests, where the run names none [default: the current one]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// With --join: how many seconds to look for a way in before giving up
+    #[arg(long, value_name = "SECONDS", default_value_t = 15.0)]
+    pub(crate) patience: f64,
+    /// The coordinator's files are not here, so a directory that is missing is an error
+    #[arg(long, hide = true)]
+    pub(crate) elsewhere: bool,
+}
+
+/// What `gate` was given.
+#[derive(Args, Debug)]
+pub(crate) struct GateArgs {
+    /// Where to listen: HOST:PORT, or a port alone for this machine only
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    pub(crate) listen: Vec<String>,
+    /// What the token says instead, where the gate is reached another way
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) advertise: Vec<String>,
+    /// The run's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) run: String,
+    /// How many seconds a host may be away
+    #[arg(long, value_name = "SECONDS", default_value_t = 15.0)]
+    pub(crate) hold: f64,
+    /// The descriptor on which the coordinator is told what happens
+    #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE)]
+    pub(crate) link_fd: i32,
 }
 
 /// What `connect` was given.

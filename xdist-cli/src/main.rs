@@ -20,6 +20,10 @@ mod frontend;
 
 mod worker;
 
+mod gate;
+
+mod join;
+
 use args::{Cli, Command};
 use clap::Parser;
 use exit_code::ExitCode;
@@ -29,6 +33,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Worker(args) => worker::work(&args),
+        Command::Gate(args) => gate::keep(args),
         Command::Connect(args) => connect::connect(args),
         Command::Verify(args) => connect::verify(&args),
     };

@@ -2,24 +2,46 @@
 
 use crate::args::WorkerArgs;
 use crate::exit_code::ExitCode;
+use crate::join;
 use anyhow::Context;
 use xdist_worker::HostOptions;
 
 /// Serves one coordinator until its link ends.
 ///
 /// # Errors
-/// When the link cannot be used or the coordinator refuses it.
+/// When the link cannot be used or the coordinator refuses it, or there is no run to join.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
+    if let Some(place) = &args.join {
+        return join::join(args, place.as_deref());
+    }
+    let options = options(args)?;
     match args.link_fd.filter(|_| !args.stdio) {
         Some(descriptor) => {
             let link = xdist_worker::inherited_link(descriptor)
                 .with_context(|| format!("descriptor {descriptor} is no link to a coordinator"))?;
-            xdist_worker::run_host(link, HostOptions::default())?;
+            xdist_worker::run_host(link, options)?;
         }
         None => {
-            let options = HostOptions { existing_directories: true, ..HostOptions::default() };
+            let options = HostOptions { existing_directories: true, ..options };
             xdist_worker::run_on_stdio(&args.greeting, options)?;
         }
     }
     Ok(ExitCode::Ok)
+}
+
+fn options(args: &WorkerArgs) -> anyhow::Result<HostOptions> {
+    let default = HostOptions::default();
+    let python = match &args.python {
+        Some(command) => {
+            shlex::split(command).with_context(|| format!("--python: {command:?} is no command"))?
+        }
+        None => Vec::new(),
+    };
+    Ok(HostOptions {
+        slots: args.slots.unwrap_or(default.slots),
+        existing_directories: args.elsewhere,
+        python,
+        directory: args.chdir.clone(),
+        ..default
+    })
 }

@@ -57,6 +57,10 @@ pub struct HostOptions {
     /// Whether runners only start in directories that are there. A directory that is made is of use where files are
     /// shared with the coordinator; on another machine an empty one is no tree of tests.
     pub existing_directories: bool,
+    /// The command that starts Python where the coordinator names none; empty for `python3`.
+    pub python: Vec<String>,
+    /// The directory to start in where the coordinator names none; absent for this process's own.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
@@ -67,7 +71,22 @@ impl Default for HostOptions {
             slots: u32::try_from(processors).unwrap_or(u32::MAX),
             cache: None,
             existing_directories: false,
+            python: Vec::new(),
+            directory: None,
         }
+    }
+}
+
+impl HostOptions {
+    /// Adds what the coordinator leaves to the host.
+    fn complete(&self, mut configure: Configure) -> Configure {
+        if configure.python.is_empty() {
+            configure.python.clone_from(&self.python);
+        }
+        if let (None, Some(directory)) = (&configure.chdir, &self.directory) {
+            configure.chdir = Some(directory.to_string_lossy().into_owned());
+        }
+        configure
     }
 }
 
@@ -117,8 +136,8 @@ pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), Ho
     let mut link = UnixStream::from(link);
     let open = link::open(&mut link, options.slots)?;
     tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
-    let half = PythonHalf::unpack(options.cache)?;
-    let mut host = Host::start(link, open, half, options.existing_directories)?;
+    let half = PythonHalf::unpack(options.cache.clone())?;
+    let mut host = Host::start(link, open, half, options)?;
     // Whatever happens, the runners are ended first.
     let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
     host.end();
@@ -135,7 +154,7 @@ struct Host {
     memory: OutOfMemoryWatch,
     half: PythonHalf,
     run_directory: TempDir,
-    existing_directories: bool,
+    options: HostOptions,
     images: Images<ImageOffer, Image>,
     link: UnixStream,
     signals: Handle,
@@ -178,7 +197,7 @@ impl Host {
         link: UnixStream,
         open: OpenLink,
         half: PythonHalf,
-        existing_directories: bool,
+        options: HostOptions,
     ) -> Result<Self, HostError> {
         let run_directory =
             tempfile::Builder::new().prefix("xdist-run-").tempdir().map_err(HostError::Resources)?;
@@ -210,7 +229,7 @@ impl Host {
             memory: OutOfMemoryWatch::new(),
             half,
             run_directory,
-            existing_directories,
+            options,
             images: Images::new(),
             link,
             signals: signals_handle,
@@ -271,7 +290,10 @@ impl Host {
 
     fn command(&mut self, command: CoordinatorMessage, now: Instant) {
         let worker = match &command {
-            CoordinatorMessage::Configure(configure) => return self.configure(configure, now),
+            CoordinatorMessage::Configure(configure) => {
+                let configure = self.options.complete(configure.clone());
+                return self.configure(&configure, now);
+            }
             CoordinatorMessage::Ping(ping) => {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
@@ -371,7 +393,7 @@ impl Host {
         let surroundings = Surroundings {
             half: &self.half,
             run_directory: self.run_directory.path(),
-            existing_directories: self.existing_directories,
+            existing_directories: self.options.existing_directories,
         };
         match self.images.way(configure) {
             Way::Fork(image) => {

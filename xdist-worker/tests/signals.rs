@@ -24,7 +24,7 @@ const HOST: &str = "XDIST_TEST_HOST";
 fn host_process() {
     let Some(cache) = std::env::var_os(HOST) else { return };
     let link = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-    run_host(link, HostOptions { slots: 1, cache: Some(cache.into()), existing_directories: false }).unwrap();
+    run_host(link, HostOptions { slots: 1, cache: Some(cache.into()), ..HostOptions::default() }).unwrap();
 }
 
 /// A host whose worker is in the middle of a test that holds the interpreter, and that worker's process.

@@ -46,7 +46,7 @@ impl Coordinator {
             .spawn(move || {
                 let cache = tempfile::tempdir().unwrap();
                 let cache = Some(cache.path().to_owned());
-                run_host(theirs, HostOptions { slots: 2, cache, existing_directories: false })
+                run_host(theirs, HostOptions { slots: 2, cache, ..HostOptions::default() })
             })
             .unwrap();
         Self { host: Some(host), ..Self::open(link, max_frame_bytes) }

@@ -1,0 +1,29 @@
+//! `xdist gate`: lets worker hosts from elsewhere in. The coordinator starts it, and is told what happens.
+
+use crate::args::GateArgs;
+use crate::exit_code::ExitCode;
+use anyhow::Context;
+use std::time::Duration;
+use xdist_link::gate::{self, GateError, GateOptions, Limits};
+
+/// Lets hosts in until the coordinator is gone.
+///
+/// # Errors
+/// When the control socket cannot be used, or the system has nothing left to give.
+pub(crate) fn keep(args: GateArgs) -> anyhow::Result<ExitCode> {
+    let control = xdist_worker::inherited_link(args.link_fd)
+        .with_context(|| format!("descriptor {} is no socket to a coordinator", args.link_fd))?;
+    let options = GateOptions {
+        listen: args.listen,
+        advertise: args.advertise,
+        run: args.run,
+        hold: Duration::try_from_secs_f64(args.hold).context("--hold")?,
+        limits: Limits::default(),
+    };
+    match gate::run(control, options) {
+        Ok(()) => Ok(ExitCode::Ok),
+        // The coordinator has been told, and tells the user.
+        Err(GateError::Listen(_)) => Ok(ExitCode::UsageError),
+        Err(error) => Err(error.into()),
+    }
+}
