@@ -3,6 +3,7 @@
 
 use crate::workers::spec::{HostSpec, LauncherSpec};
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
@@ -144,16 +145,16 @@ impl Launcher {
 }
 
 impl Launcher {
-    /// Starts the gate and gives our end of its link.
+    /// Starts the gate and gives our end of the socket that its reports and the links of hosts come over.
     ///
     /// # Errors
     /// [`LaunchError`] when the operating system refuses.
-    pub fn launch_gate(&self) -> Result<(UnixStream, HostProcess), LaunchError> {
+    pub fn launch_gate(&self) -> Result<(OwnedFd, HostProcess), LaunchError> {
         let mut command = Command::new(&self.host_program);
         command.args(&self.gate_args);
         let name = command.get_program().to_string_lossy().into_owned();
         let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
-        let (ours, theirs) = UnixStream::pair().map_err(socket_error)?;
+        let (ours, theirs) = datagram_pair().map_err(socket_error)?;
         command
             .env(LINK_FD_VARIABLE, LINK_FD.to_string())
             .stdin(Stdio::null())
@@ -179,8 +180,17 @@ pub fn launch_pytest_host(mut command: Command) -> Result<(UnixStream, HostProce
     Ok((ours, HostProcess { child, name, own_group: false }))
 }
 
-fn spawn_with_link(mut command: Command, link: UnixStream) -> io::Result<Child> {
-    let mapping = FdMapping { parent_fd: OwnedFd::from(link), child_fd: LINK_FD };
+/// Sockets that keep datagrams apart and, where the system can do that, tell when the other is closed.
+fn datagram_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = if cfg!(target_os = "linux") { SocketType::SEQPACKET } else { SocketType::DGRAM };
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::empty(), None)?;
+    rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((ours, theirs))
+}
+
+fn spawn_with_link(mut command: Command, link: impl Into<OwnedFd>) -> io::Result<Child> {
+    let mapping = FdMapping { parent_fd: link.into(), child_fd: LINK_FD };
     command.fd_mappings(vec![mapping]).map_err(|collision| io::Error::other(collision.to_string()))?;
     command.spawn()
 }

@@ -3,15 +3,14 @@
 
 use super::token::Source;
 use crate::launch::{HostProcess, Invitation, LaunchError, Launcher};
-use mio::net::UnixStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::Deserialize;
-use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant};
 
@@ -21,12 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the gate may take to say why it ended.
 const END_GRACE: Duration = Duration::from_secs(2);
 
-/// The longest message.
+/// The longest datagram.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
-
-/// Bytes, and descriptors, that are received at once.
-const RECEIVED_AT_ONCE: usize = 16 << 10;
-const DESCRIPTORS_AT_ONCE: usize = 8;
 
 /// There is no gate.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +64,11 @@ pub(super) struct Arrival {
 /// The running gate.
 #[derive(Debug)]
 pub(super) struct Gate {
-    socket: UnixStream,
+    socket: OwnedFd,
     process: HostProcess,
-    received: Vec<u8>,
-    descriptors: VecDeque<OwnedFd>,
+    /// For one datagram, and the descriptor that came with the last.
+    buffer: Vec<u8>,
+    descriptor: Option<OwnedFd>,
     pub(super) invitation: Invitation,
 }
 
@@ -81,16 +77,19 @@ impl Gate {
     pub(super) fn open(launcher: &Launcher, registry: &Registry) -> Result<Self, GateError> {
         let (socket, process) = launcher.launch_gate()?;
         let lost = |error: io::Error| GateError::Lost(format!("cannot be heard ({error})"));
-        socket.set_nonblocking(true).map_err(lost)?;
+        rustix::io::ioctl_fionbio(&socket, true).map_err(|error| lost(error.into()))?;
         let mut gate = Self {
-            socket: UnixStream::from_std(socket),
+            socket,
             process,
-            received: Vec::new(),
-            descriptors: VecDeque::new(),
+            buffer: vec![0; MAX_MESSAGE_BYTES],
+            descriptor: None,
             invitation: Invitation::default(),
         };
         gate.wait_until_it_listens()?;
-        registry.register(&mut gate.socket, Source::Gate.into(), Interest::READABLE).map_err(lost)?;
+        let descriptor = gate.socket.as_raw_fd();
+        registry
+            .register(&mut SourceFd(&descriptor), Source::Gate.into(), Interest::READABLE)
+            .map_err(lost)?;
         Ok(gate)
     }
 
@@ -126,7 +125,7 @@ impl Gate {
         while let Some(message) = self.next_message()? {
             match message {
                 Message::Joined { peer, launch } => {
-                    let socket = self.descriptors.pop_front().ok_or_else(nonsense)?;
+                    let socket = self.descriptor.take().ok_or_else(nonsense)?;
                     return Ok(Some(Arrival { socket: StdUnixStream::from(socket), peer, launch }));
                 }
                 Message::Refused { peer, text } => tracing::warn!(peer, text, "somebody was turned away"),
@@ -139,12 +138,9 @@ impl Gate {
 
     fn next_message(&mut self) -> Result<Option<Message>, GateError> {
         loop {
-            if let Some(message) = self.take_message()? {
-                return Ok(Some(message));
-            }
             match self.receive() {
                 Ok(0) => return Err(GateError::Lost(self.how_it_ended())),
-                Ok(_) => {}
+                Ok(length) => return self.understand(length).map(Some),
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(GateError::Lost(format!("cannot be heard ({error})"))),
@@ -152,36 +148,24 @@ impl Gate {
         }
     }
 
-    fn take_message(&mut self) -> Result<Option<Message>, GateError> {
-        let Some((length, rest)) = self.received.split_first_chunk::<4>() else { return Ok(None) };
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if length > MAX_MESSAGE_BYTES {
-            return Err(nonsense());
-        }
-        let Some(payload) = rest.get(..length) else { return Ok(None) };
-        let message = rmp_serde::from_slice(payload).map_err(|error| {
-            tracing::warn!(%error, "what the gate says is not understood");
-            nonsense()
+    /// Receives one datagram into the buffer, and the descriptor that comes with it.
+    fn receive(&mut self) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let buffers = &mut [IoSliceMut::new(&mut self.buffer)];
+        let received = recvmsg(&self.socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        self.descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
         });
-        self.received.drain(..size_of::<u32>() + length);
-        message.map(Some)
+        Ok(received.bytes)
     }
 
-    fn receive(&mut self) -> rustix::io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_ONCE))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let start = self.received.len();
-        self.received.resize(start + RECEIVED_AT_ONCE, 0);
-        let buffers = &mut [IoSliceMut::new(&mut self.received[start..])];
-        let outcome = recvmsg(&self.socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC);
-        let count = outcome.as_ref().map_or(0, |message| message.bytes);
-        self.received.truncate(start + count);
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptors.extend(descriptors);
-            }
-        }
-        outcome.map(|message| message.bytes)
+    fn understand(&self, length: usize) -> Result<Message, GateError> {
+        rmp_serde::from_slice(&self.buffer[..length]).map_err(|error| {
+            tracing::warn!(%error, "what the gate says is not understood");
+            nonsense()
+        })
     }
 
     fn how_it_ended(&mut self) -> String {
@@ -192,9 +176,9 @@ impl Gate {
     }
 
     /// Ends it, and with it the links of all hosts.
-    pub(super) fn close(mut self, registry: &Registry) -> HostProcess {
+    pub(super) fn close(self, registry: &Registry) -> HostProcess {
         // A socket that cannot be deregistered is closed right after, which has the same effect.
-        let _ = registry.deregister(&mut self.socket);
+        let _ = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd()));
         self.process
     }
 }
