@@ -3,7 +3,7 @@
 use crate::args::WorkerArgs;
 use crate::exit_code::ExitCode;
 use crate::join;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use xdist_worker::HostOptions;
 
 /// Serves one coordinator until its link ends.
@@ -11,6 +11,9 @@ use xdist_worker::HostOptions;
 /// # Errors
 /// When the link cannot be used or the coordinator refuses it, or there is no run to join.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
+    if let Some(directory) = args.chdir.as_ref().filter(|directory| !directory.is_dir()) {
+        bail!("--chdir: {} is no directory here; name the one that the tests are in", directory.display());
+    }
     if let Some(place) = &args.join {
         return join::join(args, place.as_deref());
     }

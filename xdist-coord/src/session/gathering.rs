@@ -2,6 +2,7 @@
 
 use super::collection::{Mapping, SetDifference};
 use super::event::{Configured, Difference, Mismatch, RunEnd};
+use super::joining::launchers_among;
 use super::plan::Plan;
 use super::results::Book;
 use super::timer::Timer;
@@ -21,15 +22,18 @@ const USAGE_ERROR: i32 = 4;
 
 impl Session {
     pub(super) fn start_first_workers(&mut self) {
-        let wanted = self.config.workers.clone().unwrap_or_default();
-        let nobody = wanted.is_empty() && !(self.config.joining.open && self.config.workers.is_some());
-        self.adjust_workers(if nobody { vec![WorkerSpec::default()] } else { wanted });
+        let launchers = self.config.workers.as_mut().map(launchers_among).unwrap_or_default();
+        self.start_launchers(launchers);
+        let first = match &self.config.workers {
+            Some(wanted) if !wanted.is_empty() || self.expects_joiners() => wanted.clone(),
+            Some(_) | None => vec![WorkerSpec::default()],
+        };
+        self.adjust_workers(first);
     }
 
     /// Makes the workers those that are wanted: keeps the ones that fit their position, shuts the others down, starts
     /// what is missing. A position whose worker has crashed stays empty.
     fn adjust_workers(&mut self, wanted: Vec<WorkerSpec>) {
-        let wanted = self.start_launchers(wanted);
         for name in wanted.iter().filter_map(|spec| spec.id.as_ref()) {
             self.workers.claim_name(name);
         }
@@ -78,7 +82,7 @@ impl Session {
             self.begin_ending(RunEnd::Plain(reason.clone()), &Ending::Shutdown(None));
             return;
         }
-        let plan = match Plan::new(&self.config, &ready.options) {
+        let mut plan = match Plan::new(&self.config, &ready.options, self.expects_joiners()) {
             Ok(plan) => plan,
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
@@ -89,9 +93,10 @@ impl Session {
         let junit = display.junit.as_mut().map(|junit| &mut junit.path);
         let files = [options.durations_from.as_mut(), display.cache_dir.as_mut(), junit];
         files.into_iter().flatten().chain([&mut rootdir]).for_each(here);
+        self.start_launchers(launchers_among(&mut plan.workers));
         let configured = Configured {
             run: plan.run.clone(),
-            workers: u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
+            workers: self.worker_count(&plan.workers),
             mode: plan.mode,
             options,
             display,

@@ -70,8 +70,8 @@ impl Session {
             worker: id,
             name: worker.name.clone(),
             worker_count: match (&self.plan, &self.config.workers) {
-                (Some(plan), _) => u32::try_from(plan.workers.len()).unwrap_or(u32::MAX),
-                (None, Some(workers)) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
+                (Some(plan), _) => self.worker_count(&plan.workers),
+                (None, Some(workers)) => self.worker_count(workers),
                 (None, None) => 0,
             },
             args: self.config.place.arguments(&worker.spec).chain(self.config.args.clone()).collect(),
@@ -223,7 +223,9 @@ impl Session {
 
     pub(super) fn closed(&mut self, link: LinkId, cause: &CloseCause) {
         let Some(host) = self.workers.host_of_link(link) else { return };
+        let is_launcher = self.workers.host(host).is_launcher();
         let text = match cause {
+            CloseCause::Failed(error) if is_launcher => error.clone(),
             CloseCause::EndOfStream => "it closed the link".to_owned(),
             CloseCause::Truncated => "it closed the link in the middle of a message".to_owned(),
             CloseCause::Failed(error) => format!("the link failed: {error}"),
@@ -232,7 +234,7 @@ impl Session {
         if self.workers.host(host).life.link().is_some() {
             self.forget_host(host);
             // A launcher that ends has done what it can: some only put something into a queue.
-            if !(self.workers.host(host).is_launcher() && *cause == CloseCause::EndOfStream) {
+            if !(is_launcher && *cause == CloseCause::EndOfStream) {
                 self.workers_lost(host, &text);
             }
         }

@@ -25,19 +25,20 @@ pub(super) struct State {
 }
 
 impl Session {
-    /// Starts the launchers among these specifications, unless that was done before, and leaves the others.
-    pub(super) fn start_launchers(&mut self, specs: Vec<WorkerSpec>) -> Vec<WorkerSpec> {
-        let is_launcher = |spec: &WorkerSpec| matches!(spec.host, HostSpec::Launcher(_));
-        let (launchers, rest): (Vec<_>, Vec<_>) = specs.into_iter().partition(is_launcher);
-        if self.joining.launchers.is_empty() {
-            for spec in launchers {
-                let host = self.workers.add_host(spec.host.clone());
-                self.launch(host);
-                self.joining.launchers.insert(host, spec);
-            }
+    /// Starts launchers, and waits for those who dial in.
+    pub(super) fn start_launchers(&mut self, launchers: Vec<WorkerSpec>) {
+        for spec in launchers {
+            let host = self.workers.add_host(spec.host.clone());
+            self.launch(host);
+            self.joining.launchers.insert(host, spec);
         }
         self.await_joiners();
-        rest
+    }
+
+    /// How many workers there are: those that were asked for, or more when more have joined.
+    pub(super) fn worker_count(&self, planned: &[WorkerSpec]) -> u32 {
+        let present = self.workers.all().filter(|(_, worker)| worker.is_in_use()).count();
+        u32::try_from(planned.len().max(present)).unwrap_or(u32::MAX)
     }
 
     /// Whether somebody may still dial in.
@@ -134,4 +135,9 @@ impl Session {
         self.joining.failed.insert(host);
         self.check_left();
     }
+}
+
+/// Takes the launchers out of these specifications.
+pub(super) fn launchers_among(specs: &mut Vec<WorkerSpec>) -> Vec<WorkerSpec> {
+    specs.extract_if(.., |spec| matches!(spec.host, HostSpec::Launcher(_))).collect()
 }

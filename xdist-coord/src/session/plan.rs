@@ -43,7 +43,12 @@ pub(super) enum PlanError {
 }
 
 impl Plan {
-    pub(super) fn new(config: &Config, options: &RunOptions) -> Result<Self, PlanError> {
+    /// The plan that the options make, and whether workers may come that are not in it.
+    pub(super) fn new(
+        config: &Config,
+        options: &RunOptions,
+        others_may_come: bool,
+    ) -> Result<Self, PlanError> {
         let mode = match (config.mode, &options.dist) {
             (Some(mode), _) => mode,
             (None, Some(name)) => name.parse()?,
@@ -61,9 +66,8 @@ impl Plan {
         };
         workers.truncate(options.max_workers.unwrap_or(u32::MAX) as usize);
         let is_launcher = |spec: &WorkerSpec| matches!(spec.host, HostSpec::Launcher(_));
-        let others_may_come = config.joining.open || workers.iter().any(is_launcher);
-        let has_others = config.joining.open && config.workers.is_some();
-        if workers.is_empty() && !has_others {
+        let others_may_come = others_may_come || workers.iter().any(is_launcher);
+        if workers.is_empty() && config.workers.is_none() {
             workers.push(WorkerSpec::default());
         }
         Ok(Self {
@@ -130,7 +134,7 @@ mod tests {
     }
 
     fn check(workers: Option<&str>, options: &RunOptions, expected: &str) {
-        let found = match Plan::new(&config(workers), options) {
+        let found = match Plan::new(&config(workers), options, false) {
             Ok(plan) => {
                 let names =
                     plan.workers.iter().map(|spec| spec.id.as_deref().unwrap_or("-")).collect::<String>();
@@ -181,19 +185,19 @@ mod tests {
     #[test]
     fn what_is_slow_exceeds_a_time_that_doubles() {
         let options = RunOptions { slow_after_ms: 60_000, ..RunOptions::default() };
-        let plan = Plan::new(&config(None), &options).unwrap();
+        let plan = Plan::new(&config(None), &options, false).unwrap();
         let exceeded = |seconds| plan.exceeded(Duration::from_secs(seconds)).map(|time| time.as_secs());
         let times = [0, 59, 60, 119, 120, 239, 240, 3600];
         let expected = [None, None, Some(60), Some(60), Some(120), Some(120), Some(240), Some(1920)];
         assert_eq!(times.map(exceeded), expected);
-        let never = Plan::new(&config(None), &RunOptions::default()).unwrap();
+        let never = Plan::new(&config(None), &RunOptions::default(), false).unwrap();
         assert_eq!(never.exceeded(Duration::MAX), None);
     }
 
     #[test]
     fn the_ramp_spreads_the_first_items_over_its_time() {
         let options = RunOptions { workers: Some(4), ramp_ms: 1000, ..RunOptions::default() };
-        let plan = Plan::new(&config(None), &options).unwrap();
+        let plan = Plan::new(&config(None), &options, false).unwrap();
         let delays: Vec<u128> = (0..4).map(|position| plan.ramp_delay(position).as_millis()).collect();
         assert_eq!(delays, [0, 250, 500, 750]);
     }

@@ -47,8 +47,9 @@ class DistTerminal:
             self._states[str(spec.id)] = "created"
 
     def created(self) -> None:
-        """All have been made."""
-        self._show(always=True)
+        """All have been made, unless they come by themselves."""
+        if self._expected:
+            self._show(always=True)
 
     def expect(self, workers: int) -> None:
         """There will be so many."""

@@ -38,8 +38,8 @@ fn a_host_that_joins_has_as_many_workers_as_slots() {
         "* gw0 starts
          * gw1 starts
          welcome gw0 gw1
-         gw0 configure gw0 of 0
-         gw1 configure gw1 of 0",
+         gw0 configure gw0 of 2
+         gw1 configure gw1 of 2",
     );
 }
 
