@@ -207,15 +207,16 @@ class Xdist:
     def ini(self, text: str) -> None:
         (self.directory / "pytest.ini").write_text("[pytest]\n" + textwrap.dedent(text))
 
-    def start(self, *args, python: str = PYTHON, **env: str) -> Process:
-        """Starts `xdist run`; an empty `python` leaves the choice of interpreter to it."""
+    def start(self, *args, python: str = PYTHON, on=list, **env: str) -> Process:
+        """Starts `xdist run`; an empty `python` leaves the choice of interpreter to it. `on` makes of the command one that
+        runs it elsewhere."""
         self._runs += 1
         log = self.scratch / f"report-{self._runs}.jsonl"
         chosen = ["--python", python] if python else []
         if not any(str(arg).startswith("--report-log") for arg in args):
             chosen += ["--report-log", str(log)]
         process = subprocess.Popen(
-            [self.binary, "run", *chosen, *map(str, args)],
+            on([self.binary, "run", *chosen, *map(str, args)]),
             cwd=self.directory, env={**self.env, **env}, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

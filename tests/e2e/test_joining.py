@@ -1,13 +1,12 @@
 """Workers that join a run from elsewhere, over TLS. Elsewhere is this machine."""
 
 import os
-import re
 import shutil
 import signal
-import subprocess
 
 import pytest
-from conftest import DEADLINE, PYTHON, ROOT
+from conftest import DEADLINE, PYTHON
+from joining import Run, join  # noqa: F401  (a fixture)
 from processes import Watched, descendants
 from relay import Relay
 
@@ -31,58 +30,6 @@ WAITING = """
 """
 
 
-class Joiner:
-    """`xdist worker --join`."""
-
-    def __init__(self, xdist, *args, cwd=None, **options):
-        self.popen = subprocess.Popen(
-            [xdist.binary, "worker", "--join", *map(str, args), "--python", PYTHON],
-            # What `start_pytest` gives to pytest has to be there too.
-            cwd=cwd or xdist.directory, env={**xdist.env, "PYTHONPATH": str(ROOT / "tools")}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **options,
-        )  # fmt: skip
-
-    def wait(self):
-        """Exit code, and what it said."""
-        out, err = self.popen.communicate(timeout=DEADLINE)
-        return self.popen.returncode, out + err
-
-
-class Run:
-    """A run that others may join."""
-
-    def __init__(self, xdist, *args, door="run"):
-        self.file = xdist.scratch / "join"
-        start = xdist.start if door == "run" else xdist.start_pytest
-        self.process = start("--listen", "0", "--join-file", self.file, *args)
-        # It goes where a person sees it, whoever writes the report.
-        stream = self.process.popen.stderr
-        self.said = ""
-        while "workers can join" not in self.said:
-            line = stream.readline()
-            assert line, self.said + self.process.popen.stdout.read()
-            self.said += line
-        self.port = int(re.search(r":(\d+):", self.said)[1])
-
-    def wait(self):
-        return self.process.wait()
-
-
-@pytest.fixture
-def join(xdist):
-    joiners = []
-
-    def start(*args, **options):
-        joiners.append(Joiner(xdist, *args, **options))
-        return joiners[-1]
-
-    yield start
-    for joiner in joiners:
-        if joiner.popen.poll() is None:
-            os.killpg(joiner.popen.pid, signal.SIGKILL)
-            joiner.popen.communicate()
-
-
 @pytest.fixture
 def relay():
     made = Relay()
@@ -91,7 +38,7 @@ def relay():
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])
-def test_those_who_join_run_the_tests(xdist, join, door):
+def test_those_who_join_run_the_tests(xdist, join, door):  # noqa: F811
     xdist.files(test_a=TWENTY)
     run = Run(xdist, "--min-workers", "3", door=door)
     joiners = [join(run.file, "--slots", slots) for slots in (1, 2)]
@@ -103,7 +50,7 @@ def test_those_who_join_run_the_tests(xdist, join, door):
     assert not run.file.exists(), "what is of no use any more is gone"
 
 
-def test_they_join_workers_that_are_here(xdist, join):
+def test_they_join_workers_that_are_here(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "-n", "1")
     assert xdist.signals.next().startswith("gw0 ")
@@ -114,7 +61,7 @@ def test_they_join_workers_that_are_here(xdist, join):
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
 
 
-def test_the_outcomes_are_those_of_pytest(xdist, join):
+def test_the_outcomes_are_those_of_pytest(xdist, join):  # noqa: F811
     xdist.files(
         test_a="""
         import os, pytest, sys
@@ -141,7 +88,7 @@ def test_the_outcomes_are_those_of_pytest(xdist, join):
     assert "(on " in result.out, "failures name the machine"
 
 
-def test_a_tree_elsewhere_is_the_one_where_the_worker_was_started(xdist, join, tmp_path):
+def test_a_tree_elsewhere_is_the_one_where_the_worker_was_started(xdist, join, tmp_path):  # noqa: F811
     xdist.files(sub__test_a="def test_a():\n    signal(__file__)\n    assert 0\n")
     (xdist.directory / "conftest.py").write_text("")
     other = tmp_path / "other"
@@ -156,7 +103,7 @@ def test_a_tree_elsewhere_is_the_one_where_the_worker_was_started(xdist, join, t
         assert joiner.wait()[0] == 0
 
 
-def test_a_tree_that_is_not_there_is_an_error(xdist, join, tmp_path):
+def test_a_tree_that_is_not_there_is_an_error(xdist, join, tmp_path):  # noqa: F811
     xdist.files(test_a=TWENTY)
     run = Run(xdist)
     code, said = join(run.file, "--chdir", tmp_path / "absent").wait()
@@ -164,7 +111,7 @@ def test_a_tree_that_is_not_there_is_an_error(xdist, join, tmp_path):
     assert run.process.popen.poll() is None, "others may still join"
 
 
-def test_when_a_host_is_killed_others_run_all_that_it_had(xdist, join):
+def test_when_a_host_is_killed_others_run_all_that_it_had(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "--host-timeout", "2s")
     first = join(run.file, "--slots", "2")
@@ -178,7 +125,7 @@ def test_when_a_host_is_killed_others_run_all_that_it_had(xdist, join):
     assert begun <= {xdist.signals.next().split()[2] for _ in range(8)}, "they ran once more"
 
 
-def test_a_host_that_is_told_to_leave_does_so_and_others_go_on(xdist, join):
+def test_a_host_that_is_told_to_leave_does_so_and_others_go_on(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "-n", "1")
     xdist.signals.next()
@@ -193,7 +140,7 @@ def test_a_host_that_is_told_to_leave_does_so_and_others_go_on(xdist, join):
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
 
 
-def test_a_frozen_host_is_given_up_in_time(xdist, join):
+def test_a_frozen_host_is_given_up_in_time(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "-n", "1", "--host-timeout", "1s")
     xdist.signals.next()
@@ -208,7 +155,7 @@ def test_a_frozen_host_is_given_up_in_time(xdist, join):
     assert "host lost" in result.text
 
 
-def test_a_connection_that_comes_back_in_time_loses_nothing(xdist, join, relay):
+def test_a_connection_that_comes_back_in_time_loses_nothing(xdist, join, relay):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "--advertise", f"127.0.0.1:{relay.port}")
     relay.target = run.port
@@ -225,7 +172,7 @@ def test_a_connection_that_comes_back_in_time_loses_nothing(xdist, join, relay):
     assert "host lost" not in result.text
 
 
-def test_a_host_that_was_away_for_too_long_joins_anew(xdist, join, relay):
+def test_a_host_that_was_away_for_too_long_joins_anew(xdist, join, relay):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, "-n", "1", "--host-timeout", "1s", "--advertise", f"127.0.0.1:{relay.port}")
     relay.target = run.port
@@ -241,7 +188,7 @@ def test_a_host_that_was_away_for_too_long_joins_anew(xdist, join, relay):
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
 
 
-def test_nothing_outlives_a_coordinator_that_is_killed(xdist, join):
+def test_nothing_outlives_a_coordinator_that_is_killed(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist)
     joiner = join(run.file, "--slots", "1")
@@ -253,7 +200,7 @@ def test_nothing_outlives_a_coordinator_that_is_killed(xdist, join):
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])
-def test_ctrl_c_ends_those_who_joined(xdist, join, door):
+def test_ctrl_c_ends_those_who_joined(xdist, join, door):  # noqa: F811
     xdist.files(test_a=WAITING)
     run = Run(xdist, door=door)
     joiner = join(run.file, "--slots", "1")
@@ -301,7 +248,7 @@ def test_a_launcher_that_is_no_program_is_an_error(xdist):
 # --- what is kept secret
 
 
-def test_the_token_is_on_no_command_line_and_in_no_report(xdist, join):
+def test_the_token_is_on_no_command_line_and_in_no_report(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING, conftest="import os\n\ndef pytest_configure():\n    assert 'XDIST_JOIN' not in os.environ\n")  # fmt: skip
     launcher = f"exec={xdist.binary} worker --join --slots 1 --python {PYTHON}//hosts=1"
     run = Run(xdist, "--tx", launcher, "--junitxml", "junit.xml", "-v")
@@ -327,7 +274,7 @@ def _is_there(pid):
 # --- bad input
 
 
-def test_whoever_has_no_token_is_told_what_is_wrong(xdist, join, tmp_path):
+def test_whoever_has_no_token_is_told_what_is_wrong(xdist, join, tmp_path):  # noqa: F811
     (tmp_path / "empty").write_text("")
     (tmp_path / "other").write_text("something else\n")
     for place, words in [
@@ -341,7 +288,7 @@ def test_whoever_has_no_token_is_told_what_is_wrong(xdist, join, tmp_path):
         assert len(said.strip().splitlines()) == 1 or str(place).startswith("xdist-join"), said
 
 
-def test_the_token_of_a_run_that_is_over_is_told_of(xdist, join):
+def test_the_token_of_a_run_that_is_over_is_told_of(xdist, join):  # noqa: F811
     xdist.files(test_a=TWENTY)
     run = Run(xdist)
     token = run.file.read_text()
@@ -360,7 +307,7 @@ def test_a_run_that_nobody_joins_ends(xdist):
     assert "no worker joined within 1 s" in result.text
 
 
-def test_too_few_workers_are_told_of(xdist, join):
+def test_too_few_workers_are_told_of(xdist, join):  # noqa: F811
     xdist.files(test_a=TWENTY)
     run = Run(xdist, "--min-workers", "3", "--wait-for-workers", "5s")
     join(run.file, "--slots", "1")
