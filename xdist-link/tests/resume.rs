@@ -1,5 +1,6 @@
 //! Hosts join, lose their connections, and come back: a real gate and real dialers, with a proxy between them.
 #![expect(clippy::disallowed_methods, reason = "a thread writes what another reads")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

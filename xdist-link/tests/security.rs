@@ -1,6 +1,7 @@
 //! What strangers try at the gate, one test for each claim of `docs/security.md`; a host that has joined before is never
 //! harmed.
 #![expect(clippy::disallowed_methods, reason = "threads do what strangers do at the same time")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

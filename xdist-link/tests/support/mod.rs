@@ -1,6 +1,7 @@
 //! A coordinator that only has a control socket, a host that only echoes, a proxy that cuts, and a dialer made by hand.
 #![expect(clippy::disallowed_methods, reason = "threads stand in for processes, and waits have deadlines")]
 #![allow(dead_code, reason = "not every test needs everything")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg,
