@@ -7,6 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket}
 /// The host of an address that names none: nothing listens beyond this machine unless told to.
 const DEFAULT_HOST: &str = "127.0.0.1";
 
+/// How many connections may wait to be accepted, where the system lets as many. Whoever comes in one too many waits a
+/// second until the system tries again, so a flood of connections should not fill it.
+const BACKLOG: i32 = 4096;
+
 /// The gate cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,8 +55,9 @@ pub(super) fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, ListenErr
     let mut listeners = Vec::new();
     for address in addresses {
         for resolved in resolve(address)? {
-            let listener = TcpListener::bind(resolved)
-                .map_err(|source| ListenError::Bind { address: resolved, source })?;
+            let bind_error = |source| ListenError::Bind { address: resolved, source };
+            let listener = TcpListener::bind(resolved).map_err(bind_error)?;
+            rustix::net::listen(&listener, BACKLOG).map_err(|error| bind_error(error.into()))?;
             listeners.push(listener);
         }
     }
