@@ -1,7 +1,8 @@
-//! What the coordinator costs per test: the server with real sockets, the session alone, and the whole `xdist run`.
+//! What the coordinator costs per test: the server with real sockets, the session alone, the whole `xdist run`, and
+//! hosts that dial in.
 //!
 //! ```sh
-//! cargo bench --bench coordinator -- [server] [session] [scale] [frontends=PATH/OF/xdist] [quick]
+//! cargo bench --bench coordinator -- [server] [session] [scale] [frontends=PATH/OF/xdist] [join=PATH/OF/xdist] [quick]
 //! ```
 //!
 //! Without a part's name, `server` and `session` are run. `quick` takes fewer tests. The tables are Markdown.
@@ -15,6 +16,8 @@ mod fake;
 
 mod frontends;
 
+mod join;
+
 mod scale;
 
 mod wire;
@@ -25,13 +28,16 @@ use std::time::Duration;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if arguments.first().is_some_and(|argument| argument == fake::HOST) {
-        return fake::serve(&arguments[1..]);
+    match arguments.first().map(String::as_str) {
+        Some(fake::HOST) => return fake::serve(&arguments[1..]),
+        Some(join::DIALER) => return join::dial(&arguments[1..]),
+        Some(_) | None => {}
     }
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let quick = has("quick");
-    let program = arguments.iter().find_map(|argument| argument.strip_prefix("frontends="));
-    let all = program.is_none() && !has("server") && !has("session") && !has("scale");
+    let program = |part| arguments.iter().find_map(|argument| argument.strip_prefix(part));
+    let (frontends, join) = (program("frontends="), program("join="));
+    let all = frontends.is_none() && join.is_none() && !has("server") && !has("session") && !has("scale");
     if all || has("server") {
         wire::bench(quick);
     }
@@ -41,8 +47,11 @@ fn main() {
     if has("scale") {
         scale::bench(quick);
     }
-    if let Some(program) = program {
+    if let Some(program) = frontends {
         frontends::bench(Path::new(program), quick);
+    }
+    if let Some(program) = join {
+        join::bench(Path::new(program), quick);
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn run(suite: Suite, case: Case) -> Cost {
     };
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
     let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);
-    let mut counter = Counter { left: suite.items, begun: None, cost: None };
+    let mut counter = Counter::new(suite.items);
     let outcome = server::run(config, 0, &launcher, PytestHostSource::None, &mut counter).unwrap();
     assert_eq!(outcome.summary.end, RunEnd::Completed);
     counter.cost.unwrap()
@@ -103,10 +103,16 @@ pub(crate) fn config(workers: Vec<WorkerSpec>, mode: Mode) -> Config {
 }
 
 /// Counts results, and does nothing else with them.
-struct Counter {
+pub(crate) struct Counter {
     left: u32,
     begun: Option<(Duration, Instant)>,
-    cost: Option<Cost>,
+    pub(crate) cost: Option<Cost>,
+}
+
+impl Counter {
+    pub(crate) const fn new(items: u32) -> Self {
+        Self { left: items, begun: None, cost: None }
+    }
 }
 
 impl Observer for Counter {
