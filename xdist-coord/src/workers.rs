@@ -131,6 +131,8 @@ pub(crate) struct Host {
     pub(crate) workers: Vec<WorkerId>,
     /// Whether it ever came up.
     pub(crate) came_up: bool,
+    /// What it can do that not every host can.
+    pub(crate) features: BTreeMap<String, u64>,
 }
 
 /// Where a host is in its life.
@@ -330,7 +332,7 @@ impl Workers {
         let at = shared.unwrap_or_else(|| {
             let (name, life) = (String::new(), HostLife::Launching);
             let (spec, workers) = (spec.clone(), Vec::new());
-            self.hosts.push(Host { spec, name, life, workers, came_up: false });
+            self.hosts.push(Host { spec, name, life, workers, came_up: false, features: BTreeMap::new() });
             self.hosts.len() - 1
         });
         (HostId(to_u32(at)), new)
@@ -347,7 +349,12 @@ impl Workers {
 
     /// What the user calls the machine that the worker is on, if that is another one than this.
     pub(crate) fn other_machine_of(&self, worker: WorkerId) -> Option<&str> {
-        match &self.get(worker).spec.host {
+        self.other_machine(self.get(worker).host)
+    }
+
+    /// What the user calls the machine of the host, if that is another one than this.
+    pub(crate) fn other_machine(&self, host: HostId) -> Option<&str> {
+        match &self.host(host).spec {
             HostSpec::Ssh(ssh) => Some(ssh.machine()),
             HostSpec::Local | HostSpec::Exec(_) => None,
         }

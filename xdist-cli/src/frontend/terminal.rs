@@ -585,6 +585,17 @@ impl Terminal {
                 let text = format!("[{host}] host lost: {error}");
                 self.screen.line(&self.view.palette.paint(&text, Color::Red.into()));
             }
+            RunEvent::FilesFetched(fetched) => {
+                for line in fetched.lines() {
+                    let is_missed = line.starts_with("not fetched");
+                    let text = if is_missed {
+                        self.view.palette.paint(&line, Color::Yellow.into())
+                    } else {
+                        line.into()
+                    };
+                    self.line_above(&text);
+                }
+            }
             RunEvent::NotRun { worker, items, reason } => {
                 self.not_run.push(NotRun { worker: *worker, items: items.clone(), reason: reason.clone() });
             }

@@ -198,6 +198,8 @@ pub enum RunEvent {
         /// What happened and what to do.
         error: String,
     },
+    /// Files of another machine were fetched (`--fetch`), or could not be. Comes after every `WorkerDown`.
+    FilesFetched(Box<FilesFetched>),
     /// Nothing more is started, for this reason. Queues are emptied.
     Stopping(StopReason),
     /// These items will never run. Comes before `Finished`.
@@ -310,6 +312,58 @@ pub enum Failure {
     Report(Box<ItemReport>),
     /// The test process ended.
     Crash(Box<Crash>),
+}
+
+/// Files of a directory on another machine that were fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilesFetched {
+    /// What the user calls the machine.
+    pub machine: String,
+    /// The directory there.
+    pub from: String,
+    /// The directory here.
+    pub into: String,
+    /// How many there are.
+    pub files: u32,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// What was not fetched and why, each in one line.
+    pub problems: Vec<String>,
+}
+
+/// The most problems of [`FilesFetched::lines`].
+const TOLD_PROBLEMS: usize = 10;
+
+impl FilesFetched {
+    /// What to tell people, line by line. The texts are from another machine, so nothing in them moves the cursor.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Self { machine, from, into, files, bytes, problems } = self;
+        let fetched = match files {
+            0 if problems.is_empty() => {
+                Some(format!("fetched nothing from {machine}: no file in {from} matches"))
+            }
+            0 => None,
+            1 => Some(format!("fetched 1 file ({}) from {machine} into {into}", size(*bytes))),
+            _ => Some(format!("fetched {files} files ({}) from {machine} into {into}", size(*bytes))),
+        };
+        let told =
+            problems.iter().take(TOLD_PROBLEMS).map(|why| format!("not fetched from {machine}: {why}"));
+        let more = problems.len().saturating_sub(TOLD_PROBLEMS);
+        let more = (more > 0).then(|| format!("not fetched from {machine}: {more} more files"));
+        let plain =
+            |line: String| line.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
+        fetched.into_iter().chain(told).chain(more).map(plain).collect()
+    }
+}
+
+/// `1.2 MB`.
+fn size(bytes: u64) -> String {
+    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    match units.into_iter().find(|(unit, _)| bytes as f64 >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// The item that a crash is blamed on.

@@ -522,6 +522,10 @@ class DistSession:
         else:
             self._terminal.line(f"[xdist] {text}")
 
+    def _on_files_fetched(self, lines: Optional[list[str]] = None, **_: Any) -> None:
+        for line in lines or ():
+            self._terminal.line(line)
+
     def _on_stopping(self, reason: str) -> None:
         self._stopping = reason
 

@@ -320,7 +320,17 @@ class WorkerSession:
             count=len(self._items),
             deselected=self._deselected,
             unforkable=unforkable,
+            files=self._files(),
         )
+
+    def _files(self) -> Optional[dict[str, int]]:
+        """What is in the tests' files, if there are other machines that may have others."""
+        if not self._wants.get("files") or not self._items:
+            return None
+        # Most runs have no use for it.
+        from . import trees
+
+        return trees.hashes(self._items[0].config, self._items)
 
     def _tell_collection(self) -> None:
         total = len(self._items)
