@@ -581,6 +581,10 @@ pub struct Ready {
     /// The options in force that concern output.
     #[serde(rename = "display", default)]
     pub display: DisplayOptions,
+    /// What the user calls the machine, if it is another one than the coordinator's. Not for workers to say: the
+    /// coordinator adds it for frontends.
+    #[serde(rename = "machine", default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Why further workers cannot be forked from this one, if that is known before collection.
     #[serde(rename = "unforkable", default, skip_serializing_if = "Option::is_none")]
     pub unforkable: Option<String>,

@@ -49,8 +49,9 @@ impl Session {
         }
     }
 
-    pub(super) fn ready(&mut self, ready: Box<Ready>) -> Result<(), Violation> {
+    pub(super) fn ready(&mut self, mut ready: Box<Ready>) -> Result<(), Violation> {
         let id = ready.worker;
+        ready.machine = self.workers.other_machine_of(id).map(str::to_owned);
         let worker = self.workers.get_mut(id);
         if !matches!(worker.life, Life::Configuring) {
             return Err(self.unexpected(id, "ready"));

@@ -444,6 +444,7 @@ pub(super) fn ready() -> Ready {
             fetch_to: Some("far".into()),
         },
         display: display(),
+        machine: Some("build1".into()),
         unforkable: Some("coverage is being measured".into()),
     }
 }

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FRAME = "  File "
 _MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
 
 #: pytest-xdist's words, and what its documentation says there.
-_ADVICE = (
+ADVICE = (
     "To see why this happens see 'Known limitations' in documentation for pytest-xdist",
     "Names and order of tests must not depend on chance, time, or the order of a set.",
+)
+
+#: The same where there are several machines, which mostly differ for another reason.
+ADVICE_ELSEWHERE = (
+    "The machines must have the same files: check out the same revision on each, or have them copied (--sync).",
+    "Names and order of tests must not depend on chance, time, or the order of a set, nor on the machine.",
 )
 
 
@@ -123,7 +132,7 @@ def _is_machinery(line: str) -> bool:
     return line.startswith(_FRAME) and any(part in line for part in _MACHINERY)
 
 
-def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:
+def mismatch(first: str, second: str, difference: dict[str, Any], advice: Iterable[str] = ADVICE) -> str:
     """That two workers collected different tests."""
     missing, extra = sorted(difference.get("missing", [])), sorted(difference.get("extra", []))
     if missing or extra:
@@ -131,5 +140,5 @@ def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:
     else:
         lines = [f"{second} has the same tests as {first}, in another order."]
     return "\n".join(
-        [f"Different tests were collected between {first} and {second}. The difference is:", *lines, *_ADVICE]
+        [f"Different tests were collected between {first} and {second}. The difference is:", *lines, *advice]
     )
