@@ -69,7 +69,6 @@ const ADVICE_ELSEWHERE: &str = "The machines must have the same files: check out
 mod tests {
     use super::*;
     use crate::frontend::testing;
-    use xdist_coord::session::event::RunEvent;
 
     fn difference(worker: u32, missing: &[&str], extra: &[&str]) -> Difference {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -110,10 +109,7 @@ mod tests {
     #[test]
     fn machines_are_named_and_what_to_do_about_them() {
         let mut roster = Roster::default();
-        let mut event = testing::ready(1);
-        let RunEvent::WorkerReady { elsewhere, .. } = &mut event else { unreachable!() };
-        *elsewhere = true;
-        roster.observe(&event);
+        roster.observe(&testing::ready_elsewhere(1));
         let mismatch = Mismatch { reference: WorkerId(0), differing: vec![difference(1, &["a::x"], &[])] };
         insta::assert_snapshot!(errors(&mismatch, &roster)[0].1, @r"
         Different tests were collected between gw0 and gw1 (on buildhost). The difference is:

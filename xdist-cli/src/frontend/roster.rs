@@ -150,15 +150,12 @@ mod tests {
     #[test]
     fn the_machine_is_named_where_it_is_another_one() {
         let mut roster = Roster::default();
-        let mut event = testing::ready(0);
-        roster.observe(&event);
+        roster.observe(&testing::ready(0));
         assert_eq!(
             roster.platform_line(WorkerId(0)).unwrap(),
             "[gw0] linux -- Python 3.11.7 /usr/bin/python3"
         );
-        let RunEvent::WorkerReady { elsewhere, .. } = &mut event else { unreachable!() };
-        *elsewhere = true;
-        roster.observe(&event);
+        roster.observe(&testing::ready_elsewhere(0));
         assert_eq!(
             roster.platform_line(WorkerId(0)).unwrap(),
             "[gw0] linux -- Python 3.11.7 /usr/bin/python3 (on buildhost)"

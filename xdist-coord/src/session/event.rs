@@ -527,3 +527,32 @@ pub enum RunEnd {
     /// Workers collected different items.
     Mismatch,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_were_fetched_are_told_of_in_lines_that_do_no_harm() {
+        let fetched = FilesFetched {
+            machine: "b".to_owned(),
+            from: "/srv".to_owned(),
+            into: "x/b".to_owned(),
+            ..FilesFetched::default()
+        };
+        assert_eq!(fetched.lines(), ["fetched nothing from b: no file in /srv matches"]);
+        let problems = (0..12).map(|number| format!("{number}\x1b[2J: no")).collect();
+        let fetched = FilesFetched { files: 1, bytes: 1_999, problems, ..fetched };
+        let lines = fetched.lines();
+        assert_eq!(lines[..2], ["fetched 1 file (2.0 kB) from b into x/b", "not fetched from b: 0?[2J: no"]);
+        assert_eq!((lines.len(), lines[11].as_str()), (12, "not fetched from b: 2 more files"));
+        let fetched = FilesFetched { files: 0, ..fetched };
+        assert_eq!(fetched.lines()[0], "not fetched from b: 0?[2J: no");
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let sizes = [0, 999, 1000, 1_234_567, 5_000_000_000].map(size);
+        assert_eq!(sizes, ["0 bytes", "999 bytes", "1.0 kB", "1.2 MB", "5.0 GB"]);
+    }
+}

@@ -62,7 +62,7 @@ impl Session {
             // The default interpreter is this machine's; the command may lead to another.
             HostSpec::Exec(_) | HostSpec::Ssh(_) => Vec::new(),
         });
-        let files = self.is_anybody_elsewhere() && self.trees.asks(self.workers.get(id).host);
+        let files = self.trees.asks(self.workers.get(id).host, self.is_anybody_elsewhere());
         let worker = self.workers.get(id);
         let configure = Configure {
             worker: id,

@@ -9,20 +9,23 @@ const MOST_FILES: usize = 100_000;
 /// What is known of each host's files.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    asked: BTreeSet<HostId>,
+    /// Whether the workers of a host are to tell of their files.
+    asked: BTreeMap<HostId, bool>,
     /// A hash of each file's content, by its path.
     files: BTreeMap<HostId, BTreeMap<String, u64>>,
 }
 
 impl State {
-    /// Whether the worker that is about to be configured on this host is to tell of its files. One of each host is enough.
-    pub(super) fn asks(&mut self, host: HostId) -> bool {
-        self.asked.insert(host)
+    /// Whether a worker of this host is to tell of its files. All are told the same, since only those can be forked from
+    /// one another; those that are tell nothing.
+    pub(super) fn asks(&mut self, host: HostId, is_anybody_elsewhere: bool) -> bool {
+        *self.asked.entry(host).or_insert(is_anybody_elsewhere)
     }
 
+    /// Takes in what the first worker of the host has found.
     pub(super) fn found(&mut self, host: HostId, files: BTreeMap<String, u64>) {
-        if self.asked.contains(&host) && (1..=MOST_FILES).contains(&files.len()) {
-            self.files.insert(host, files);
+        if self.asked.get(&host) == Some(&true) && (1..=MOST_FILES).contains(&files.len()) {
+            self.files.entry(host).or_insert(files);
         }
     }
 

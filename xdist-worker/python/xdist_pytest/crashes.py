@@ -25,6 +25,9 @@ ADVICE_ELSEWHERE = (
     "Names and order of tests must not depend on chance, time, or the order of a set, nor on the machine.",
 )
 
+#: What is told of a process that ended by itself before it told anything.
+_EARLY_END = ", before pytest was up: is its interpreter Python 3.9 or newer? (--python, and python= of --tx)"
+
 
 class Text:
     """A text in the place of pytest's representation of an exception."""
@@ -59,6 +62,8 @@ def end(crash: dict[str, Any], node_id: Optional[str]) -> str:
         text += f", {_where(phase)} of {node_id}"
         if running is not None and not crash.get("limit_ms"):
             text += f", after {_time(running)}"
+    elif not crash.get("pid") and str(crash["cause"]).startswith(("exit code", "signal")):
+        text += _EARLY_END
     return text + in_parentheses(place(crash.get("pid"), crash.get("host", "")))
 
 

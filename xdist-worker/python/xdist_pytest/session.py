@@ -313,14 +313,14 @@ class WorkerSession:
             digest.update(msgpack.plain_text(item.nodeid) + b"\0")
         return digest.digest()
 
-    def _tell_collected(self, digest: bytes, unforkable: Optional[str]) -> None:
+    def _tell_collected(self, digest: bytes, unforkable: Optional[str], files: Optional[dict[str, int]]) -> None:
         self._events.send(
             "collected",
             digest=digest,
             count=len(self._items),
             deselected=self._deselected,
             unforkable=unforkable,
-            files=self._files(),
+            files=files,
         )
 
     def _files(self) -> Optional[dict[str, int]]:
@@ -362,7 +362,8 @@ class WorkerSession:
         birth, unforkable = self._sharing.share(session.config)
         if birth is not None and not self._begin_again(session.config, birth):
             return True
-        self._tell_collected(digest, unforkable)
+        # Whoever is forked has what that one has told of.
+        self._tell_collected(digest, unforkable, self._files() if birth is None else None)
         self._status.leave(IDLE)
         if self._wants_stop(session):
             return True
