@@ -138,3 +138,33 @@ def test_a_machine_collects_once_and_one_list_is_sent(xdist, up, tmp_path):
     assert received.count(b"\xa9collected") == 4
     xdist.signals.path.open("w").write("end\n")
     assert [xdist.signals.next() for _ in range(5)] == ["collected"] * 4 + ["end"], "each machine collects once a run"
+
+
+# --- coverage
+
+
+@pytest.mark.parametrize("door", ["run", "pytest"])
+def test_coverage_of_another_machine_comes_back_by_itself(xdist, up, plugins, door):
+    xdist.files(
+        lib="def here():\n    return 1\n\n\ndef there():\n    return 2\n",
+        test_a="""
+        import os, lib
+
+        def test_a():
+            lib.there() if "SSH_CONNECTION" in os.environ else lib.here()
+        """,
+    )
+    # Without it, files elsewhere are other files.
+    (xdist.directory / ".coveragerc").write_text("[run]\nrelative_files = true\n")
+    (there,) = elsewhere(xdist, "there")
+    path = f"{RECORDER}:{plugins}"
+    tx = ["--tx", f"popen//{path}", "--tx", up.tx(f"chdir={there}", path, python=PYTHON), "--dist", "each"]
+    args = [*tx, "-p", "pytest_cov", "--cov=lib", "--cov-report=term-missing"]
+    if door == "run":
+        result = xdist.run(*args, PYTHONPATH=plugins)
+    else:
+        result = xdist.start_pytest(*args, PYTHONPATH=f"{xdist._pytest_env()['PYTHONPATH']}:{plugins}").wait()
+    assert result.code == 0, result.text
+    (line,) = [line for line in result.out.splitlines() if "lib.py" in line]
+    # Each machine ran one of the functions.
+    assert line.split() == ["lib.py", "5", "0", "100%"], result.out
