@@ -7,9 +7,9 @@ import stat
 
 import pytest
 from conftest import PYTHON
+from processes import descendants
 from sshd import box  # noqa: F401  (a fixture)
 from test_ssh import RECORDER, name_of, told
-from processes import descendants
 
 LEAVES_FILES = """
     import os, pathlib, pytest
@@ -60,7 +60,9 @@ def test_files_come_into_a_directory_for_each_machine(xdist, up, door):
     assert result.code == 0, result.text
     fetched = xdist.directory / "xdist-fetched"
     assert sorted(path.name for path in fetched.iterdir()) == ["box", "bystander"]
-    there = {name: content for name, content in files_below(first).items() if name.endswith(".bin") or name[:6] == ".left."}
+    there = {
+        name: content for name, content in files_below(first).items() if name.endswith(".bin") or name[:6] == ".left."
+    }
     assert len(there) == 18 and files_below(fetched / "box") == there
     assert files_below(fetched / "bystander")[".left.gw2"] == str(second).encode()
     # On each worker 0 + 1 + … + 7 bytes, and a path.
@@ -68,7 +70,9 @@ def test_files_come_into_a_directory_for_each_machine(xdist, up, door):
     assert f"fetched 18 files ({size} bytes) from box into xdist-fetched/box" in result.out.splitlines()
     assert "fetched 9 files (" in result.out
     if door == "run":
-        (event,) = [event for event in result.events if event.get("host") == "box" and event["$report_type"] == "FilesFetched"]
+        (event,) = [
+            event for event in result.events if event.get("host") == "box" and event["$report_type"] == "FilesFetched"
+        ]
         assert (event["files"], event["bytes"], event["into"]) == (18, size, "xdist-fetched/box")
 
 
@@ -89,7 +93,9 @@ def test_large_files_and_their_modes_arrive(xdist, up):
     assert result.code == 0, result.text
     assert "fetched 3 files (8.0 MB) from box into deep/far/box" in result.out
     fetched = xdist.directory / "deep" / "far" / "box"
-    assert files_below(fetched) == {name: (there / name).read_bytes() for name in ("noise.dat", "zeros.dat", "empty.dat")}
+    assert files_below(fetched) == {
+        name: (there / name).read_bytes() for name in ("noise.dat", "zeros.dat", "empty.dat")
+    }
     assert stat.S_IMODE((fetched / "noise.dat").stat().st_mode) == 0o750
 
 

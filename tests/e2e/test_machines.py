@@ -35,8 +35,14 @@ def test_junit_says_where_a_test_ran(xdist, up, door):
     result = run(xdist, door, *tx, "--dist", "each", "--junitxml", "junit.xml")
     assert result.code == 1, result.text
     cases = ElementTree.parse(xdist.directory / "junit.xml").getroot().iter("testcase")
-    ran_on = [[found.get("value") for found in case.iter("property") if found.get("name") == "ran_on"] for case in cases]
-    lines = [line for line in result.out.splitlines() if line.endswith("(on box)") and line.startswith("[gw1] linux -- Python")]
+    ran_on = [
+        [found.get("value") for found in case.iter("property") if found.get("name") == "ran_on"] for case in cases
+    ]
+    lines = [
+        line
+        for line in result.out.splitlines()
+        if line.endswith("(on box)") and line.startswith("[gw1] linux -- Python")
+    ]
     assert sorted(ran_on) == [[], [], lines[:1], lines[:1]]
 
 
@@ -65,14 +71,23 @@ def test_crashes_name_the_machine(xdist, up, door):
 def test_files_that_differ_are_told_of_before_the_tests(xdist, up, door):
     xdist.files(test_a=TWO, test_b="def test_c(): pass\n", conftest="", sub__helper="")
     (there,) = elsewhere(xdist, "there")
-    tx = ["--tx", f"popen//{RECORDER}", "--tx", up.tx(f"chdir={there}", RECORDER, count=2, python=PYTHON), "--dist", "load"]
+    tx = [
+        "--tx",
+        f"popen//{RECORDER}",
+        "--tx",
+        up.tx(f"chdir={there}", RECORDER, count=2, python=PYTHON),
+        "--dist",
+        "load",
+    ]
     assert "not the same" not in run(xdist, door, *tx).text
     # No item is from it.
     (there / "sub" / "helper.py").write_text("changed = True\n")
     assert "not the same" not in run(xdist, door, *tx).text
     (there / "test_b.py").write_text("def test_c():\n    assert True\n")
     text = run(xdist, door, *tx).text
-    warning = "warning: test_b.py is not the same on box as here: check out the same revision, or have it copied (--sync)"
+    warning = (
+        "warning: test_b.py is not the same on box as here: check out the same revision, or have it copied (--sync)"
+    )
     assert warning in text.splitlines()
     assert text.index(warning) < text.index("FAILURES")
     with open(there / "conftest.py", "a") as conftest:

@@ -430,7 +430,9 @@ def test_an_interpreter_that_is_none(xdist, up, tmp_path, door):
     result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
     assert result.code == 3, result.text
     (line,) = [line for line in result.out.splitlines() if line.startswith("[gw0] node down: ")]
-    assert "exit code 1, before pytest was up: is its interpreter Python 3.9 or newer?" in line and line.endswith("(on box)")
+    assert "exit code 1, before pytest was up: is its interpreter Python 3.9 or newer?" in line and line.endswith(
+        "(on box)"
+    )
     assert "SyntaxError: invalid syntax" in result.text
 
 
