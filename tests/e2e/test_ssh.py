@@ -421,3 +421,104 @@ def test_what_is_refused_names_what_to_use(xdist, door, spec, instead):
     result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
     assert result.code == 4, result.text
     assert "is not supported: " in told(result) and instead in told(result)
+
+
+# --- what is wrong there
+
+
+def test_an_unknown_machine(xdist):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run("--tx", "ssh=no-such-machine.invalid//ssh_config=/dev/null")
+    assert result.code == 3, result.text
+    (line,) = [line for line in result.text.splitlines() if "] host lost: " in line]
+    assert "host lost: there is no such machine (ssh: Could not resolve hostname no-such-machine.invalid" in line
+    assert "check the name" in line
+
+
+@pytest.mark.parametrize("door", ["run", "pytest"])
+def test_an_interpreter_that_is_not_there(xdist, up, door):
+    xdist.files(test_a=TWENTY)
+    args = ("--tx", up.tx(RECORDER, python="/nowhere/python"), "--dist", "load")
+    result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
+    assert result.code == 3, result.text
+    (line,) = [line for line in result.out.splitlines() if line.startswith("[gw0] node down: ")]
+    assert 'cannot start the Python interpreter "/nowhere/python": No such file' in line
+    assert "python= in --tx" in line and line.endswith("(on box)")
+
+
+@pytest.mark.parametrize("door", ["run", "pytest"])
+def test_an_interpreter_that_is_none(xdist, up, tmp_path, door):
+    xdist.files(test_a=TWENTY)
+    # As an old one would, or a program that is something else.
+    old = script(tmp_path / "old", "echo 'SyntaxError: invalid syntax' >&2\nexit 1\n")
+    args = ("--tx", up.tx(RECORDER, python=str(old)), "--dist", "load")
+    result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
+    assert result.code == 3, result.text
+    (line,) = [line for line in result.out.splitlines() if line.startswith("[gw0] node down: ")]
+    assert "exit code 1, before pytest was up: is its interpreter Python 3.9 or newer?" in line and line.endswith(
+        "(on box)"
+    )
+    assert "SyntaxError: invalid syntax" in result.text
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Makes small disks."""
+    mounted = []
+
+    def mount(*options):
+        directory = tmp_path / f"disk-{len(mounted)}"
+        directory.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", directory]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"not run: no disk can be mounted, which needs root ({done.stderr.strip()})")
+        mounted.append(directory)
+        return directory
+
+    yield mount
+    for directory in mounted:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def restart(server, *lines, cache=None):
+    server.stop()
+    server.cache = cache or server.cache
+    server.start(*lines)
+
+
+def test_a_disk_that_is_full(xdist, up, disk):
+    restart(up, cache=disk("size=1m"))
+    reason = lost(xdist, up)
+    assert reason.startswith("the program cannot be written there: "), reason
+    assert "No space left on device" in reason and "free space in ~/.cache/xdist" in reason
+    assert (up.programs, up.rest) == ([], [])
+
+
+def test_a_disk_that_is_full_when_the_program_is_there(xdist, up, disk):
+    program = os.path.getsize(xdist.binary) // 4096 + 1
+    # Enough for the program, and not for the Python half; the other place for that is full too.
+    full = disk("size=4k", "nr_inodes=2")
+    (full / "file").touch()
+    cache = disk(f"size={(program + 8) * 4096}")
+    restart(up, f'ForceCommand TMPDIR={full}; export TMPDIR; eval "$SSH_ORIGINAL_COMMAND"', cache=cache)
+    reason = lost(xdist, up)
+    assert "No space left on device" in reason, reason
+
+
+def test_a_directory_that_cannot_be_written_to(xdist, up, disk):
+    restart(up, cache=disk("size=1m", "ro") / "xdist")
+    reason = lost(xdist, up)
+    assert reason.startswith("the program cannot be put into the cache directory there: "), reason
+    assert "Read-only file system" in reason and "XDIST_CACHE_DIR" in reason
+
+
+def test_tests_in_a_directory_that_cannot_be_written_to(xdist, up, disk):
+    # pytest's cache cannot be written there, which is no reason not to run tests.
+    xdist.files(test_a=TWENTY)
+    elsewhere = disk("size=1m")
+    shutil.copytree(xdist.directory, elsewhere / "suite")
+    subprocess.run(["mount", "-o", "remount,ro", elsewhere], check=True)
+    result = xdist.run("--tx", up.tx(f"chdir={elsewhere / 'suite'}", python=PYTHON))
+    assert result.code == 0, result.text
+    assert result.totals == {"passed": 20}

@@ -200,6 +200,10 @@ Plugins:
       --pytest-host auto|always|never
                          Whether a pytest beside the coordinator does what plugins have to do there
 
+Other machines:
+      --fetch GLOB       When the run is over, get files back that fit this: 'shots/**/*.png'
+      --fetch-to DIR     Where they come to, by machine (default: xdist-fetched)
+
 Reports:
       --report-log FILE  Write every event as a line of JSON
       --junitxml FILE    Write JUnit XML, as pytest does

@@ -125,6 +125,7 @@ fn config(
             // The session's own business.
             hooks: false,
             full: false,
+            files: false,
         },
         pytest_host: match (invocation.controller, invocation.pytest_host) {
             (Some(_), _) | (None, HostChoice::Always) => PytestHost::Present,

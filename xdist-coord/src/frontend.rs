@@ -1,14 +1,15 @@
 //! The run's events in the form that a frontend at the other end of a link is told them.
 
 use crate::session::event::{
-    Crash, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
+    self, Crash, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
 };
 use std::time::Duration;
 use xdist_proto::frontend::{
-    CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, Finished,
-    FrontendMessage, ItemResult, ItemRetried, ItemRunning, Items, NodeOutput, NotRun, RestartsExhausted,
-    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakenBack,
-    TerminalBack, TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
+    CollectionDifference, CollectionMismatch, CrashQuestion, Crashed, EndKind, ErrorKind, FilesFetched,
+    Finished, FrontendMessage, ItemResult, ItemRetried, ItemRunning, Items, NodeOutput, NotRun,
+    RestartsExhausted, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling,
+    Stopping, TakenBack, TerminalBack, TerminalLent, Unforkable, WorkerCollected, WorkerDown, WorkerRecycled,
+    WorkerStarting,
 };
 use xdist_proto::{Item, WorkerId};
 
@@ -83,6 +84,11 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         RunEvent::InternalError { worker, text } => error(Some(worker), ErrorKind::Internal, text),
         RunEvent::UsageError { worker, text } => error(Some(worker), ErrorKind::Usage, text),
         RunEvent::HostLost { host, error: text } => error(None, ErrorKind::Host, format!("{host}: {text}")),
+        RunEvent::FilesFetched(fetched) => {
+            let lines = fetched.lines();
+            let event::FilesFetched { machine, into: directory, files, bytes, .. } = *fetched;
+            FrontendMessage::FilesFetched(FilesFetched { machine, directory, files, bytes, lines })
+        }
         RunEvent::Stopping(reason) => FrontendMessage::Stopping(Stopping { reason: reason.to_string() }),
         RunEvent::NotRun { worker, items, reason } => {
             let parts = items.chunks(INDICES_PER_MESSAGE);

@@ -4,15 +4,17 @@
 //! somewhere; the rest is false, garbled or out of place.
 
 use crate::scheduler::{History, Mode, Took};
-use crate::session::input::{CloseCause, GarbledError};
+use crate::session::input::{CloseCause, GarbledError, Stored};
+use crate::session::output::FetchStep;
 use crate::session::{
     Config, Input, Joining, Output, Place, PytestHost, RunEvent, RunSummary, Session, Timeouts,
 };
-use crate::workers::spec::{HostSpec, WorkerSpec};
+use crate::workers::spec::{HostSpec, SshSpec, WorkerSpec};
 use crate::workers::{HostId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 use xdist_proto::codec::{self, DecodeError, Decoded};
+use xdist_proto::fetch::{FEATURE_FETCH, FetchDone, Fetched, FileEnd};
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
@@ -106,12 +108,16 @@ impl Driver {
             max_fail: (shape & 1 != 0).then_some(2),
             max_restarts: (shape & 2 != 0).then_some(1),
             ramp_ms: if shape & 4 != 0 { 1000 } else { 0 },
+            fetch: vec!["*".to_owned()],
             ..RunOptions::default()
         };
         let own = WorkerSpec { host: HostSpec::Exec(vec!["x".to_owned()]), ..WorkerSpec::default() };
+        let other = HostSpec::Ssh(SshSpec { words: vec!["y".to_owned()], ..SshSpec::default() });
+        let other =
+            WorkerSpec { host: if workers > 3 { other } else { HostSpec::Local }, ..WorkerSpec::default() };
         let config = Config {
             run: RunId("r".to_owned()),
-            workers: (workers > 2).then(|| vec![WorkerSpec::default(), own, WorkerSpec::default()]),
+            workers: (workers > 2).then(|| vec![WorkerSpec::default(), own, other]),
             mode: None,
             args: Vec::new(),
             python: Vec::new(),
@@ -260,7 +266,7 @@ impl Driver {
             role,
             host: HostFacts::default(),
             slots,
-            features: BTreeMap::new(),
+            features: [(FEATURE_FETCH.to_owned(), 1)].into(),
             generation: 0,
             proof: Vec::new(),
         };
@@ -299,7 +305,14 @@ impl Driver {
                 send(WorkerMessage::Collecting(Collecting { worker }));
                 let digest = self.collection.digest();
                 let count = u32::try_from(self.collection.items.len()).ok()?;
-                let collected = Collected { worker, digest, count, deselected: 0, unforkable: None };
+                let collected = Collected {
+                    worker,
+                    digest,
+                    count,
+                    deselected: 0,
+                    unforkable: None,
+                    files: BTreeMap::new(),
+                };
                 self.input(Input::Received { link, message: WorkerMessage::Collected(collected) });
             }
             CoordinatorMessage::SendCollection(wanted) => {
@@ -351,12 +364,20 @@ impl Driver {
                 self.input(Input::Received { link, message: down(shutdown.worker, cause, None) });
             }
             CoordinatorMessage::Ping(ping) => send(WorkerMessage::Pong(Pong { nonce: ping.nonce })),
+            CoordinatorMessage::Fetch(fetch) => {
+                let end = Some(FileEnd::Complete([0; 32]));
+                let (request, path, data) = (fetch.request, "f".to_owned(), vec![1]);
+                let part = Fetched { request, path, mode: 0, offset: 0, data, unpacked: None, end };
+                send(WorkerMessage::Fetched(part));
+                send(WorkerMessage::FetchDone(FetchDone { request, ..FetchDone::default() }));
+            }
         }
         Some(())
     }
 
     fn ready(&mut self, link: LinkId, worker: WorkerId) {
-        let ready = Ready { worker, options: self.options.clone(), ..Ready::default() };
+        let (options, cwd) = (self.options.clone(), "/d".to_owned());
+        let ready = Ready { worker, options, cwd, ..Ready::default() };
         self.input(Input::Received { link, message: WorkerMessage::Ready(Box::new(ready)) });
     }
 
@@ -462,6 +483,10 @@ impl Driver {
                 Output::FreeTerminal { .. } => self.lends = true,
                 Output::AskConfiguration { worker } => self.asked(Question::Configuration(worker)),
                 Output::Report(event) => self.event(&event),
+                Output::Fetch { step: FetchStep::Begin { .. } | FetchStep::Part(_), .. } => {}
+                Output::Fetch { fetch, step: FetchStep::End } => {
+                    self.session.handle(Input::Stored { fetch, stored: Stored::default() }, self.now);
+                }
                 Output::Finished(summary) => self.summary = Some(summary),
             }
         }

@@ -5,6 +5,8 @@
 
 mod connection;
 
+mod fetch;
+
 mod gate;
 
 mod keyboard;
@@ -29,6 +31,7 @@ use crate::session::output::{CloseReason, Output};
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
 use connection::{Arrived, Connection, ReadEnd};
+use fetch::Stores;
 use gate::Gate;
 pub use gate::GateError;
 use keyboard::Keyboard;
@@ -163,6 +166,7 @@ pub fn run(
         readable: BTreeSet::new(),
         unsent: BTreeSet::new(),
         departing: Vec::new(),
+        stores: Stores::default(),
         next_link: 0,
         inputs: Vec::new(),
         scratch: vec![0; SCRATCH_BYTES],
@@ -209,6 +213,8 @@ struct Server<'a> {
     unsent: BTreeSet<LinkId>,
     /// Processes whose link is closed, until they have ended.
     departing: Vec<HostProcess>,
+    /// Files that are being fetched.
+    stores: Stores,
     next_link: u32,
     /// Kept for its memory.
     inputs: Vec<Input>,
@@ -397,6 +403,12 @@ impl Server<'_> {
                 }
                 Output::FreeTerminal { .. } => self.free_terminal(),
                 Output::AskConfiguration { worker } => self.ask_configuration(worker),
+                Output::Fetch { fetch, step } => {
+                    if let Some(stored) = self.stores.step(fetch, step) {
+                        // Not through `handle`: the session's further outputs are being carried out already.
+                        self.session.handle(Input::Stored { fetch, stored }, Instant::now());
+                    }
+                }
                 Output::Finished(summary) => self.summary = Some(summary),
             }
         }

@@ -4,7 +4,7 @@
 //! `pytest_host` asks plugins on this side what workers are to know; `gathering` turns the first
 //! worker's options into a plan, starts the rest, and waits until the workers agree on what there is to run; `running`
 //! carries out what the scheduler decides and takes in results; `ends` is about every kind of end, of a worker and of
-//! the run.
+//! the run; `trees` compares the tests' files on several machines, and `fetch` gets files of other machines in the end.
 
 pub mod config;
 
@@ -35,6 +35,10 @@ mod shared;
 mod foreign;
 
 mod ends;
+
+mod fetch;
+
+mod trees;
 
 pub(crate) mod collection;
 
@@ -138,6 +142,8 @@ pub struct Session {
     terminal: terminal::State,
     shared: shared::State,
     joining: joining::State,
+    fetches: fetch::State,
+    trees: trees::State,
     interrupts: u32,
 }
 
@@ -187,6 +193,8 @@ impl Session {
             terminal: terminal::State::default(),
             shared: shared::State::default(),
             joining: joining::State::default(),
+            fetches: fetch::State::default(),
+            trees: trees::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -219,6 +227,7 @@ impl Session {
             Input::TerminalFree => self.terminal_free(),
             Input::CrashHandled(answer) => self.crash_handled(answer),
             Input::PytestHostLost { error } => self.pytest_host_lost(error),
+            Input::Stored { fetch, stored } => self.stored(fetch, stored),
             Input::History(history) => self.history = history,
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),

@@ -131,6 +131,8 @@ pub(crate) struct Host {
     pub(crate) workers: Vec<WorkerId>,
     /// Whether it ever came up.
     pub(crate) came_up: bool,
+    /// What it can do that not every host can.
+    pub(crate) features: BTreeMap<String, u64>,
 }
 
 /// Where a host is in its life.
@@ -342,7 +344,7 @@ impl Workers {
     /// A new host, which is yet to come up.
     pub(crate) fn add_host(&mut self, spec: HostSpec) -> HostId {
         let (name, life, workers) = (String::new(), HostLife::Launching, Vec::new());
-        self.hosts.push(Host { spec, name, life, workers, came_up: false });
+        self.hosts.push(Host { spec, name, life, workers, came_up: false, features: BTreeMap::new() });
         HostId(to_u32(self.hosts.len() - 1))
     }
 
@@ -357,7 +359,12 @@ impl Workers {
 
     /// What the user calls the machine that the worker is on, if that is another one than this.
     pub(crate) fn other_machine_of(&self, worker: WorkerId) -> Option<&str> {
-        self.get(worker).spec.host.other_machine()
+        self.other_machine(self.get(worker).host)
+    }
+
+    /// What the user calls the machine of the host, if that is another one than this.
+    pub(crate) fn other_machine(&self, host: HostId) -> Option<&str> {
+        self.host(host).spec.other_machine()
     }
 
     pub(crate) fn host_mut(&mut self, id: HostId) -> &mut Host {

@@ -109,6 +109,7 @@ impl Message for CoordinatorMessage {
         "interrupt",
         "shutdown",
         "ping",
+        "fetch",
     ];
 }
 
@@ -136,6 +137,8 @@ impl Message for WorkerMessage {
         "worker_output",
         "down",
         "pong",
+        "fetched",
+        "fetch_done",
     ];
 }
 
@@ -165,6 +168,7 @@ impl Message for FrontendMessage {
         "warning",
         "output",
         "error",
+        "files_fetched",
         "stopping",
         "not_run",
         "node_output",

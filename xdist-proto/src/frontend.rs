@@ -100,6 +100,9 @@ pub enum FrontendMessage {
     /// An error outside any test, of a worker, a host, or in the arguments.
     #[serde(rename = "error")]
     Error(RunError),
+    /// Files of another machine have been fetched.
+    #[serde(rename = "files_fetched")]
+    FilesFetched(FilesFetched),
     /// Nothing more is started.
     #[serde(rename = "stopping")]
     Stopping(Stopping),
@@ -592,6 +595,27 @@ pub struct RunError {
     /// What happened.
     #[serde(rename = "text")]
     pub text: String,
+}
+
+/// Files of another machine have been fetched (`--fetch`), or could not be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct FilesFetched {
+    /// What the user calls the machine.
+    #[serde(rename = "machine")]
+    pub machine: String,
+    /// The directory that they are in now.
+    #[serde(rename = "directory")]
+    pub directory: String,
+    /// How many there are.
+    #[serde(rename = "files", default)]
+    pub files: u32,
+    /// How many bytes they have together.
+    #[serde(rename = "bytes", default)]
+    pub bytes: u64,
+    /// What to tell people, line by line: what was fetched, and what could not be.
+    #[serde(rename = "lines", default)]
+    pub lines: Vec<String>,
 }
 
 /// Nothing more is started, for this reason.

@@ -38,6 +38,12 @@ impl ItemIndex {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct LeaseId(pub u32);
 
+/// One request for files of another machine. Unique within a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct FetchId(pub u32);
+
 /// The name of a run, the same for all its workers (pytest-xdist's `testrunuid`): 32 hexadecimal digits unless the user
 /// chose another text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

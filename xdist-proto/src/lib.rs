@@ -11,6 +11,8 @@ pub mod handshake;
 
 pub mod message;
 
+pub mod fetch;
+
 pub mod frontend;
 
 pub mod item;
@@ -37,7 +39,7 @@ pub mod fuzz;
 pub use codec::{DecodeError, Decoded, EncodeError};
 pub use frame::{FrameDecoder, FrameError};
 pub use frontend::{FrontendCommand, FrontendMessage};
-pub use ids::{CollectionDigest, ItemIndex, LeaseId, RunId, WorkerId};
+pub use ids::{CollectionDigest, FetchId, ItemIndex, LeaseId, RunId, WorkerId};
 pub use item::{Collection, Item, Resource};
 pub use message::{CoordinatorMessage, WorkerMessage};
 pub use value::Value;

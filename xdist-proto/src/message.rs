@@ -3,6 +3,7 @@
 //! On the wire a message is a map with one entry, `{kind: {field: value}}` ([`crate::codec`]). Unknown fields are
 //! skipped. An unknown kind is skipped if its name begins with `~`, and otherwise ends the link.
 
+use crate::fetch::{Fetch, FetchDone, Fetched};
 use crate::ids::{CollectionDigest, ItemIndex, LeaseId, WorkerId};
 use crate::item::Item;
 use crate::report::{CollectReport, ItemReport, Phase, WarningRecord};
@@ -59,6 +60,9 @@ pub enum CoordinatorMessage {
     /// Say that you are alive.
     #[serde(rename = "ping")]
     Ping(Ping),
+    /// Send files.
+    #[serde(rename = "fetch")]
+    Fetch(Fetch),
 }
 
 /// An event: host to coordinator.
@@ -131,6 +135,12 @@ pub enum WorkerMessage {
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong(Pong),
+    /// A part of a file.
+    #[serde(rename = "fetched")]
+    Fetched(Fetched),
+    /// No more files follow.
+    #[serde(rename = "fetch_done")]
+    FetchDone(FetchDone),
 }
 
 /// Starts the worker's test process. Answered by `ready`, `usage_error`, `internal_error` or `down`.
@@ -189,6 +199,11 @@ const fn is_zero(number: &i32) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(wish: &bool) -> bool {
+    !*wish
+}
+
 /// How test processes come up (`--start`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -232,6 +247,9 @@ pub struct Wants {
     /// Whether a debugger can be lent a terminal, on request (`ask`).
     #[serde(rename = "debugger", default)]
     pub debugger: bool,
+    /// Tell what is in the files that were collected (`files` of [`Collected`]), for a comparison with other machines.
+    #[serde(rename = "files", default, skip_serializing_if = "is_false")]
+    pub files: bool,
     /// Whether output goes to a terminal, which decides `--color=auto`.
     #[serde(rename = "terminal", default)]
     pub terminal: bool,
@@ -563,6 +581,10 @@ pub struct Ready {
     /// The options in force that concern output.
     #[serde(rename = "display", default)]
     pub display: DisplayOptions,
+    /// What the user calls the machine, if it is another one than the coordinator's. Not for workers to say: the
+    /// coordinator adds it for frontends.
+    #[serde(rename = "machine", default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Why further workers cannot be forked from this one, if that is known before collection.
     #[serde(rename = "unforkable", default, skip_serializing_if = "Option::is_none")]
     pub unforkable: Option<String>,
@@ -633,6 +655,12 @@ pub struct RunOptions {
     /// `--flaky=fail`: whether a run has failed of which an item passed only after a retry.
     #[serde(rename = "flaky_fails", default)]
     pub flaky_fails: bool,
+    /// `--fetch`: which files of other machines are fetched when the run is over, relative to a worker's directory.
+    #[serde(rename = "fetch", default, skip_serializing_if = "Vec::is_empty")]
+    pub fetch: Vec<String>,
+    /// `--fetch-to`: the directory, on the coordinator's side, that they come to.
+    #[serde(rename = "fetch_to", default, skip_serializing_if = "Option::is_none")]
+    pub fetch_to: Option<String>,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.
@@ -783,6 +811,10 @@ pub struct Collected {
     /// Why further workers cannot be forked from this one.
     #[serde(rename = "unforkable", default, skip_serializing_if = "Option::is_none")]
     pub unforkable: Option<String>,
+    /// If that was wanted: the files that the items are from, and conftests, each with a hash of what is in it (BLAKE2b
+    /// with an output of 8 bytes, as a big-endian number). Paths are relative to the root directory.
+    #[serde(rename = "files", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, u64>,
 }
 
 /// A part of the list of items. Parts come in order and without gaps; the list is complete when `total` items are there.

@@ -17,7 +17,7 @@ use xdist_proto::version::{ProtocolVersion, VersionRange};
 const RELEASED: &[ProtocolVersion] = &[ProtocolVersion::V1_0];
 
 /// Fields that are dictionaries, whose keys are not field names.
-const DICTIONARIES: &[&str] = &["features", "env", "input", "values"];
+const DICTIONARIES: &[&str] = &["features", "env", "input", "values", "files"];
 
 #[test]
 fn every_pair_of_released_versions_meets_at_the_older_one() {
@@ -178,7 +178,7 @@ fn with_field_everywhere(message: &Value, addition: &Value) -> Value {
 
 /// Whether the field is a choice, whose map has one entry.
 fn is_variant(key: &Value) -> bool {
-    matches!(key.as_str(), Some("cause" | "reply" | "question" | "shared"))
+    matches!(key.as_str(), Some("cause" | "reply" | "question" | "shared" | "end"))
 }
 
 /// The message with the entries of every map in reverse.

@@ -317,8 +317,14 @@ impl Peer {
         let WorkerMessage::Ready(ready) = self.receive() else { panic!("not ready") };
         assert_eq!(ready.rootdir, self.directory.to_str().unwrap());
         assert_eq!(self.receive(), WorkerMessage::Collecting(Collecting { worker: WORKER }));
-        let collected =
-            Collected { worker: WORKER, digest: suite().digest(), count: 5, deselected: 0, unforkable: None };
+        let collected = Collected {
+            worker: WORKER,
+            digest: suite().digest(),
+            count: 5,
+            deselected: 0,
+            unforkable: None,
+            files: BTreeMap::new(),
+        };
         assert_eq!(self.receive(), WorkerMessage::Collected(collected));
     }
 

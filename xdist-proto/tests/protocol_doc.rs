@@ -219,6 +219,7 @@ fn example() -> String {
             count: 2,
             deselected: 0,
             unforkable: None,
+            files: BTreeMap::new(),
         })),
         coordinator(CoordinatorMessage::SendCollection(SendCollection { worker })),
         host(WorkerMessage::Collection(CollectionChunk { worker, offset: 0, total: 2, items })),

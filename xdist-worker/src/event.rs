@@ -13,6 +13,8 @@ pub(crate) enum Event {
     LinkEnded(LinkEnd),
     /// What was handed to the link's writer is written.
     Written,
+    /// A part of a file that is fetched, or the end of it all.
+    File(Box<WorkerMessage>),
     /// Somebody wants this process to end.
     Terminated,
     /// Something about a worker's runner.
@@ -73,6 +75,8 @@ pub(crate) enum Source {
     LinkWriter,
     /// Waits for signals.
     Signals,
+    /// Reads files that are fetched.
+    Fetch,
     /// Reads a pipe from a runner.
     Reader(WorkerId, Pipe),
     /// Waits for a runner to exit.
@@ -82,7 +86,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) const fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::LinkReader | Self::LinkWriter | Self::Signals => None,
+            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Fetch => None,
             Self::Reader(worker, _) | Self::Waiter(worker) => Some(worker),
         }
     }
@@ -95,6 +99,7 @@ impl std::fmt::Display for Source {
             Self::LinkReader => f.write_str("link reader"),
             Self::LinkWriter => f.write_str("link writer"),
             Self::Signals => f.write_str("signals"),
+            Self::Fetch => f.write_str("fetch"),
             Self::Reader(worker, Pipe::Events) => write!(f, "{worker} events"),
             Self::Reader(worker, Pipe::Stdout) => write!(f, "{worker} stdout"),
             Self::Reader(worker, Pipe::Stderr) => write!(f, "{worker} stderr"),

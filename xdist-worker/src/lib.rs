@@ -41,6 +41,8 @@ mod link;
 
 mod outbox;
 
+mod fetch;
+
 mod shorten;
 
 mod stderr_tail;

@@ -3,11 +3,11 @@
 use crate::event::{Event, LinkEnd};
 use crate::threads::pause;
 use crossbeam_channel::{Receiver, Sender};
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, Message, PeerOpening};
+use xdist_proto::fetch::FEATURE_FETCH;
 use xdist_proto::frame::{self, FrameDecoder};
 use xdist_proto::handshake::{
     Hello, HostFacts, Implementation, PREAMBLE_BYTES, PreambleError, Role, Welcome, check_preamble, preamble,
@@ -101,7 +101,7 @@ fn hello(slots: u32) -> Hello {
         role: Role::Worker,
         host,
         slots,
-        features: BTreeMap::new(),
+        features: [(FEATURE_FETCH.to_owned(), 1)].into(),
         generation: 0,
         proof: Vec::new(),
     }

@@ -84,6 +84,7 @@ const FILES: &[(&str, &str)] = files![
     "shared.py",
     "sharing.py",
     "startup.py",
+    "trees.py",
     "watch.py",
     "whole.py",
 ];

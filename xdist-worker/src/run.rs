@@ -11,6 +11,7 @@
 
 use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings};
 use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
+use crate::fetch;
 use crate::image::{Image, ImageOffer, adopt_orphans};
 use crate::images::{Images, Waiting, Way};
 use crate::link::{self, HandshakeError, OpenLink};
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use xdist_proto::fetch::{Fetch, FetchDone};
 use xdist_proto::message::{Configure, Pong, Stream};
 use xdist_proto::{CoordinatorMessage, WorkerId, WorkerMessage};
 
@@ -190,6 +192,8 @@ struct Channels {
     commands: Receiver<Event>,
     /// From the runners' pipes.
     runners: (Sender<Event>, Receiver<Event>),
+    /// Files that are fetched. Holds little, since what it holds is large.
+    files: (Sender<WorkerMessage>, Receiver<WorkerMessage>),
 }
 
 impl Host {
@@ -233,7 +237,7 @@ impl Host {
             images: Images::new(),
             link,
             signals: signals_handle,
-            channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS) },
+            channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS), files: bounded(1) },
             threads,
         })
     }
@@ -262,12 +266,15 @@ impl Host {
         let silent = never();
         let commands = if self.outbox.accepts_commands() { &self.channels.commands } else { &silent };
         let runners = if self.outbox.accepts_events() { &self.channels.runners.1 } else { &silent };
+        let no_files = never();
+        let files = if self.outbox.accepts_events() { &self.channels.files.1 } else { &no_files };
         let deadline = self.supervisors.values().filter_map(Supervisor::deadline).min();
         let patience = deadline.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
         select! {
             recv(self.channels.lifecycle.1) -> event => event.ok(),
             recv(commands) -> event => Some(event.unwrap_or(Event::LinkEnded(LinkEnd::Closed))),
             recv(runners) -> event => event.ok(),
+            recv(files) -> part => part.ok().map(|part| Event::File(Box::new(part))),
             default(patience) => None,
         }
     }
@@ -278,6 +285,7 @@ impl Host {
             Event::Command(command) => self.command(*command, now),
             Event::Written => self.outbox.written(),
             Event::Runner(worker, event) => self.runner_event(worker, event, now),
+            Event::File(part) => self.outbox.send(&part),
             Event::LinkEnded(end) => return Some(self.link_ended(end)),
             Event::Terminated => {
                 tracing::info!("asked to end");
@@ -297,6 +305,7 @@ impl Host {
             CoordinatorMessage::Ping(ping) => {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
+            CoordinatorMessage::Fetch(request) => return self.fetch(request.clone()),
             CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Answer(command) => command.worker,
             CoordinatorMessage::Suspend(command) => command.worker,
@@ -321,6 +330,20 @@ impl Host {
             Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
             // It may have crossed the worker's `down`, which answers it.
             None => tracing::debug!(%worker, ?command, "a command for a worker that is not here"),
+        }
+    }
+
+    /// Has files sent, by a thread that waits while the link is busy.
+    fn fetch(&mut self, request: Fetch) {
+        let parts = self.channels.files.0.clone();
+        let (id, send) = (request.request, move |part| parts.send(part).is_ok());
+        if let Err(error) = self.threads.start(Source::Fetch, move || fetch::fetch(&request, send)) {
+            let problems = vec![format!("nothing: {error}")];
+            self.outbox.send(&WorkerMessage::FetchDone(FetchDone {
+                request: id,
+                problems,
+                ..FetchDone::default()
+            }));
         }
     }
 
@@ -458,7 +481,7 @@ impl Host {
         let (worker, event) = match source {
             Source::Reader(worker, pipe) => (worker, RunnerEvent::Closed(pipe)),
             Source::Waiter(worker) => (worker, RunnerEvent::Exited),
-            Source::LinkReader | Source::LinkWriter | Source::Signals => {
+            Source::LinkReader | Source::LinkWriter | Source::Signals | Source::Fetch => {
                 return Some(Err(HostError::Panicked { thread: source.to_string(), text }));
             }
         };

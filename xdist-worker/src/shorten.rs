@@ -29,6 +29,8 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
             let bare = || codec::encode(&WorkerMessage::Down(Down { report: None, ..down.clone() }));
             cut(payload, limit).or_else(|| within(bare(), limit)).map(|payload| vec![payload])
         }
+        // They are made short.
+        WorkerMessage::Fetched(_) | WorkerMessage::FetchDone(_) => None,
         // A name or a value that was cut would be another one.
         WorkerMessage::Ask(_) | WorkerMessage::Made(_) | WorkerMessage::Released(_) => None,
         WorkerMessage::HostWanted(_)

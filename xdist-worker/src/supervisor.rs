@@ -126,7 +126,9 @@ impl Supervisor {
                 slot::Event::Shutdown { grace: Duration::from_millis(shutdown.grace_ms) }
             }
             // Both are answered by the host.
-            CoordinatorMessage::Configure(_) | CoordinatorMessage::Ping(_) => return,
+            CoordinatorMessage::Configure(_) | CoordinatorMessage::Ping(_) | CoordinatorMessage::Fetch(_) => {
+                return;
+            }
         };
         self.decide(event, now, outbox);
     }
@@ -267,7 +269,9 @@ impl Supervisor {
             | WorkerMessage::Unscheduled(_)
             | WorkerMessage::Output(_)
             | WorkerMessage::Down(_)
-            | WorkerMessage::Pong(_) => {
+            | WorkerMessage::Pong(_)
+            | WorkerMessage::Fetched(_)
+            | WorkerMessage::FetchDone(_) => {
                 self.fail("it sent a message that only the host sends".to_owned());
                 return None;
             }

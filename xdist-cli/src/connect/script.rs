@@ -20,7 +20,7 @@ w=absent; ( umask 077; mkdir -p \"$d\" && : >\"$t\" ) || w=unwritable; \
 say $w \"$(uname -sm)\" $(xdist --version 2>/dev/null); \
 while read -r how n; do \
 if [ \"$how\" = installed ]; then x=xdist; break; fi; \
-head -c \"$n\" >\"$t\" || { rm -f \"$t\"; say full; break; }; \
+head -c \"$n\" >\"$t\" || { rm -f \"$t\"; say full; exit 1; }; \
 chmod 700 \"$t\"; \"$t\" verify @HASH@; r=$?; \
 if [ $r = 0 ]; then mv -f \"$t\" \"$x\"; break; fi; \
 rm -f \"$t\"; say unusable $r; \

@@ -2,7 +2,8 @@
 
 use super::value::repr_text;
 use super::words;
-use xdist_coord::session::event::{Crash, CrashedItem};
+use xdist_coord::session::event::{Crash, CrashCause, CrashedItem};
+use xdist_proto::message::EndCause;
 use xdist_proto::report::Phase;
 
 /// How the test process ended: `exit code 3`, `signal 11 (SIGSEGV)`, `signal 9 (SIGKILL), out of memory`.
@@ -22,9 +23,18 @@ pub(crate) fn line(node_id: Option<&str>, crash: &Crash) -> String {
     let place = words::in_parentheses(&words::place(crash.pid, &crash.host));
     let at = match (node_id, &crash.item) {
         (Some(node_id), Some(item)) => format!(", {} of {node_id}{}", phase(item), after(item, crash)),
+        (None, _) | (_, None) if crash.pid.is_none() && is_end_of_process(crash) => EARLY_END.to_owned(),
         (None, _) | (_, None) => String::new(),
     };
     format!("{}{at}{place}", cause(crash))
+}
+
+/// What is told of a process that ended by itself before it told anything.
+const EARLY_END: &str =
+    ", before pytest was up: is its interpreter Python 3.9 or newer? (--python, and python= of --tx)";
+
+const fn is_end_of_process(crash: &Crash) -> bool {
+    matches!(crash.cause, CrashCause::Process(EndCause::Exited(_) | EndCause::Signaled(_)))
 }
 
 /// Everything that is known of a crash in the middle of an item, for its failure.

@@ -111,8 +111,10 @@ impl JsonLines {
     ) {
         let node_id = self.roster.node_id(worker, item);
         let reports = report::item_reports(self.roster.item(worker, item), &node_id, report);
+        let host = self.roster.other_machine(worker).map(str::to_owned);
         let (worker, attempt) = (self.roster.name(worker), (retries > 0).then_some(retries + 1));
-        let origin = Origin { worker: &worker, item: Some(item), attempt, start: None };
+        let host = host.as_deref();
+        let origin = Origin { worker: &worker, host, item: Some(item), attempt, start: None };
         self.item_reports(&reports, Some(report.start_us), origin, now);
     }
 
@@ -123,12 +125,13 @@ impl JsonLines {
             Failure::Report(report) => Some(report.start_us),
             Failure::Crash(crash) => crash.report.as_ref().map(|report| report.start_us),
         };
-        let worker = self.roster.name(attempt.worker);
+        let host = self.roster.other_machine(attempt.worker).map(str::to_owned);
+        let (worker, host) = (self.roster.name(attempt.worker), host.as_deref());
         let (item, number) = (Some(attempt.item), Some(attempt.retry));
         self.item_reports(
             &reports,
             begun_us,
-            Origin { worker: &worker, item, attempt: number, start: None },
+            Origin { worker: &worker, host, item, attempt: number, start: None },
             now,
         );
     }
@@ -136,9 +139,10 @@ impl JsonLines {
     fn crashed(&mut self, crash: &Crash, crashed: &CrashedItem, now: Instant) {
         let reports = attempts::crash_reports(crash, &self.roster);
         let begun_us = crash.report.as_ref().map(|report| report.start_us);
-        let worker = self.roster.name(crash.worker);
+        let host = self.roster.other_machine(crash.worker).map(str::to_owned);
+        let (worker, host) = (self.roster.name(crash.worker), host.as_deref());
         let attempt = (crash.retries > 0).then_some(crash.retries + 1);
-        let origin = Origin { worker: &worker, item: Some(crashed.item), attempt, start: None };
+        let origin = Origin { worker: &worker, host, item: Some(crashed.item), attempt, start: None };
         self.item_reports(&reports, begun_us, origin, now);
     }
 }
@@ -160,8 +164,9 @@ impl Frontend for JsonLines {
                 }
             }
             RunEvent::CollectReport { worker, report } => {
-                let worker = self.roster.name(*worker);
-                let origin = Origin { worker: &worker, item: None, attempt: None, start: None };
+                let host = self.roster.other_machine(*worker).map(str::to_owned);
+                let (worker, host) = (self.roster.name(*worker), host.as_deref());
+                let origin = Origin { worker: &worker, host, item: None, attempt: None, start: None };
                 self.report(&report::collect_report(report), origin, now);
             }
             _ => {}

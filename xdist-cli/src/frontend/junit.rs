@@ -17,6 +17,7 @@ use case::{ItemCases, Settings};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xdist_coord::session::event::{FailedAttempt, RunEvent, RunSummary};
+use xdist_proto::WorkerId;
 use xdist_proto::report::{CollectReport, FailureText, OutcomeClass};
 use xml::Element;
 
@@ -67,7 +68,7 @@ impl Junit {
         self.outcome.take()
     }
 
-    fn item(&mut self, reports: &[Report], attempts: &[FailedAttempt]) {
+    fn item(&mut self, worker: WorkerId, reports: &[Report], attempts: &[FailedAttempt]) {
         let Some(settings) = &self.settings else { return };
         let mut cases = ItemCases::new(settings, &mut self.tally);
         reports.iter().for_each(|report| cases.add(report));
@@ -76,6 +77,9 @@ impl Junit {
             let failed = reports.iter().any(|report| report.outcome == Outcome::Failed);
             let before = attempts.iter().flat_map(|attempt| attempts::reports(attempt, &self.roster));
             before.for_each(|report| case.add_attempt(&report, failed, settings));
+            // The suite has the name of this machine.
+            let elsewhere = self.roster.other_machine(worker).and(self.roster.platform_line(worker));
+            case.properties.extend(elsewhere.map(|line| ("ran_on".to_owned(), line)));
         }
         cases.iter().for_each(|case| case.element().write(&mut self.cases));
     }
@@ -123,17 +127,17 @@ impl Frontend for Junit {
                 let attempts = self.attempts.take(*worker, *item, *retries, &self.roster);
                 let node_id = self.roster.node_id(*worker, *item);
                 let item = self.roster.item(*worker, *item);
-                self.item(&report::item_reports(item, &node_id, report), &attempts);
+                self.item(*worker, &report::item_reports(item, &node_id, report), &attempts);
             }
             RunEvent::ItemRetried(attempt) => self.attempts.keep(attempt, &self.roster),
             RunEvent::Crashed(crash) => {
                 let Some(item) = &crash.item else { return };
                 let attempts = self.attempts.take(crash.worker, item.item, crash.retries, &self.roster);
-                self.item(&attempts::crash_reports(crash, &self.roster), &attempts);
+                self.item(crash.worker, &attempts::crash_reports(crash, &self.roster), &attempts);
             }
             RunEvent::CollectReport { report, .. } => self.collector(report),
             RunEvent::CollectionMismatch(differing) => {
-                for (worker, text) in mismatch::errors(differing, |worker| self.roster.name(worker)) {
+                for (worker, text) in mismatch::errors(differing, &self.roster) {
                     self.collector(&CollectReport {
                         node_id: self.roster.name(worker),
                         class: OutcomeClass::Fail,

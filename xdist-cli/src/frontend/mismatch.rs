@@ -1,5 +1,6 @@
 //! Workers that collected different items, in words.
 
+use super::roster::Roster;
 use std::collections::BTreeSet;
 use xdist_coord::session::event::{Difference, Mismatch};
 use xdist_proto::WorkerId;
@@ -8,7 +9,9 @@ use xdist_proto::WorkerId;
 const MOST_NAMES: usize = 40;
 
 /// Each worker that differs, with the text of its error. A difference that several workers share is listed once.
-pub(crate) fn errors(mismatch: &Mismatch, name: impl Fn(WorkerId) -> String) -> Vec<(WorkerId, String)> {
+pub(crate) fn errors(mismatch: &Mismatch, roster: &Roster) -> Vec<(WorkerId, String)> {
+    let name = |worker| roster.name_and_machine(worker);
+    let advice = if roster.is_anybody_elsewhere() { ADVICE_ELSEWHERE } else { ADVICE };
     let reference = name(mismatch.reference);
     let mut errors: Vec<(&Difference, String)> = Vec::new();
     for difference in &mismatch.differing {
@@ -18,7 +21,7 @@ pub(crate) fn errors(mismatch: &Mismatch, name: impl Fn(WorkerId) -> String) -> 
             .find(|(earlier, _)| earlier.missing == difference.missing && earlier.extra == difference.extra);
         let listing = match same {
             Some((earlier, _)) => format!("the same as for {}.", name(earlier.worker)),
-            None => listing(difference, &reference, &own),
+            None => format!("{}\n{advice}", listing(difference, &reference, &own)),
         };
         let text = format!(
             "Different tests were collected between {reference} and {own}. The difference is:\n{listing}"
@@ -30,7 +33,7 @@ pub(crate) fn errors(mismatch: &Mismatch, name: impl Fn(WorkerId) -> String) -> 
 
 fn listing(difference: &Difference, reference: &str, own: &str) -> String {
     if difference.missing.is_empty() && difference.extra.is_empty() {
-        return format!("{own} has the same tests as {reference}, in another order.\n{}", advice());
+        return format!("{own} has the same tests as {reference}, in another order.");
     }
     let mut lines = vec![format!("--- {reference}"), format!("+++ {own}")];
     let (missing, extra): (BTreeSet<_>, BTreeSet<_>) =
@@ -47,7 +50,6 @@ fn listing(difference: &Difference, reference: &str, own: &str) -> String {
         lines.extend(extra.iter().take(shown).map(|name| format!("+{name}")));
         lines.extend(more('+', extra.len(), shown));
     }
-    lines.push(advice().to_owned());
     lines.join("\n")
 }
 
@@ -56,14 +58,17 @@ fn more(sign: char, count: usize, shown: usize) -> Option<String> {
 }
 
 /// pytest-xdist's words, and what its documentation says there.
-const fn advice() -> &'static str {
-    "To see why this happens see 'Known limitations' in documentation for pytest-xdist\n\
-     Names and order of tests must not depend on chance, time, or the order of a set."
-}
+const ADVICE: &str = "To see why this happens see 'Known limitations' in documentation for pytest-xdist\n\
+    Names and order of tests must not depend on chance, time, or the order of a set.";
+
+/// The same where there are several machines, which mostly differ for another reason.
+const ADVICE_ELSEWHERE: &str = "The machines must have the same files: check out the same revision on each, or have them copied (--sync).\n\
+    Names and order of tests must not depend on chance, time, or the order of a set, nor on the machine.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::testing;
 
     fn difference(worker: u32, missing: &[&str], extra: &[&str]) -> Difference {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -72,7 +77,7 @@ mod tests {
 
     fn told(differing: Vec<Difference>) -> String {
         let mismatch = Mismatch { reference: WorkerId(0), differing };
-        let errors = errors(&mismatch, |worker| worker.to_string());
+        let errors = errors(&mismatch, &Roster::default());
         errors.into_iter().map(|(worker, text)| format!("{worker}: {text}\n")).collect()
     }
 
@@ -98,6 +103,21 @@ mod tests {
         gw3 has the same tests as gw0, in another order.
         To see why this happens see 'Known limitations' in documentation for pytest-xdist
         Names and order of tests must not depend on chance, time, or the order of a set.
+        ");
+    }
+
+    #[test]
+    fn machines_are_named_and_what_to_do_about_them() {
+        let mut roster = Roster::default();
+        roster.observe(&testing::ready_elsewhere(1));
+        let mismatch = Mismatch { reference: WorkerId(0), differing: vec![difference(1, &["a::x"], &[])] };
+        insta::assert_snapshot!(errors(&mismatch, &roster)[0].1, @r"
+        Different tests were collected between gw0 and gw1 (on buildhost). The difference is:
+        --- gw0
+        +++ gw1 (on buildhost)
+        -a::x
+        The machines must have the same files: check out the same revision on each, or have them copied (--sync).
+        Names and order of tests must not depend on chance, time, or the order of a set, nor on the machine.
         ");
     }
 

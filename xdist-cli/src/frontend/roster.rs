@@ -54,6 +54,27 @@ impl Roster {
         self.names.get(&worker).cloned().unwrap_or_else(|| worker.to_string())
     }
 
+    /// What the worker is called, with the machine, `gw4 (on buildhost)`, where it is another one.
+    pub(crate) fn name_and_machine(&self, worker: WorkerId) -> String {
+        self.name(worker) + &self.machine(worker)
+    }
+
+    /// Whether workers are on other machines.
+    pub(crate) fn is_anybody_elsewhere(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
+    /// What the worker's machine is called, if it is another one.
+    pub(crate) fn other_machine(&self, worker: WorkerId) -> Option<&str> {
+        self.hosts.get(&worker).filter(|_| self.elsewhere.contains(&worker)).map(String::as_str)
+    }
+
+    /// ` (on buildhost)`, where it is another one.
+    fn machine(&self, worker: WorkerId) -> String {
+        let machine = self.other_machine(worker);
+        machine.map(|host| words::in_parentheses(&words::place(None, host))).unwrap_or_default()
+    }
+
     /// Where the worker is: `pid 123 on buildhost`; empty before it told.
     pub(crate) fn place(&self, worker: WorkerId) -> String {
         let pid = self.ready.get(&worker).map(|ready| ready.pid).filter(|pid| *pid != 0);
@@ -75,9 +96,7 @@ impl Roster {
         };
         let facts = [ready.platform.as_str(), program.trim()];
         let known: Vec<&str> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
-        let machine = self.hosts.get(&worker).filter(|_| self.elsewhere.contains(&worker));
-        let place = machine.map(|host| words::in_parentheses(&words::place(None, host))).unwrap_or_default();
-        Some(format!("[{}] {}{place}", self.name(worker), known.join(" -- ")))
+        Some(format!("[{}] {}{}", self.name(worker), known.join(" -- "), self.machine(worker)))
     }
 
     /// The item that the worker means.
@@ -131,15 +150,12 @@ mod tests {
     #[test]
     fn the_machine_is_named_where_it_is_another_one() {
         let mut roster = Roster::default();
-        let mut event = testing::ready(0);
-        roster.observe(&event);
+        roster.observe(&testing::ready(0));
         assert_eq!(
             roster.platform_line(WorkerId(0)).unwrap(),
             "[gw0] linux -- Python 3.11.7 /usr/bin/python3"
         );
-        let RunEvent::WorkerReady { elsewhere, .. } = &mut event else { unreachable!() };
-        *elsewhere = true;
-        roster.observe(&event);
+        roster.observe(&testing::ready_elsewhere(0));
         assert_eq!(
             roster.platform_line(WorkerId(0)).unwrap(),
             "[gw0] linux -- Python 3.11.7 /usr/bin/python3 (on buildhost)"

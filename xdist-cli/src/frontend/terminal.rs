@@ -112,6 +112,8 @@ pub(crate) struct Terminal {
     not_run: Vec<NotRun>,
     usage_error: Option<String>,
     junit_file: Option<String>,
+    /// What files of other machines were fetched, line by line.
+    fetched: Vec<String>,
 }
 
 impl fmt::Debug for Terminal {
@@ -160,6 +162,7 @@ impl Terminal {
             not_run: Vec::new(),
             usage_error: None,
             junit_file: None,
+            fetched: Vec::new(),
         }
     }
 
@@ -326,7 +329,7 @@ impl Terminal {
 
     fn mismatch(&mut self, mismatch: &Mismatch) {
         self.end_startup();
-        for (worker, text) in mismatch::errors(mismatch, |worker| self.roster.name(worker)) {
+        for (worker, text) in mismatch::errors(mismatch, &self.roster) {
             let report = xdist_proto::report::CollectReport {
                 node_id: self.roster.name(worker),
                 class: xdist_proto::report::OutcomeClass::Fail,
@@ -420,6 +423,7 @@ impl Terminal {
         if let Some(path) = self.junit_file.as_ref().filter(|_| view.verbosity() >= 0) {
             page.rule('-', &format!("generated xml file: {path}"), Markup::PLAIN);
         }
+        self.fetched.iter().for_each(|line| page.line(line));
         self.durations.write(&mut page, view);
         if shown {
             short_summary::write(&mut page, &self.stats, view);
@@ -585,6 +589,7 @@ impl Terminal {
                 let text = format!("[{host}] host lost: {error}");
                 self.screen.line(&self.view.palette.paint(&text, Color::Red.into()));
             }
+            RunEvent::FilesFetched(fetched) => self.fetched.extend(fetched.lines()),
             RunEvent::NotRun { worker, items, reason } => {
                 self.not_run.push(NotRun { worker: *worker, items: items.clone(), reason: reason.clone() });
             }

@@ -130,6 +130,14 @@ pub(crate) fn ready(worker: u32) -> RunEvent {
 }
 
 /// What pytest reports where no option is given.
+/// The same for one on another machine.
+pub(crate) fn ready_elsewhere(worker: u32) -> RunEvent {
+    let mut event = ready(worker);
+    let RunEvent::WorkerReady { elsewhere, .. } = &mut event else { unreachable!("it was just made") };
+    *elsewhere = true;
+    event
+}
+
 pub(crate) fn display() -> DisplayOptions {
     DisplayOptions {
         report_chars: "wfE".to_owned(),

@@ -100,6 +100,7 @@ pub(crate) fn answer(
             count: suite.items,
             deselected: 0,
             unforkable: None,
+            files: BTreeMap::new(),
         })],
         CoordinatorMessage::Drain(drain) => {
             let output = WorkerOutput { worker: drain.worker, ..WorkerOutput::default() };
@@ -116,7 +117,8 @@ pub(crate) fn answer(
         | CoordinatorMessage::SendCollection(_)
         | CoordinatorMessage::Run(_)
         | CoordinatorMessage::Steal(_)
-        | CoordinatorMessage::Park(_) => Vec::new(),
+        | CoordinatorMessage::Park(_)
+        | CoordinatorMessage::Fetch(_) => Vec::new(),
     }
 }
 

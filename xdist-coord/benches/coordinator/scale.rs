@@ -159,7 +159,8 @@ impl Simulation {
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
                 Output::StartPytestHost { .. }
                 | Output::AskConfiguration { .. }
-                | Output::FreeTerminal { .. } => {
+                | Output::FreeTerminal { .. }
+                | Output::Fetch { .. } => {
                     unreachable!("nobody asks in this run")
                 }
                 Output::Finished(summary) => {

@@ -159,6 +159,8 @@ pub struct Timeouts {
     pub host: Duration,
     /// From `drain` or `interrupt` until a worker that is not in the middle of an item is killed.
     pub finish: Duration,
+    /// From the last part of a file that a host was asked for until it is given up.
+    pub fetch: Duration,
     /// From `shutdown` until the link of a host that has not reported `down` is closed.
     pub shutdown: Duration,
 }
@@ -178,6 +180,7 @@ impl Default for Timeouts {
             heartbeat: Duration::from_secs(5),
             host: Duration::from_secs(15),
             finish: Duration::from_secs(60),
+            fetch: Duration::from_secs(60),
             shutdown: Duration::from_secs(5),
         }
     }

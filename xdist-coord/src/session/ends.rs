@@ -554,6 +554,7 @@ impl Session {
     /// The user wants the run to end; the second time, at once.
     pub(super) fn interrupted(&mut self) {
         self.interrupts += 1;
+        self.abandon_fetches();
         if self.interrupts > 1 {
             self.kill_all();
             return;
@@ -571,6 +572,7 @@ impl Session {
     }
 
     fn kill_all(&mut self) {
+        self.forgo_fetches();
         for id in self.workers.living() {
             let first = self.workers.get(id).active().and_then(|active| {
                 self.books[active.book].leased_to(id).next().map(|item| (active.book, item))
@@ -590,7 +592,9 @@ impl Session {
             && self.workers.living_count() == 0
         {
             let end = end.clone();
-            self.finish(end);
+            if self.has_fetched() {
+                self.finish(end);
+            }
         }
     }
 

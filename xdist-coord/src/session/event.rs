@@ -198,6 +198,8 @@ pub enum RunEvent {
         /// What happened and what to do.
         error: String,
     },
+    /// Files of another machine were fetched (`--fetch`), or could not be. Comes after every `WorkerDown`.
+    FilesFetched(Box<FilesFetched>),
     /// Nothing more is started, for this reason. Queues are emptied.
     Stopping(StopReason),
     /// These items will never run. Comes before `Finished`.
@@ -310,6 +312,58 @@ pub enum Failure {
     Report(Box<ItemReport>),
     /// The test process ended.
     Crash(Box<Crash>),
+}
+
+/// Files of a directory on another machine that were fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilesFetched {
+    /// What the user calls the machine.
+    pub machine: String,
+    /// The directory there.
+    pub from: String,
+    /// The directory here.
+    pub into: String,
+    /// How many there are.
+    pub files: u32,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// What was not fetched and why, each in one line.
+    pub problems: Vec<String>,
+}
+
+/// The most problems of [`FilesFetched::lines`].
+const TOLD_PROBLEMS: usize = 10;
+
+impl FilesFetched {
+    /// What to tell people, line by line. The texts are from another machine, so nothing in them moves the cursor.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Self { machine, from, into, files, bytes, problems } = self;
+        let fetched = match files {
+            0 if problems.is_empty() => {
+                Some(format!("fetched nothing from {machine}: no file in {from} matches"))
+            }
+            0 => None,
+            1 => Some(format!("fetched 1 file ({}) from {machine} into {into}", size(*bytes))),
+            _ => Some(format!("fetched {files} files ({}) from {machine} into {into}", size(*bytes))),
+        };
+        let told =
+            problems.iter().take(TOLD_PROBLEMS).map(|why| format!("not fetched from {machine}: {why}"));
+        let more = problems.len().saturating_sub(TOLD_PROBLEMS);
+        let more = (more > 0).then(|| format!("not fetched from {machine}: {more} more files"));
+        let plain =
+            |line: String| line.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
+        fetched.into_iter().chain(told).chain(more).map(plain).collect()
+    }
+}
+
+/// `1.2 MB`.
+fn size(bytes: u64) -> String {
+    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    match units.into_iter().find(|(unit, _)| bytes as f64 >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// The item that a crash is blamed on.
@@ -472,4 +526,33 @@ pub enum RunEnd {
     UsageError(i32),
     /// Workers collected different items.
     Mismatch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_were_fetched_are_told_of_in_lines_that_do_no_harm() {
+        let fetched = FilesFetched {
+            machine: "b".to_owned(),
+            from: "/srv".to_owned(),
+            into: "x/b".to_owned(),
+            ..FilesFetched::default()
+        };
+        assert_eq!(fetched.lines(), ["fetched nothing from b: no file in /srv matches"]);
+        let problems = (0..12).map(|number| format!("{number}\x1b[2J: no")).collect();
+        let fetched = FilesFetched { files: 1, bytes: 1_999, problems, ..fetched };
+        let lines = fetched.lines();
+        assert_eq!(lines[..2], ["fetched 1 file (2.0 kB) from b into x/b", "not fetched from b: 0?[2J: no"]);
+        assert_eq!((lines.len(), lines[11].as_str()), (12, "not fetched from b: 2 more files"));
+        let fetched = FilesFetched { files: 0, ..fetched };
+        assert_eq!(fetched.lines()[0], "not fetched from b: 0?[2J: no");
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let sizes = [0, 999, 1000, 1_234_567, 5_000_000_000].map(size);
+        assert_eq!(sizes, ["0 bytes", "999 bytes", "1.0 kB", "1.2 MB", "5.0 GB"]);
+    }
 }

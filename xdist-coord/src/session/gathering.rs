@@ -54,8 +54,9 @@ impl Session {
         }
     }
 
-    pub(super) fn ready(&mut self, ready: Box<Ready>) -> Result<(), Violation> {
+    pub(super) fn ready(&mut self, mut ready: Box<Ready>) -> Result<(), Violation> {
         let id = ready.worker;
+        ready.machine = self.workers.other_machine_of(id).map(str::to_owned);
         let worker = self.workers.get_mut(id);
         if !matches!(worker.life, Life::Configuring) {
             return Err(self.unexpected(id, "ready"));
@@ -63,6 +64,7 @@ impl Session {
         worker.life = Life::Ready;
         worker.pid = Some(ready.pid).filter(|&pid| pid != 0);
         worker.versions = ready.header.first().and_then(|line| versions_in(line));
+        self.note_directory(id, &ready.cwd);
         if self.plan.is_none() && self.course == Course::Gathering {
             self.configure(&ready);
         }
@@ -153,7 +155,7 @@ impl Session {
     }
 
     pub(super) fn collected(&mut self, collected: Collected) -> Result<(), Violation> {
-        let Collected { worker: id, digest, count, deselected, unforkable } = collected;
+        let Collected { worker: id, digest, count, deselected, unforkable, files } = collected;
         let worker = self.workers.get_mut(id);
         if !matches!(worker.life, Life::Ready | Life::Collecting) {
             return Err(self.unexpected(id, "collected"));
@@ -163,6 +165,7 @@ impl Session {
             return Ok(());
         }
         self.ever_collected = true;
+        self.trees.found(self.workers.get(id).host, files);
         self.report(RunEvent::WorkerCollected { worker: id, items: count, deselected });
         self.report_unforkable(id, unforkable);
         match self.course {
@@ -273,7 +276,8 @@ impl Session {
         self.course = Course::Running;
         self.await_joiners_no_more();
         let unlike = if mode == Mode::Each { None } else { self.unlike_workers(&party) };
-        let warnings: Vec<String> = self.unheeded_marks(mode, party[0].1).into_iter().chain(unlike).collect();
+        let warnings = self.unheeded_marks(mode, party[0].1).into_iter().chain(unlike);
+        let warnings: Vec<String> = warnings.chain(self.trees.differences(&self.workers)).collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         if mode == Mode::Each {
             self.report(RunEvent::Scheduling { mode, warning });
@@ -312,16 +316,17 @@ impl Session {
     /// How the workers differ in what runs the tests, if they do: the same test may then end differently. In mode `each` it
     /// is what people want.
     fn unlike_workers(&self, party: &[(WorkerId, CollectionDigest, u32)]) -> Option<String> {
-        let mut kinds: Vec<(&str, &str)> = Vec::new();
+        let mut kinds: Vec<(String, &str)> = Vec::new();
         for &(id, ..) in party {
             let worker = self.workers.get(id);
             let Some(versions) = &worker.versions else { continue };
             if kinds.iter().all(|(_, known)| known != versions) {
-                kinds.push((&worker.name, versions));
+                let place = self.workers.other_machine_of(id).map(|machine| format!(" (on {machine})"));
+                kinds.push((format!("{}{}", worker.name, place.unwrap_or_default()), versions));
             }
         }
-        let described: Vec<String> =
-            kinds.iter().map(|(name, versions)| format!("{name} has {versions}")).collect();
+        let described = kinds.iter().map(|(name, versions)| format!("{name} has {versions}"));
+        let described: Vec<String> = described.collect();
         (described.len() > 1).then(|| format!("the workers differ: {}", described.join("; ")))
     }
 

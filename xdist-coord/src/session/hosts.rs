@@ -10,6 +10,7 @@ use crate::workers::{Ending, HostId, HostLife, Life, LinkId, Pulse};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use xdist_proto::codec::CoordinatorOpening;
+use xdist_proto::fetch::FEATURE_FETCH;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, Wants, WorkerMessage};
@@ -65,6 +66,7 @@ impl Session {
             // The default interpreter is this machine's; the command may lead to another.
             HostSpec::Exec(_) | HostSpec::Ssh(_) | HostSpec::Launcher(_) | HostSpec::Joined(_) => Vec::new(),
         });
+        let files = self.trees.asks(self.workers.get(id).host, self.is_anybody_elsewhere());
         let worker = self.workers.get(id);
         let configure = Configure {
             worker: id,
@@ -83,6 +85,7 @@ impl Session {
             wants: Wants {
                 hooks: self.pytest_host.is_on_demand(),
                 full: self.pytest_host.is_present(),
+                files,
                 ..self.config.wants.clone()
             },
             run: self.run_id().0,
@@ -91,6 +94,11 @@ impl Session {
         };
         self.send(id, CoordinatorMessage::Configure(configure));
         self.send(id, CoordinatorMessage::Collect(Collect { worker: id }));
+    }
+
+    /// Whether there are workers on other machines, as far as that is known.
+    fn is_anybody_elsewhere(&self) -> bool {
+        self.workers.all().any(|(id, _)| self.workers.other_machine_of(id).is_some())
     }
 
     /// How long the host may take to come up.
@@ -149,9 +157,10 @@ impl Session {
         });
         match admitted {
             Ok(version) => {
+                let features = features_in_force(&hello.features);
                 let welcome = Welcome {
                     version,
-                    features: BTreeMap::new(),
+                    features: features.clone(),
                     run: self.run_id(),
                     workers: self.workers.living_on(host),
                     heartbeat_ms: u64::try_from(self.config.timeouts.heartbeat.as_millis())
@@ -166,6 +175,7 @@ impl Session {
                 let opened = self.workers.host_mut(host);
                 opened.life = HostLife::Open { link, pulse };
                 opened.came_up = true;
+                opened.features = features;
                 // As the user calls it, who may not know what it calls itself.
                 let name = opened.spec.other_machine().map(str::to_owned);
                 opened.name = name.unwrap_or_else(|| hello.host.hostname.clone());
@@ -196,6 +206,8 @@ impl Session {
                 pulse.last_heard = now;
                 match message {
                     WorkerMessage::Pong(pong) => self.pong(host, pong.nonce),
+                    WorkerMessage::Fetched(part) => self.fetched(host, part),
+                    WorkerMessage::FetchDone(done) => self.fetch_done(host, done),
                     message => self.worker_message(host, message),
                 }
             }
@@ -263,7 +275,7 @@ impl Session {
 
     fn forget_host(&mut self, host: HostId) {
         self.workers.host_mut(host).life = HostLife::Closed;
-        for timer in [Timer::Connect(host), Timer::Ping(host), Timer::Silence(host)] {
+        for timer in [Timer::Connect(host), Timer::Ping(host), Timer::Silence(host), Timer::Fetch(host)] {
             self.timers.cancel(timer);
         }
     }
@@ -273,6 +285,7 @@ impl Session {
         if self.workers.host(host).is_launcher() {
             return self.launcher_failed(host, error);
         }
+        self.fetch_lost(host, error);
         let workers = self.workers.living_on(host);
         if workers.is_empty() {
             return;
@@ -361,6 +374,7 @@ impl Session {
                 Timer::Ramp(worker) => self.ramp_due(worker),
                 Timer::Finish(worker) => self.finish_due(worker),
                 Timer::Shutdown(worker) => self.shutdown_due(worker),
+                Timer::Fetch(host) => self.fetch_due(host),
             }
             if self.course == Course::Over {
                 return;
@@ -379,6 +393,12 @@ fn acceptance(hello: &Hello) -> Result<ProtocolVersion, Box<Refused>> {
         (Role::Other, _) => "this coordinator does not know the role that was named: connect as a worker",
     };
     Err(refusal(RefusalReason::Unacceptable, problem))
+}
+
+/// The features that both sides have, each as far as the lesser side has it.
+fn features_in_force(theirs: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let own = [(FEATURE_FETCH, 1)].into_iter();
+    own.filter_map(|(name, ours)| Some((name.to_owned(), ours.min(*theirs.get(name)?)))).collect()
 }
 
 fn refusal(reason: RefusalReason, text: &str) -> Box<Refused> {

@@ -8,7 +8,7 @@ use xdist_proto::frame::FrameError;
 use xdist_proto::frontend::CrashHandled;
 use xdist_proto::handshake::{Hello, PreambleError};
 use xdist_proto::message::WorkerMessage;
-use xdist_proto::{ItemIndex, Value, WorkerId};
+use xdist_proto::{FetchId, ItemIndex, Value, WorkerId};
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -118,10 +118,28 @@ pub enum Input {
         /// What happened and what to do.
         error: String,
     },
+    /// What has come of a fetch is in order: the answer to [`FetchStep::End`](super::output::FetchStep::End).
+    Stored {
+        /// Which.
+        fetch: FetchId,
+        /// What has come of it.
+        stored: Stored,
+    },
     /// The time that `next_deadline` gave has come.
     DeadlineReached,
     /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.
     InterruptRequested,
+}
+
+/// Files of another machine that are on this one now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// How many.
+    pub files: u32,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// What could not be stored, each with the reason, in one line.
+    pub problems: Vec<String>,
 }
 
 /// What is wrong with bytes that arrived.

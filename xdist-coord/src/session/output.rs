@@ -3,9 +3,10 @@
 use super::event::{RunEvent, RunSummary};
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
-use xdist_proto::WorkerId;
 use xdist_proto::codec::CoordinatorOpening;
+use xdist_proto::fetch::Fetched;
 use xdist_proto::message::CoordinatorMessage;
+use xdist_proto::{FetchId, WorkerId};
 
 /// Something to do, in this order.
 #[derive(Clone, Debug)]
@@ -55,8 +56,29 @@ pub enum Output {
         /// The worker, which waits.
         worker: WorkerId,
     },
+    /// Files of another machine are fetched.
+    Fetch {
+        /// Which of them.
+        fetch: FetchId,
+        /// What to do about it.
+        step: FetchStep,
+    },
     /// The run is over; nothing follows.
     Finished(RunSummary),
+}
+
+/// What to do about files that are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchStep {
+    /// They are about to come, and belong into this directory.
+    Begin {
+        /// The directory, relative to the current one if it is not absolute.
+        directory: String,
+    },
+    /// A part of a file has come. Its path is one below the directory; nothing else was looked at.
+    Part(Box<Fetched>),
+    /// Nothing more comes; a file that is not complete is of no use. Answered by [`Input::Stored`](super::Input::Stored).
+    End,
 }
 
 /// Why the session closes a link.

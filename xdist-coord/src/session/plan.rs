@@ -31,6 +31,10 @@ pub(super) struct Plan {
     pub(super) retries: u32,
     /// Whether a run has failed of which an item did not fail only after a retry.
     pub(super) flaky_fails: bool,
+    /// Which files of other machines are fetched in the end.
+    pub(super) fetch: Vec<String>,
+    /// Where they come to.
+    pub(super) fetch_to: Option<String>,
 }
 
 /// Options that make no sense.
@@ -87,6 +91,8 @@ impl Plan {
             slow_after: Duration::from_millis(options.slow_after_ms),
             retries: options.retries,
             flaky_fails: options.flaky_fails,
+            fetch: options.fetch.clone(),
+            fetch_to: options.fetch_to.clone().filter(|directory| !directory.is_empty()),
         })
     }
 

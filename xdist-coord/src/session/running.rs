@@ -116,7 +116,7 @@ impl Session {
             WorkerMessage::WorkerOutput(output) => self.worker_output(output),
             WorkerMessage::Down(down) => self.down(down),
             // It names no worker, and was dealt with where the link is.
-            WorkerMessage::Pong(_) => Ok(()),
+            WorkerMessage::Pong(_) | WorkerMessage::Fetched(_) | WorkerMessage::FetchDone(_) => Ok(()),
         }
     }
 
@@ -368,7 +368,7 @@ const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
         WorkerMessage::UsageError(event) => event.worker,
         WorkerMessage::WorkerOutput(event) => event.worker,
         WorkerMessage::Down(event) => event.worker,
-        WorkerMessage::Pong(_) => return None,
+        WorkerMessage::Pong(_) | WorkerMessage::Fetched(_) | WorkerMessage::FetchDone(_) => return None,
     })
 }
 

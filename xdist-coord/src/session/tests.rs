@@ -1,7 +1,8 @@
 //! Scenarios: what happens to a session, and what it answers. What holds for all runs is in `tests/simulation`.
 
 use super::event::{CrashCause, FailedAttempt, Failure};
-use super::input::{CloseCause, GarbledError};
+use super::input::{CloseCause, GarbledError, Stored};
+use super::output::FetchStep;
 use super::*;
 use crate::scheduler::{Mode, Took};
 use crate::workers::HostId;
@@ -9,6 +10,7 @@ use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
+use xdist_proto::fetch::{FEATURE_FETCH, FetchDone, Fetched, FileEnd};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{
     CollectReportEvent, Collected, Collecting, CollectionChunk, Configure, CrashItem, Down, EndCause,
@@ -17,7 +19,9 @@ use xdist_proto::message::{
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
 use xdist_proto::version::VersionRange;
-use xdist_proto::{Collection, Item, ItemIndex, LeaseId, RunId, Value};
+use xdist_proto::{Collection, FetchId, Item, ItemIndex, LeaseId, RunId, Value};
+
+mod fetch;
 
 mod joining;
 
@@ -127,7 +131,7 @@ impl Bench {
             role,
             host: HostFacts::default(),
             slots,
-            features: BTreeMap::new(),
+            features: [(FEATURE_FETCH.to_owned(), 7)].into(),
             generation: 0,
             proof: Vec::new(),
         };
@@ -159,6 +163,7 @@ impl Bench {
             count,
             deselected: 0,
             unforkable: None,
+            files: BTreeMap::new(),
         }));
     }
 
@@ -284,6 +289,11 @@ fn summarize(output: Output) -> Option<String> {
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
         Output::FreeTerminal { worker } => format!("free the terminal for {worker}"),
         Output::AskConfiguration { worker } => format!("ask about {worker}"),
+        Output::Fetch { fetch, step } => match step {
+            FetchStep::Begin { directory } => format!("fetch {} into {directory}", fetch.0),
+            FetchStep::Part(part) => format!("fetch {}: {} from {}", fetch.0, part.path, part.offset),
+            FetchStep::End => format!("fetch {} ends", fetch.0),
+        },
         Output::Finished(summary) => format!(
             "finished {:?} {} = {} + {} + {}, {} failed{}",
             summary.end,
@@ -313,6 +323,9 @@ fn command(message: CoordinatorMessage) -> Option<String> {
         CoordinatorMessage::Suspend(command) => format!("{} suspend", command.worker),
         CoordinatorMessage::Resume(command) => format!("{} resume", command.worker),
         CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
+        CoordinatorMessage::Fetch(request) => {
+            format!("fetch {} from {}: {}", request.request.0, request.directory, request.patterns.join(" "))
+        }
         CoordinatorMessage::SendCollection(command) => format!("{} send_collection", command.worker),
         CoordinatorMessage::Run(command) => {
             format!("{} run {}: {}", command.worker, command.lease.0, numbers(&command.items))
@@ -412,6 +425,7 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::InternalError { worker, text } => format!("{worker} internal error: {text}"),
         RunEvent::UsageError { worker, text } => format!("{worker} usage error: {text}"),
         RunEvent::HostLost { host, error } => format!("lost {host}: {error}"),
+        RunEvent::FilesFetched(fetched) => fetched.lines().join("; "),
         RunEvent::Stopping(reason) => format!("stopping: {reason}"),
         RunEvent::NotRun { items, reason, .. } => format!("not run {}: {reason}", numbers(&items)),
     })

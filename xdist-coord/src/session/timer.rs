@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Finish(WorkerId),
     /// A worker that was to be killed is not reported down.
     Shutdown(WorkerId),
+    /// A host that was asked for files has sent nothing of them.
+    Fetch(HostId),
 }
 
 /// At most one deadline for each [`Timer`]. Kept in order, since there may be thousands of workers.

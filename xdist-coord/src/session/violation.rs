@@ -35,6 +35,8 @@ pub(crate) enum Violation {
     PartlyGivenBack { worker: WorkerId },
     #[error("{worker} answered request {request}, which was not made")]
     Request { worker: WorkerId, request: u32 },
+    #[error("of the files that it sends, {0}")]
+    Fetched(&'static str),
     #[error("{worker} is down in the middle of item {}, which it did not have", .item.0)]
     CrashItem { worker: WorkerId, item: ItemIndex },
 }

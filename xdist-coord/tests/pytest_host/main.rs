@@ -135,7 +135,14 @@ fn worker_host() {
             CoordinatorMessage::Collect(collect) => {
                 let (worker, digest) = (collect.worker, collection.digest());
                 peer.send(&WorkerMessage::Collecting(Collecting { worker }));
-                let collected = Collected { worker, digest, count: ITEMS, deselected: 0, unforkable: None };
+                let collected = Collected {
+                    worker,
+                    digest,
+                    count: ITEMS,
+                    deselected: 0,
+                    unforkable: None,
+                    files: std::collections::BTreeMap::new(),
+                };
                 peer.send(&WorkerMessage::Collected(collected));
             }
             CoordinatorMessage::SendCollection(command) => {
@@ -158,7 +165,7 @@ fn worker_host() {
                 peer.send(&WorkerMessage::WorkerOutput(WorkerOutput { worker, ..WorkerOutput::default() }));
                 peer.send(&WorkerMessage::Down(down(worker)));
             }
-            CoordinatorMessage::Park(_) | CoordinatorMessage::Ping(_) => {}
+            CoordinatorMessage::Park(_) | CoordinatorMessage::Ping(_) | CoordinatorMessage::Fetch(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -4,6 +4,7 @@ use crate::scenario::Test;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
+use xdist_coord::session::output::FetchStep;
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
 use xdist_coord::workers::LinkId;
 use xdist_proto::frontend::CrashHandled;
@@ -12,7 +13,7 @@ use xdist_proto::message::{
     WorkerMessage,
 };
 use xdist_proto::report::OutcomeClass;
-use xdist_proto::{Collection, Item, ItemIndex, Value, WorkerId};
+use xdist_proto::{Collection, FetchId, Item, ItemIndex, Value, WorkerId};
 
 /// A test, whatever its index: its node id, and the how-manieth of that node id it is. In mode `each`, also the first of
 /// the workers that run it one in the place of the other.
@@ -50,6 +51,9 @@ pub(crate) struct Audit {
     steals: usize,
     started: BTreeSet<WorkerId>,
     down: BTreeSet<WorkerId>,
+    /// Directories whose files are arriving, and all that were told of.
+    fetches: BTreeMap<FetchId, String>,
+    fetched: BTreeSet<String>,
     failed: u64,
     presence: PytestHost,
     judges: bool,
@@ -266,7 +270,25 @@ impl Audit {
                 );
                 assert_eq!(self.asked.insert(*worker, None), None, "{worker} is asked about twice");
             }
-            Output::Finished(summary) => self.finished(summary),
+            Output::Fetch { fetch, step } => self.fetch(*fetch, step),
+            Output::Finished(summary) => {
+                assert!(self.fetches.is_empty(), "files are still arriving");
+                self.finished(summary);
+            }
+        }
+    }
+
+    fn fetch(&mut self, fetch: FetchId, step: &FetchStep) {
+        match step {
+            FetchStep::Begin { directory } => {
+                assert_eq!(self.started, self.down, "files are fetched while workers are there");
+                assert_eq!(self.fetches.insert(fetch, directory.clone()), None, "{fetch:?} begins twice");
+            }
+            FetchStep::Part(part) => {
+                assert!(self.fetches.contains_key(&fetch), "{fetch:?} is not open");
+                assert!(!part.path.starts_with('/') && !part.path.contains(".."), "{}", part.path);
+            }
+            FetchStep::End => assert!(self.fetches.remove(&fetch).is_some(), "{fetch:?} is not open"),
         }
     }
 
@@ -492,6 +514,10 @@ impl Audit {
                 assert!(self.started.contains(worker), "{worker} ends before it starts");
                 assert!(self.down.insert(*worker), "{worker} is down twice");
                 self.holders.retain(|_, holder| holder != worker);
+            }
+            RunEvent::FilesFetched(fetched) => {
+                assert_eq!(self.started, self.down, "files are fetched while workers are there");
+                assert!(self.fetched.insert(fetched.into.clone()), "{} is told of twice", fetched.into);
             }
             RunEvent::UsageError { .. } => self.usage_errors += 1,
             RunEvent::Stopping(_) => {

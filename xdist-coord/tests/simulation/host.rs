@@ -6,6 +6,7 @@
 use crate::scenario::{Fate, Test, Wanted};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use xdist_proto::fetch::{Fetch, FetchDone, Fetched, FileEnd};
 use xdist_proto::message::{
     Ask, AskWithdrawn, CollectReportEvent, Collected, Collecting, CollectionChunk, Configure,
     CoordinatorMessage, CrashItem, Down, EndCause, HostWanted, InternalError, ItemFinished, Made, Pong,
@@ -122,6 +123,31 @@ fn send(message: WorkerMessage) -> Deed {
     Deed::Send(Box::new(message))
 }
 
+/// Some files, of which one breaks off.
+fn files(request: &Fetch) -> Vec<Deed> {
+    let part = |file: u32, offset, end| {
+        let (request, path) = (request.request, format!("d/{file}"));
+        send(WorkerMessage::Fetched(Fetched {
+            request,
+            path,
+            mode: 0,
+            offset,
+            data: vec![1],
+            unpacked: None,
+            end,
+        }))
+    };
+    let broken = FileEnd::Broken("it changed".to_owned());
+    let done = FetchDone { request: request.request, files: 2, bytes: 3, problems: vec!["x: no".to_owned()] };
+    vec![
+        part(0, 0, None),
+        part(0, 1, Some(FileEnd::Complete([0; 32]))),
+        part(1, 0, Some(broken)),
+        part(2, 0, Some(FileEnd::Complete([0; 32]))),
+        send(WorkerMessage::FetchDone(done)),
+    ]
+}
+
 impl FakeHost {
     pub(crate) fn configure(
         &mut self,
@@ -164,6 +190,7 @@ impl FakeHost {
             CoordinatorMessage::Ping(ping) => {
                 return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
             }
+            CoordinatorMessage::Fetch(request) => return files(request),
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
             CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Answer(command) => command.worker,
@@ -219,7 +246,9 @@ impl FakeWorker {
 
     fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         match command {
-            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) => Vec::new(),
+            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) | CoordinatorMessage::Fetch(_) => {
+                Vec::new()
+            }
             CoordinatorMessage::Proceed(_) => {
                 if self.activity == Activity::AskingForHost {
                     self.ready(suite)
@@ -437,7 +466,8 @@ impl FakeWorker {
     fn ready(&mut self, suite: &Suite) -> Vec<Deed> {
         self.activity = Activity::Ready;
         let id = self.id;
-        let ready = Ready { worker: id, options: suite.options.clone(), ..Ready::default() };
+        let (options, cwd) = (suite.options.clone(), format!("/d{}", id.0 % 2));
+        let ready = Ready { worker: id, options, cwd, ..Ready::default() };
         let mut deeds = vec![send(WorkerMessage::Ready(Box::new(ready)))];
         deeds.extend(self.collect());
         deeds
@@ -476,6 +506,7 @@ impl FakeWorker {
             count: u32::try_from(collection.items.len()).unwrap(),
             deselected: 0,
             unforkable: None,
+            files: BTreeMap::new(),
         })));
         deeds.extend(self.act_on_fate());
         deeds.extend(self.go_on(suite));

@@ -341,6 +341,7 @@ fn shares_and_retries(seed: u64) -> RunOptions {
         max_tests: one_in(&mut rng, 4).then(|| rng.u32(1..6)),
         memory_limit_kib: one_in(&mut rng, 6).then_some(1),
         retries: if one_in(&mut rng, 3) { rng.u32(1..4) } else { 0 },
+        fetch: if one_in(&mut rng, 2) { vec!["*".to_owned()] } else { Vec::new() },
         ..RunOptions::default()
     }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
 use xdist_coord::session::event::StopReason;
-use xdist_coord::session::input::{CloseCause, GarbledError};
+use xdist_coord::session::input::{CloseCause, GarbledError, Stored};
+use xdist_coord::session::output::FetchStep;
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, Session};
 use xdist_coord::workers::{HostId, LinkId};
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
@@ -296,7 +297,11 @@ impl World {
             role: Role::Worker,
             host: HostFacts::default(),
             slots: slots(fate != HostFate::Unacceptable),
-            features: BTreeMap::new(),
+            features: if one_in(&mut self.scenario.rng, 9) {
+                BTreeMap::new()
+            } else {
+                [("fetch".to_owned(), 1)].into()
+            },
             generation: 0,
             proof: Vec::new(),
         };
@@ -452,6 +457,13 @@ impl World {
                 Some(crash) => crash.item = ItemIndex(rng.u32(0..80)),
                 None => down.worker = WorkerId(rng.u32(0..12)),
             },
+            WorkerMessage::Fetched(part) => match rng.u32(0..4) {
+                0 => part.path = "../x".to_owned(),
+                1 => part.offset += 1,
+                2 => part.request.0 += 1,
+                _ => part.data.clear(),
+            },
+            WorkerMessage::FetchDone(done) => done.request.0 += 1,
             WorkerMessage::Pong(pong) => pong.nonce = rng.u64(0..5),
             WorkerMessage::HostWanted(_)
             | WorkerMessage::Ask(_)
@@ -561,6 +573,13 @@ impl World {
             Output::Report(RunEvent::CrashQuestion { request, .. }) => {
                 let answer = self.pytest_host.judge(request, self.now);
                 self.hear(answer);
+            }
+            Output::Fetch { step: FetchStep::Begin { .. } | FetchStep::Part(_), .. } => {}
+            Output::Fetch { fetch, step: FetchStep::End } => {
+                // As the server does, not through `input`: outputs are being carried out already.
+                let input = Input::Stored { fetch, stored: Stored::default() };
+                self.note(|| format!("< {input:?}"));
+                self.session.handle(input, self.epoch + self.now);
             }
             Output::Report(_) | Output::Finished(_) => {}
         }

@@ -3,9 +3,9 @@
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
-    EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRetried,
-    ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire,
-    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
+    EndKind, ErrorKind, FilesFetched, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult,
+    ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted,
+    Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
     TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
     WorkerRecycled, WorkerStarting,
 };
@@ -197,6 +197,16 @@ fn of_ends() -> Vec<(&'static str, FrontendMessage)> {
         ("error-internal", error(Some(WORKER), ErrorKind::Internal)),
         ("error-usage", error(Some(WORKER), ErrorKind::Usage)),
         ("error-host", error(None, ErrorKind::Host)),
+        (
+            "files_fetched",
+            FrontendMessage::FilesFetched(FilesFetched {
+                machine: "build1".into(),
+                directory: "xdist-fetched/build1".into(),
+                files: 2,
+                bytes: 70_000,
+                lines: vec!["fetched 2 files (70.0 kB) from build1 into xdist-fetched/build1".into()],
+            }),
+        ),
         ("stopping", FrontendMessage::Stopping(Stopping { reason: "stopping after 1 failure".into() })),
         ("not_run", not_run(None)),
         ("not_run-each", not_run(Some(WORKER))),

@@ -4,6 +4,7 @@ use super::frontends;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
+use xdist_proto::fetch::{Fetch, FetchDone, Fetched, FileEnd};
 use xdist_proto::frame::{MAX_FRAME_BYTES, PREFIX_BYTES};
 use xdist_proto::frontend::{FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FrontendCommand, FrontendMessage};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, RefusalReason, Refused, Role, Welcome};
@@ -14,7 +15,7 @@ use xdist_proto::report::{
 };
 use xdist_proto::value::{Value, extension};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
-use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, Resource, RunId, WorkerId};
+use xdist_proto::{Collection, DecodeError, FetchId, Item, ItemIndex, LeaseId, Resource, RunId, WorkerId};
 
 /// A message of any of the families.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,6 +219,7 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             width: 80,
             debugger: true,
             terminal: true,
+            files: true,
         },
         ramp_delay_ms: 250,
         start: Start::Spawn,
@@ -286,6 +288,17 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
         ("interrupt", CoordinatorMessage::Interrupt(Interrupt { worker: WORKER })),
         ("shutdown", CoordinatorMessage::Shutdown(Shutdown { worker: WORKER, grace_ms: 500 })),
         ("ping", CoordinatorMessage::Ping(Ping { nonce: 1 << 40 })),
+        (
+            "fetch",
+            CoordinatorMessage::Fetch(Fetch {
+                request: FetchId(2),
+                directory: "/srv/t".into(),
+                patterns: vec!["shots/**/*.png".into()],
+                except: vec!["xdist-fetched".into()],
+                max_files: 10_000,
+                max_bytes: 4 << 30,
+            }),
+        ),
     ]
 }
 
@@ -344,6 +357,7 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
                 count: 2,
                 deselected: 5,
                 unforkable: Some("a socket is open".into()),
+                files: [("tests/test_a.py".into(), 1 << 63)].into(),
             }),
         ),
         (
@@ -360,6 +374,38 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
             }),
         ),
         ("pong", WorkerMessage::Pong(Pong { nonce: 1 << 40 })),
+    ]
+    .into_iter()
+    .chain(files())
+    .collect()
+}
+
+/// Files that are fetched.
+fn files() -> Vec<(&'static str, WorkerMessage)> {
+    let part = Fetched {
+        request: FetchId(2),
+        path: "shots/login.png".into(),
+        mode: 0o644,
+        offset: 262_144,
+        data: b"\x89PNG".to_vec(),
+        unpacked: None,
+        end: Some(FileEnd::Complete([7; 32])),
+    };
+    let packed = Fetched { offset: 0, unpacked: Some(262_144), end: None, ..part.clone() };
+    let broken =
+        Fetched { data: Vec::new(), end: Some(FileEnd::Broken("it changed".into())), ..part.clone() };
+    let done = FetchDone {
+        request: FetchId(2),
+        files: 1,
+        bytes: 262_148,
+        problems: vec!["shots/a.png: permission denied".into()],
+    };
+    vec![
+        ("fetched", WorkerMessage::Fetched(part)),
+        ("fetched-packed", WorkerMessage::Fetched(packed)),
+        ("fetched-broken", WorkerMessage::Fetched(broken)),
+        ("fetch_done", WorkerMessage::FetchDone(done)),
+        ("fetch_done-minimal", WorkerMessage::FetchDone(FetchDone::default())),
     ]
 }
 
@@ -395,8 +441,11 @@ pub(super) fn ready() -> Ready {
             memory_limit_kib: Some(2 << 20),
             retries: 2,
             flaky_fails: true,
+            fetch: vec![".coverage*".into(), "shots/**/*.png".into()],
+            fetch_to: Some("far".into()),
         },
         display: display(),
+        machine: Some("build1".into()),
         unforkable: Some("coverage is being measured".into()),
     }
 }

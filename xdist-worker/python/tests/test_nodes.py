@@ -62,8 +62,11 @@ def test_failures_elsewhere_are_headed_by_the_machine_too() -> None:
     config: Any = SimpleNamespace()
     spec = Spec("ssh=-p 22 me@box//python=py", "gw1")
     node: Any = Node(1, Gateway("gw1", spec), config, NodeManager(config, "cafe"), {"workerid": "gw1"})
-    node.set_ready({"python": [3, 11, 7], "platform": "linux", "executable": "/usr/bin/python3"})
+    ready = {"python": [3, 11, 7], "platform": "linux", "executable": "/usr/bin/python3", "machine": "box"}
+    assert node.described == "gw1"
+    node.set_ready(ready)
     assert getworkerinfoline(node) == "[gw1] linux -- Python 3.11.7 /usr/bin/python3 (on box)"
+    assert node.described == "gw1 (on box)"
 
 
 def test_there_is_an_output_only_when_the_worker_has_sent_it(node: Node) -> None:

@@ -195,6 +195,23 @@ def test_the_cache_is_read_and_not_written(suite: Suite, start: Start) -> None:
     assert not (failed.parent / "nodeids").exists()
 
 
+def test_what_to_fetch_is_told_as_it_was_given(suite: Suite, start: Start) -> None:
+    suite(**{"pytest.ini": "[pytest]\naddopts = --fetch=a/*.xml\n"})
+    runner = start("--fetch", ".coverage*", "--fetch-to=far")
+    runner.drain()
+    options = runner.wait("ready")["options"]
+    runner.finish()
+    assert (options["fetch"], options["fetch_to"]) == (["a/*.xml", ".coverage*"], "far")
+
+
+def test_what_is_in_the_files_is_told_if_it_is_wanted(suite: Suite, start: Start) -> None:
+    suite(test_a="def test_a(): pass")
+    for wanted in (False, True):
+        runner = start(wants={"files": wanted})
+        runner.run_all()
+        assert list(runner.of_kind("collected")[0].get("files", {})) == (["test_a.py"] if wanted else [])
+
+
 def _shown(runner: Runner) -> dict[str, Any]:
     """The `DisplayOptions` that a runner tells; ends its session."""
     runner.drain()

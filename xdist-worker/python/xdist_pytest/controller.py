@@ -103,6 +103,8 @@ class DistSession:
         #: Reports of crashes that plugins were asked about, as long as it is not known what comes of them.
         self._judged: dict[tuple[int, int], Any] = {}
         self._flaky_failed = 0
+        #: What files of other machines were fetched, line by line.
+        self._fetched: list[str] = []
 
     def interrupt_with(self, interrupt: Callable[[], None]) -> None:
         """Has Ctrl-C do this while the run goes on; it has no effect otherwise."""
@@ -210,7 +212,9 @@ class DistSession:
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Says what was flaky, and once more why workers were not replaced."""
+        """Says what was fetched and what was flaky, and once more why workers were not replaced."""
+        for line in self._fetched:
+            terminalreporter.write_line(line)
         retries.summary(terminalreporter, self._attempts.flaky)
         if self._flaky_failed:
             retries.blame(terminalreporter, self._flaky_failed)
@@ -308,11 +312,12 @@ class DistSession:
         self._collected = waiting
 
     def _on_collection_mismatch(self, reference: int, differing: list[dict[str, Any]]) -> None:
-        first = self._nodes[reference].gateway.id
+        first = self._nodes[reference].described
+        advice = crashes.ADVICE_ELSEWHERE if any(node.machine for node in self._nodes.values()) else crashes.ADVICE
         for difference in differing:
             node = self._nodes[difference["worker"]]
             report: Any = pytest.CollectReport(
-                node.gateway.id, "failed", crashes.mismatch(first, node.gateway.id, difference), []
+                node.gateway.id, "failed", crashes.mismatch(first, node.described, difference, advice), []
             )
             self.config.hook.pytest_collectreport(report=report)
 
@@ -341,7 +346,7 @@ class DistSession:
             self._start(self._item(worker, item))
         if slow_ms is not None:
             node, node_id = self._nodes[worker], self._item(worker, item)["id"]
-            facts = ", ".join(filter(None, (f"in {phase}", crashes.place(node.pid))))
+            facts = ", ".join(filter(None, (f"in {phase}", crashes.place(node.pid, node.machine))))
             self._terminal.slow(node, f"{node_id} ({facts})", slow_ms / 1000)
 
     def _key(self, worker: int, item: int) -> retries.Key:
@@ -408,6 +413,9 @@ class DistSession:
         report.worker_id = node.gateway.id
         report.testrun_uid = self._manager.testrunuid
         report.item_index = index
+        if node.machine:
+            # For JUnit XML, as `xdist run` writes it.
+            report.user_properties = [*getattr(report, "user_properties", []), ("ran_on", node.platform_line)]
 
     def _on_crash_question(self, request: int, crash: dict[str, Any]) -> None:
         if threading.active_count() > 1:
@@ -487,7 +495,7 @@ class DistSession:
             tell = manager.subset_hook_caller("pytest_testnodedown", [manager.get_plugin("_cov")])
         tell(node=node, error=error)
         if error is not None:
-            self._terminal.down(node, line or error + crashes.in_parentheses(crashes.place(node.pid)))
+            self._terminal.down(node, line or error + crashes.in_parentheses(crashes.place(node.pid, node.machine)))
 
     def _on_node_output(self, worker: int, exit_status: int = 0, values: Optional[dict[str, Any]] = None) -> None:
         self._nodes[worker].set_output(values or {})
@@ -522,6 +530,9 @@ class DistSession:
             self.config.hook.pytest_internalerror(excrepr=crashes.Text(text), excinfo=None)
         else:
             self._terminal.line(f"[xdist] {text}")
+
+    def _on_files_fetched(self, lines: Optional[list[str]] = None, **_: Any) -> None:
+        self._fetched += lines or []
 
     def _on_stopping(self, reason: str) -> None:
         self._stopping = reason

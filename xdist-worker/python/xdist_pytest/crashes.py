@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FRAME = "  File "
 _MACHINERY = ("/_pytest/", "/pluggy/", "/xdist_pytest/", 'File "<string>"')
 
 #: pytest-xdist's words, and what its documentation says there.
-_ADVICE = (
+ADVICE = (
     "To see why this happens see 'Known limitations' in documentation for pytest-xdist",
     "Names and order of tests must not depend on chance, time, or the order of a set.",
 )
+
+#: The same where there are several machines, which mostly differ for another reason.
+ADVICE_ELSEWHERE = (
+    "The machines must have the same files: check out the same revision on each, or have them copied (--sync).",
+    "Names and order of tests must not depend on chance, time, or the order of a set, nor on the machine.",
+)
+
+#: What is told of a process that ended by itself before it told anything.
+_EARLY_END = ", before pytest was up: is its interpreter Python 3.9 or newer? (--python, and python= of --tx)"
 
 
 class Text:
@@ -50,6 +62,8 @@ def end(crash: dict[str, Any], node_id: Optional[str]) -> str:
         text += f", {_where(phase)} of {node_id}"
         if running is not None and not crash.get("limit_ms"):
             text += f", after {_time(running)}"
+    elif not crash.get("pid") and str(crash["cause"]).startswith(("exit code", "signal")):
+        text += _EARLY_END
     return text + in_parentheses(place(crash.get("pid"), crash.get("host", "")))
 
 
@@ -123,7 +137,7 @@ def _is_machinery(line: str) -> bool:
     return line.startswith(_FRAME) and any(part in line for part in _MACHINERY)
 
 
-def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:
+def mismatch(first: str, second: str, difference: dict[str, Any], advice: Iterable[str] = ADVICE) -> str:
     """That two workers collected different tests."""
     missing, extra = sorted(difference.get("missing", [])), sorted(difference.get("extra", []))
     if missing or extra:
@@ -131,5 +145,5 @@ def mismatch(first: str, second: str, difference: dict[str, Any]) -> str:
     else:
         lines = [f"{second} has the same tests as {first}, in another order."]
     return "\n".join(
-        [f"Different tests were collected between {first} and {second}. The difference is:", *lines, *_ADVICE]
+        [f"Different tests were collected between {first} and {second}. The difference is:", *lines, *advice]
     )

@@ -46,11 +46,6 @@ class Spec:
         return hash(self._spec)
 
 
-def _machine(spec: Spec) -> Optional[str]:
-    """What the user calls the machine, if it is another one."""
-    return spec.ssh.split()[-1].rpartition("@")[2] if spec.ssh else spec.join
-
-
 class InterpreterInfo:
     """Facts about a worker's interpreter (what execnet's `gateway._rinfo()` gives)."""
 
@@ -100,6 +95,8 @@ class Node:
         self.workerinput = workerinput
         # There is a `workeroutput` once the worker has sent it, and only then.
         self.workerinfo: dict[str, Any] = {}
+        #: What the user calls the machine, if it is another one and the worker has come up, and the line for it.
+        self.machine = self.platform_line = ""
         self.shutting_down = False
         #: Whether it has come up.
         self.is_ready = False
@@ -109,6 +106,11 @@ class Node:
     def set_output(self, values: dict[str, Any]) -> None:
         """Takes over `config.workeroutput` of the worker."""
         self.workeroutput = values
+
+    @property
+    def described(self) -> str:
+        """What it is called, with the machine where that is another one."""
+        return f"{self.gateway.id} (on {self.machine})" if self.machine else str(self.gateway.id)
 
     @property
     def pid(self) -> Optional[int]:
@@ -135,12 +137,12 @@ class Node:
             "sysplatform": ready.get("platform", ""),
         }
         self.gateway._facts = {**facts, "pid": ready.get("pid")}
-        machine = _machine(self.gateway.spec)
-        if machine is not None:
+        self.machine = ready.get("machine") or ""
+        if self.machine:
             # The line that pytest heads failures with; it would make one that does not name the machine.
             version = ".".join(map(str, python[:3]))
-            self._workerinfocache = (
-                f"[{self.gateway.id}] {facts['platform']} -- Python {version} {facts['executable']} (on {machine})"
+            self._workerinfocache = self.platform_line = (
+                f"[{self.gateway.id}] {facts['platform']} -- Python {version} {facts['executable']} (on {self.machine})"
             )
 
     def send_runtest_some(self, indices: Iterable[int]) -> None:

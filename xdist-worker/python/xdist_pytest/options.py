@@ -79,6 +79,15 @@ def seconds(text: str) -> float:
     return duration_ms(text) / 1000
 
 
+def fetched(text: str) -> str:
+    """`--fetch`: a pattern for paths below a directory."""
+    if not text.strip("/") or text.startswith(("/", "~")) or ".." in text.split("/"):
+        raise argparse.ArgumentTypeError(
+            f"expected a pattern for files below the directory of the tests, such as 'out/**/*.png', not {text!r}"
+        )
+    return text
+
+
 def memory_kib(text: str) -> int:
     """`--worker-memory-limit`: bytes, a number with the unit K, M or G, or a percentage of what there is; in KiB."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*(%|(?:([kmg])i?)?b?)\s*", text, re.IGNORECASE)
@@ -244,6 +253,8 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "memory_limit_kib": option.workermemorylimit,
         "retries": option.testretries or None,
         "flaky_fails": option.flakyresult == "fail" or None,
+        "fetch": list(option.fetch) or None,
+        "fetch_to": option.fetchto,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}

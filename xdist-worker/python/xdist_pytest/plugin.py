@@ -401,6 +401,23 @@ def _add_environment_options(group: Any) -> None:
         metavar="SPEC",
         help="A host that others are reached through (via=).",
     )
+    group.addoption(
+        "--fetch",
+        dest="fetch",
+        action="append",
+        type=options.fetched,
+        default=[],
+        metavar="GLOB",
+        help="When the run is over, get the files back that fit this from other machines (ssh=): relative to the "
+        "directory of the tests there, for example 'shots/**/*.png' or '.coverage*'. May be repeated.",
+    )
+    group.addoption(
+        "--fetch-to",
+        dest="fetchto",
+        metavar="DIR",
+        default=None,
+        help="Where --fetch puts them, each machine's into a directory of its own (default: xdist-fetched).",
+    )
     group._addoption("-d", dest="distload", action="store_true", default=False, help="The same as --dist=load.")
     group.addoption(
         "--rsyncdir",

@@ -313,14 +313,24 @@ class WorkerSession:
             digest.update(msgpack.plain_text(item.nodeid) + b"\0")
         return digest.digest()
 
-    def _tell_collected(self, digest: bytes, unforkable: Optional[str]) -> None:
+    def _tell_collected(self, digest: bytes, unforkable: Optional[str], files: Optional[dict[str, int]]) -> None:
         self._events.send(
             "collected",
             digest=digest,
             count=len(self._items),
             deselected=self._deselected,
             unforkable=unforkable,
+            files=files,
         )
+
+    def _files(self) -> Optional[dict[str, int]]:
+        """What is in the tests' files, if there are other machines that may have others."""
+        if not self._wants.get("files") or not self._items:
+            return None
+        # Most runs have no use for it.
+        from . import trees
+
+        return trees.hashes(self._items[0].config, self._items)
 
     def _tell_collection(self) -> None:
         total = len(self._items)
@@ -352,7 +362,8 @@ class WorkerSession:
         birth, unforkable = self._sharing.share(session.config)
         if birth is not None and not self._begin_again(session.config, birth):
             return True
-        self._tell_collected(digest, unforkable)
+        # Whoever is forked has what that one has told of.
+        self._tell_collected(digest, unforkable, self._files() if birth is None else None)
         self._status.leave(IDLE)
         if self._wants_stop(session):
             return True

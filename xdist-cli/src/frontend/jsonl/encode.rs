@@ -5,7 +5,8 @@ use crate::frontend::roster::Roster;
 use crate::frontend::value;
 use serde_json::{Map, Value, json};
 use xdist_coord::session::event::{
-    Configured, Crash, CrashCause, FailedAttempt, Failure, Mismatch, RunEnd, RunEvent, RunSummary, StopReason,
+    Configured, Crash, CrashCause, FailedAttempt, Failure, FilesFetched, Mismatch, RunEnd, RunEvent,
+    RunSummary, StopReason,
 };
 use xdist_proto::item::Collection;
 use xdist_proto::message::{EndCause, Ready, Stream};
@@ -74,6 +75,7 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("UsageError", json!({ "worker_id": name(worker), "text": text }))
         }
         RunEvent::HostLost { host, error } => ("HostLost", json!({ "host": host, "error": error })),
+        RunEvent::FilesFetched(fetched) => ("FilesFetched", files_fetched(fetched)),
         RunEvent::Stopping(reason) => ("Stopping", stop_reason(reason, roster)),
         RunEvent::NotRun { worker, items, reason } => {
             let ids: Vec<String> = items.iter().map(|item| roster.any_node_id(*worker, *item)).collect();
@@ -150,6 +152,17 @@ pub(super) fn item(worker: WorkerId, item: ItemIndex, roster: &Roster) -> Value 
         "worker_id": roster.name(worker),
         "item_index": item.0,
     })
+}
+
+fn files_fetched(fetched: &FilesFetched) -> Value {
+    present([
+        ("host", fetched.machine.clone().into()),
+        ("from", fetched.from.clone().into()),
+        ("into", fetched.into.clone().into()),
+        ("files", fetched.files.into()),
+        ("bytes", fetched.bytes.into()),
+        ("problems", list(fetched.problems.clone())),
+    ])
 }
 
 fn configured(configured: &Configured) -> Value {

@@ -18,6 +18,8 @@ pub(super) struct Line<'a> {
     nodeid: &'a str,
     worker_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     item_index: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
@@ -53,6 +55,8 @@ enum LongRepr<'a> {
 pub(super) struct Origin<'a> {
     /// The worker's name.
     pub(super) worker: &'a str,
+    /// The worker's machine, if it is another one.
+    pub(super) host: Option<&'a str>,
     /// The item, if it is the report of one.
     pub(super) item: Option<ItemIndex>,
     /// Which attempt at the item it is of, from 1, if there was more than one.
@@ -77,6 +81,7 @@ impl<'a> Line<'a> {
             time,
             nodeid: &report.node_id,
             worker_id: origin.worker,
+            host: origin.host,
             item_index: origin.item.map(|item| item.0),
             attempt: origin.attempt,
             when,

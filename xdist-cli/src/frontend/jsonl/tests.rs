@@ -2,7 +2,7 @@ use super::*;
 use crate::frontend::testing::*;
 use std::fs;
 use std::time::Duration;
-use xdist_coord::session::event::{RunEnd, StopReason};
+use xdist_coord::session::event::{FilesFetched, RunEnd, StopReason};
 use xdist_proto::message::Stream;
 use xdist_proto::report::Phase;
 
@@ -118,4 +118,23 @@ fn attempts_are_numbered_and_their_failures_reruns() {
     {"$report_type":"ItemRetried","time":0.13,"nodeid":"a.py::test_1","worker_id":"gw1","item_index":0,"retry":2,"retries":2,"crash":{"nodeid":"a.py::test_1","worker_id":"gw1","item_index":0,"when":"call","running":0.52,"cause":"signal 11 (SIGSEGV)","signal":11,"out_of_memory":false,"pid":101,"host":"buildhost","peak_rss_kib":35328,"stack":"Fatal Python error: Segmentation fault\n","stderr_tail":"the last words\n"}}
     "#);
     assert!(of_type(&lines, "SessionFinish").contains(r#""failed":0,"flaky":1,"#));
+}
+
+#[test]
+fn what_ran_or_was_fetched_elsewhere_names_the_machine() {
+    let lines = log(&["a.py::test_1"], |player| {
+        player.play(ready_elsewhere(1));
+        player.item(1, 0, vec![]);
+        player.play(RunEvent::FilesFetched(Box::new(FilesFetched {
+            machine: "buildhost".to_owned(),
+            from: "/srv/t".to_owned(),
+            into: "xdist-fetched/buildhost".to_owned(),
+            files: 2,
+            bytes: 3,
+            problems: vec!["x: permission denied".to_owned()],
+        })));
+    });
+    let reports = of_type(&lines, "TestReport");
+    assert_eq!(reports.matches(r#""worker_id":"gw1","host":"buildhost","#).count(), 3, "{reports}");
+    insta::assert_snapshot!(of_type(&lines, "FilesFetched"), @r#"{"$report_type":"FilesFetched","time":0.14,"host":"buildhost","from":"/srv/t","into":"xdist-fetched/buildhost","files":2,"bytes":3,"problems":["x: permission denied"]}"#);
 }

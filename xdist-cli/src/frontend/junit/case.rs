@@ -55,7 +55,7 @@ impl Settings {
 pub(super) struct Case {
     attributes: Vec<(&'static str, String)>,
     duration_us: u64,
-    properties: Vec<(String, String)>,
+    pub(super) properties: Vec<(String, String)>,
     nodes: Vec<Element>,
 }
 

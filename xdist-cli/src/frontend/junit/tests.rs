@@ -262,3 +262,19 @@ fn attempts_are_told_as_surefire_does() {
     </testsuite></testsuites>
     "#);
 }
+
+#[test]
+fn a_test_that_ran_elsewhere_says_where() {
+    let out = written(
+        |_| {},
+        &["a.py::test_1", "a.py::test_2"],
+        |player| {
+            player.play(ready_elsewhere(1));
+            player.item(0, 0, vec![]);
+            player.item(1, 1, vec![]);
+        },
+    );
+    let property = r#"<properties><property name="ran_on" value="[gw1] linux -- Python 3.11.7 /usr/bin/python3 (on buildhost)" /></properties>"#;
+    let (before, after) = out.split_once("test_2").unwrap();
+    assert!(!before.contains("ran_on") && after.contains(property), "{out}");
+}
