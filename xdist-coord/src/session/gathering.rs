@@ -84,7 +84,7 @@ impl Session {
             self.begin_ending(RunEnd::Plain(reason.clone()), &Ending::Shutdown(None));
             return;
         }
-        let mut plan = match Plan::new(&self.config, &ready.options, self.expects_joiners()) {
+        let mut plan = match Plan::new(&self.config, &ready.options, self.others_may_join()) {
             Ok(plan) => plan,
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };

@@ -41,7 +41,12 @@ impl Session {
         u32::try_from(planned.len().max(present)).unwrap_or(u32::MAX)
     }
 
-    /// Whether somebody may still dial in.
+    /// Whether there may be more workers than were asked for, awaited or not.
+    pub(super) fn others_may_join(&self) -> bool {
+        self.config.joining.open || !self.joining.launchers.is_empty()
+    }
+
+    /// Whether it makes sense to wait for somebody to dial in.
     pub(super) fn expects_joiners(&self) -> bool {
         let joining = &self.joining;
         !joining.waited && (self.config.joining.open || joining.failed.len() < joining.launchers.len())
