@@ -461,10 +461,12 @@ impl Gate {
                 if readiness == Readiness::Ready {
                     self.ready.insert(id);
                 }
-                if host.session.carrier().is_settled() {
+                // Who is given up while it is away is not waited for, and may join again as somebody new.
+                let is_unwanted = host.session.carrier().is_finished();
+                if host.session.carrier().is_settled() || (is_unwanted && !host.session.is_attached()) {
                     return self.part(id, now);
                 }
-                if host.session.carrier().is_finished() && host.unwanted_since.is_none() {
+                if is_unwanted && host.unwanted_since.is_none() {
                     host.unwanted_since = Some(now);
                     self.set_timer(id, now);
                 }
