@@ -478,8 +478,9 @@ impl Gate {
     fn channel_failed(&mut self, id: SessionId, error: &ChannelError, now: Instant) {
         let Some(host) = self.hosts.get(&id) else { return };
         tracing::debug!(peer = host.peer, %error, "a connection is lost");
-        let is_over =
-            host.session.carrier().is_peer_finished() || matches!(error, ChannelError::Violation(_));
+        let carrier = host.session.carrier();
+        let is_violated = matches!(error, ChannelError::Violation(_));
+        let is_over = is_violated || carrier.is_peer_finished() || carrier.is_finished();
         self.lose_channel(id, now);
         match is_over {
             true => self.part(id, now),
