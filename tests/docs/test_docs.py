@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CRATES = ("xdist-proto", "xdist-coord", "xdist-worker", "xdist-cli")
+CRATES = ("xdist-proto", "xdist-coord", "xdist-worker", "xdist-link", "xdist-cli")
 DOCUMENTS = sorted(
     ROOT / name
     for name in subprocess.run(
@@ -83,6 +83,24 @@ def options():
 @pytest.mark.parametrize("option", options())
 def test_every_option_is_in_the_guide(option):
     assert f"{option}" in (ROOT / "docs" / "guide" / "options.md").read_text()
+
+
+def claimed_tests():
+    """Every test that security.md says shows something."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line.rstrip().endswith("` |")]
+    return sorted({name for row in rows for name in re.findall(r"`(\w+)`", row.rsplit("|", 2)[1])})
+
+
+@pytest.mark.parametrize("name", claimed_tests())
+def test_every_claim_about_security_has_its_test(name):
+    sources = [*ROOT.glob("xdist-*/src/**/*.rs"), *ROOT.glob("xdist-*/tests/**/*.rs"), *ROOT.glob("tests/e2e/*.py")]
+    pattern = re.compile(rf"#\[test\]\s+fn {name}\(|^def {name}\(", re.MULTILINE)
+    assert any(pattern.search(path.read_text()) for path in sources), f"security.md names {name}, which is not there"
+
+
+def test_there_are_claims_about_security():
+    assert len(claimed_tests()) > 20
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

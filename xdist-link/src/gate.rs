@@ -461,10 +461,12 @@ impl Gate {
                 if readiness == Readiness::Ready {
                     self.ready.insert(id);
                 }
-                if host.session.carrier().is_settled() {
+                // Who is given up while it is away is not waited for, and may join again as somebody new.
+                let is_unwanted = host.session.carrier().is_finished();
+                if host.session.carrier().is_settled() || (is_unwanted && !host.session.is_attached()) {
                     return self.part(id, now);
                 }
-                if host.session.carrier().is_finished() && host.unwanted_since.is_none() {
+                if is_unwanted && host.unwanted_since.is_none() {
                     host.unwanted_since = Some(now);
                     self.set_timer(id, now);
                 }
@@ -476,8 +478,9 @@ impl Gate {
     fn channel_failed(&mut self, id: SessionId, error: &ChannelError, now: Instant) {
         let Some(host) = self.hosts.get(&id) else { return };
         tracing::debug!(peer = host.peer, %error, "a connection is lost");
-        let is_over =
-            host.session.carrier().is_peer_finished() || matches!(error, ChannelError::Violation(_));
+        let carrier = host.session.carrier();
+        let is_violated = matches!(error, ChannelError::Violation(_));
+        let is_over = is_violated || carrier.is_peer_finished() || carrier.is_finished();
         self.lose_channel(id, now);
         match is_over {
             true => self.part(id, now),

@@ -125,14 +125,17 @@ pub fn is_proof(tls: &Connection, secret: &Secret, side: Side, proof: Proof) -> 
 }
 
 fn keyed(tls: &Connection, secret: &Secret, side: Side) -> Result<Hash, TlsError> {
-    let exported = tls.export_keying_material([0; 32], EXPORTER_LABEL, None)?;
+    Ok(keyed_over(&tls.export_keying_material([0; 32], EXPORTER_LABEL, None)?, secret, side))
+}
+
+fn keyed_over(exported: &[u8; 32], secret: &Secret, side: Side) -> Hash {
     let label: &[u8] = match side {
         Side::Dialer => b"dialer",
         Side::Gate => b"gate",
     };
     let mut hasher = blake3::Hasher::new_keyed(secret.key());
-    hasher.update(label).update(&exported);
-    Ok(hasher.finalize())
+    hasher.update(label).update(exported);
+    hasher.finalize()
 }
 
 /// Whether a dialer failed because the certificate is not the one in its token.
@@ -229,6 +232,17 @@ mod tests {
         talk(&mut dialer, &mut gate).unwrap();
         assert!(!dialer.is_handshaking() && !gate.is_handshaking());
         (dialer, gate)
+    }
+
+    /// What others have to compute too.
+    #[test]
+    fn the_proofs_of_the_document_are_right() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        for (name, side) in [("dialer", Side::Dialer), ("gate", Side::Gate)] {
+            let line = format!("{name} {}", keyed_over(&[5; 32], &Secret::new([9; 32]), side));
+            assert!(document.lines().any(|found| found == line), "{line}");
+        }
     }
 
     #[test]

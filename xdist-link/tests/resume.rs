@@ -211,6 +211,26 @@ fn a_host_that_was_given_up_joins_again() {
 }
 
 #[test]
+fn a_host_that_is_given_up_while_it_is_away_may_join_anew() {
+    let mut gate = Gate::open();
+    let mut away = ByHand::connect(&gate.token);
+    let open = away.opening(&gate.token.secret, None, 0);
+    let accepted = away.ask(open).unwrap();
+    drop(away);
+    // The coordinator does not wait for it.
+    drop(gate.next_host());
+    // The gate may not have noticed both yet.
+    let refused = loop {
+        let mut back = ByHand::connect(&gate.token);
+        let open = back.opening(&gate.token.secret, Some(accepted.session), 0);
+        if let Err(refused) = back.ask(open) {
+            break refused;
+        }
+    };
+    assert_eq!(refused.reason, Reason::Session);
+}
+
+#[test]
 fn a_newer_connection_takes_the_place_of_an_older_one() {
     let mut gate = Gate::open();
     let mut first = ByHand::connect(&gate.token);

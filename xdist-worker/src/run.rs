@@ -517,3 +517,22 @@ fn wait_for_signals(signals: &mut Signals, events: &Sender<Event>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_coordinator_leaves_open_the_host_decides() {
+        let options = HostOptions {
+            python: vec!["python3.11".to_owned()],
+            directory: Some("/srv/t".into()),
+            ..HostOptions::default()
+        };
+        let completed = options.complete(Configure::default());
+        assert_eq!((completed.python, completed.chdir), (options.python.clone(), Some("/srv/t".to_owned())));
+        let python = vec!["pypy3".to_owned()];
+        let said = Configure { python, chdir: Some("/there".to_owned()), ..Configure::default() };
+        assert_eq!(options.complete(said.clone()), said);
+    }
+}

@@ -333,6 +333,7 @@ impl ByHand {
     pub(crate) fn connect(token: &Token) -> Self {
         let socket = TcpStream::connect(&token.addresses[0]).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_nodelay(true).unwrap();
         let mut tls = tls::dial(token.fingerprint).unwrap();
         let mut stream = &socket;
         while tls.is_handshaking() {
