@@ -108,6 +108,8 @@ impl Message for CoordinatorMessage {
         "drain",
         "interrupt",
         "shutdown",
+        "sync_begin",
+        "sync_data",
         "ping",
     ];
 }
@@ -135,6 +137,10 @@ impl Message for WorkerMessage {
         "usage_error",
         "worker_output",
         "down",
+        "sync_want",
+        "sync_taken",
+        "sync_end",
+        "sync_failed",
         "pong",
     ];
 }

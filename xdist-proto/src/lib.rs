@@ -13,6 +13,10 @@ pub mod message;
 
 pub mod frontend;
 
+pub mod sync;
+
+pub mod tree;
+
 pub mod item;
 
 pub mod report;

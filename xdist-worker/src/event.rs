@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Written,
     /// Somebody wants this process to end.
     Terminated,
+    /// Something to tell the coordinator about a directory that is copied here.
+    Sync(WorkerMessage),
     /// Something about a worker's runner.
     Runner(WorkerId, RunnerEvent),
     /// A thread of ours panicked: our bug.
@@ -73,6 +75,8 @@ pub(crate) enum Source {
     LinkWriter,
     /// Waits for signals.
     Signals,
+    /// Copies directories here.
+    Sync,
     /// Reads a pipe from a runner.
     Reader(WorkerId, Pipe),
     /// Waits for a runner to exit.
@@ -82,7 +86,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) const fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::LinkReader | Self::LinkWriter | Self::Signals => None,
+            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Sync => None,
             Self::Reader(worker, _) | Self::Waiter(worker) => Some(worker),
         }
     }
@@ -95,6 +99,7 @@ impl std::fmt::Display for Source {
             Self::LinkReader => f.write_str("link reader"),
             Self::LinkWriter => f.write_str("link writer"),
             Self::Signals => f.write_str("signals"),
+            Self::Sync => f.write_str("sync"),
             Self::Reader(worker, Pipe::Events) => write!(f, "{worker} events"),
             Self::Reader(worker, Pipe::Stdout) => write!(f, "{worker} stdout"),
             Self::Reader(worker, Pipe::Stderr) => write!(f, "{worker} stderr"),

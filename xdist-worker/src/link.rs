@@ -101,7 +101,7 @@ fn hello(slots: u32) -> Hello {
         role: Role::Worker,
         host,
         slots,
-        features: BTreeMap::new(),
+        features: BTreeMap::from([(xdist_proto::sync::FEATURE.to_owned(), 1)]),
         generation: 0,
         proof: Vec::new(),
     }

@@ -126,7 +126,10 @@ impl Supervisor {
                 slot::Event::Shutdown { grace: Duration::from_millis(shutdown.grace_ms) }
             }
             // Both are answered by the host.
-            CoordinatorMessage::Configure(_) | CoordinatorMessage::Ping(_) => return,
+            CoordinatorMessage::Configure(_)
+            | CoordinatorMessage::SyncBegin(_)
+            | CoordinatorMessage::SyncData(_)
+            | CoordinatorMessage::Ping(_) => return,
         };
         self.decide(event, now, outbox);
     }
@@ -267,6 +270,10 @@ impl Supervisor {
             | WorkerMessage::Unscheduled(_)
             | WorkerMessage::Output(_)
             | WorkerMessage::Down(_)
+            | WorkerMessage::SyncWant(_)
+            | WorkerMessage::SyncTaken(_)
+            | WorkerMessage::SyncEnd(_)
+            | WorkerMessage::SyncFailed(_)
             | WorkerMessage::Pong(_) => {
                 self.fail("it sent a message that only the host sends".to_owned());
                 return None;
