@@ -6,6 +6,7 @@
 
 use crate::args::RunArgs;
 use crate::exit_code::ExitCode;
+use crate::files;
 use crate::frontend::{self, Frontend, Frontends, Setup};
 use crate::invocation::{HostChoice, Invocation};
 use crate::python;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if invocation.plain.is_some() || invocation.workers == Some(0) {
         return plain(&python, invocation.pytest_args);
     }
+    let files = files::given(&invocation)?;
     let pytest_args = invocation.pytest_args.clone();
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
@@ -55,7 +57,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         end_with_parent();
     }
     let random = random_bytes();
-    let config = config(invocation, workers, python.clone(), random, watcher.interactive);
+    let mut config = config(invocation, workers, python.clone(), random, watcher.interactive);
+    config.place = files::place(files, config.place, &hostname())?;
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let half = PythonHalf::unpack(None)?;
     let start_host = || Ok(half.host_command(&python, &pytest_args));
@@ -105,11 +108,10 @@ fn config(
         start: invocation.start,
         place: Place {
             // Without a name for it nobody can start in the same one elsewhere; that a worker's host tells.
-            directory: env::current_dir()
-                .map(|directory| directory.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            directory: files::current_directory(),
             rootdir: invocation.rootdir,
             inifile: invocation.inifile,
+            ..Place::default()
         },
         wants: Wants {
             started_after_ms: STARTED_AFTER_MS,
@@ -210,13 +212,18 @@ impl Watcher {
             cwd: env::current_dir()
                 .context("cannot find the current directory; change into one that exists")?,
             on_ci: is_set("CI") || is_set("BUILD_NUMBER"),
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hostname: hostname(),
             report_log,
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
         Ok(Self { frontends, interactive })
     }
+}
+
+/// The name of this machine.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn same_file(one: rustix::fd::BorrowedFd<'_>, other: rustix::fd::BorrowedFd<'_>) -> bool {

@@ -18,6 +18,8 @@ mod plan;
 
 mod hosts;
 
+mod sync;
+
 mod pytest_host;
 
 mod gathering;
@@ -44,7 +46,7 @@ mod timer;
 
 mod violation;
 
-pub use config::{Config, Place, PytestHost, Timeouts};
+pub use config::{Config, Copied, Place, PytestHost, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
@@ -134,6 +136,7 @@ pub struct Session {
     pytest_host: pytest_host::State,
     terminal: terminal::State,
     shared: shared::State,
+    sync: sync::State,
     interrupts: u32,
 }
 
@@ -182,6 +185,7 @@ impl Session {
             pytest_host: pytest_host::State::new(pytest_host),
             terminal: terminal::State::default(),
             shared: shared::State::default(),
+            sync: sync::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -213,6 +217,7 @@ impl Session {
             Input::CrashHandled(answer) => self.crash_handled(answer),
             Input::PytestHostLost { error } => self.pytest_host_lost(error),
             Input::History(history) => self.history = history,
+            Input::SyncFailed { tree, error } => self.sync_failed(tree, error),
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),
         }

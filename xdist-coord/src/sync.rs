@@ -11,7 +11,6 @@ pub use select::{Root, RootError, roots};
 
 use pack::Stream;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -75,7 +74,7 @@ impl Packer {
         };
         let body = move || {
             for order in incoming {
-                for packed in work.carry_out(order) {
+                if let Some(packed) = work.carry_out(order) {
                     if done.send(packed).is_err() {
                         return;
                     }
@@ -141,7 +140,7 @@ impl Stop {
 /// What the thread has.
 struct Work {
     /// What every directory was when it was gone through, or why that could not be.
-    trees: BTreeMap<(Root, Vec<String>), Result<Rc<Tree>, String>>,
+    trees: BTreeMap<(Root, Vec<String>), Result<Arc<Tree>, String>>,
     streams: BTreeMap<u32, Stream>,
     stop: Stop,
 }
@@ -172,7 +171,7 @@ impl Work {
         let walked = match self.trees.get(&key) {
             Some(walked) => walked.clone(),
             None => {
-                let walked = walk::walk(&key.0, &key.1, &stop).map(Rc::new).map_err(|error| error.to_string());
+                let walked = walk::walk(&key.0, &key.1, &stop).map(Arc::new).map_err(|error| error.to_string());
                 self.trees.insert(key, walked.clone());
                 walked
             }

@@ -131,6 +131,8 @@ pub(crate) struct Host {
     pub(crate) workers: Vec<WorkerId>,
     /// Whether it ever came up.
     pub(crate) came_up: bool,
+    /// Whether it takes copies of directories.
+    pub(crate) takes_files: bool,
 }
 
 /// Where a host is in its life.
@@ -228,6 +230,17 @@ impl Ending {
             Self::Drain => 0,
             Self::Interrupt => 1,
             Self::Shutdown(_) => 2,
+        }
+    }
+}
+
+impl Host {
+    /// What people know the machine by.
+    pub(crate) fn machine(&self) -> String {
+        match &self.spec {
+            HostSpec::Ssh(ssh) => ssh.machine().to_owned(),
+            HostSpec::Local => "this machine".to_owned(),
+            HostSpec::Exec(_) => self.spec.describe(),
         }
     }
 }
@@ -330,7 +343,7 @@ impl Workers {
         let at = shared.unwrap_or_else(|| {
             let (name, life) = (String::new(), HostLife::Launching);
             let (spec, workers) = (spec.clone(), Vec::new());
-            self.hosts.push(Host { spec, name, life, workers, came_up: false });
+            self.hosts.push(Host { spec, name, life, workers, came_up: false, takes_files: false });
             self.hosts.len() - 1
         });
         (HostId(to_u32(at)), new)

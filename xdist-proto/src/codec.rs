@@ -153,6 +153,7 @@ impl Message for FrontendMessage {
         "worker_ready",
         "worker_collected",
         "unforkable",
+        "files_copied",
         "collect_report",
         "items",
         "collection_mismatch",

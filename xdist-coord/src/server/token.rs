@@ -12,6 +12,8 @@ pub(super) enum Source {
     Keyboard,
     /// The pytest host's link may be read or written.
     PytestHost,
+    /// Something of a directory that is copied is ready.
+    Sync,
     /// A link may be read or written.
     Link(LinkId),
 }
@@ -19,7 +21,8 @@ pub(super) enum Source {
 const SIGNALS: Token = Token(0);
 const KEYBOARD: Token = Token(1);
 const PYTEST_HOST: Token = Token(2);
-const FIRST_LINK: usize = 3;
+const SYNC: Token = Token(3);
+const FIRST_LINK: usize = 4;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Self {
@@ -27,6 +30,7 @@ impl From<Source> for Token {
             Source::Signals => SIGNALS,
             Source::Keyboard => KEYBOARD,
             Source::PytestHost => PYTEST_HOST,
+            Source::Sync => SYNC,
             Source::Link(LinkId(link)) => Self(FIRST_LINK + link as usize),
         }
     }
@@ -38,6 +42,7 @@ impl From<Token> for Source {
             SIGNALS => Self::Signals,
             KEYBOARD => Self::Keyboard,
             PYTEST_HOST => Self::PytestHost,
+            SYNC => Self::Sync,
             Token(number) => {
                 Self::Link(LinkId(u32::try_from(number - FIRST_LINK).expect("tokens are made from a LinkId")))
             }

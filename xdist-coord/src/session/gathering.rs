@@ -82,7 +82,8 @@ impl Session {
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
         let spec = &self.workers.get(ready.worker).spec;
-        let here = |path: &mut String| *path = self.config.place.path_here(spec, ready, path);
+        let copies = self.copies_of(ready.worker);
+        let here = |path: &mut String| *path = self.config.place.path_here(spec, copies, ready, path);
         let (mut options, mut display) = (ready.options.clone(), ready.display.clone());
         let mut rootdir = ready.rootdir.clone();
         let junit = display.junit.as_mut().map(|junit| &mut junit.path);

@@ -1,5 +1,6 @@
 //! Hosts and their links: launch, handshake, signs of life, loss.
 
+use super::config::argument_there;
 use super::input::{CloseCause, GarbledError};
 use super::output::CloseReason;
 use super::timer::Timer;
@@ -13,6 +14,7 @@ use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, Wants, WorkerMessage};
+use xdist_proto::sync;
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{RunId, WorkerId};
 
@@ -54,6 +56,9 @@ impl Session {
         if self.pytest_host.is_present() && answered.is_none() {
             return;
         }
+        if !self.has_files(id) {
+            return;
+        }
         let worker = self.workers.get_mut(id);
         worker.life = Life::Configuring;
         let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
@@ -62,6 +67,8 @@ impl Session {
             HostSpec::Exec(_) | HostSpec::Ssh(_) => Vec::new(),
         });
         let worker = self.workers.get(id);
+        let copies = self.copies_of(id);
+        let args: Vec<String> = self.config.args.iter().map(|text| argument_there(copies, text)).collect();
         let configure = Configure {
             worker: id,
             name: worker.name.clone(),
@@ -70,9 +77,9 @@ impl Session {
                 (None, Some(workers)) => u32::try_from(workers.len()).unwrap_or(u32::MAX),
                 (None, None) => 0,
             },
-            args: self.config.place.arguments(&worker.spec).chain(self.config.args.clone()).collect(),
+            args: self.config.place.arguments(&worker.spec, copies).chain(args).collect(),
             python,
-            chdir: self.config.place.directory_of(&worker.spec),
+            chdir: self.config.place.directory_of(&worker.spec, copies),
             env: worker.spec.env.clone(),
             nice: worker.spec.nice,
             input: answered.unwrap_or_default(),
@@ -134,9 +141,10 @@ impl Session {
         }
         match acceptance(hello) {
             Ok(version) => {
+                let features = features_in_force(hello);
                 let welcome = Welcome {
                     version,
-                    features: BTreeMap::new(),
+                    features: features.clone(),
                     run: self.run_id(),
                     workers: self.workers.living_on(host),
                     heartbeat_ms: u64::try_from(self.config.timeouts.heartbeat.as_millis())
@@ -151,6 +159,7 @@ impl Session {
                 let opened = self.workers.host_mut(host);
                 opened.life = HostLife::Open { link, pulse };
                 opened.came_up = true;
+                opened.takes_files = features.contains_key(sync::FEATURE);
                 opened.name = match &opened.spec {
                     // As the user calls it, who may not know what it calls itself.
                     HostSpec::Ssh(ssh) => ssh.machine().to_owned(),
@@ -183,7 +192,7 @@ impl Session {
                 pulse.last_heard = now;
                 match message {
                     WorkerMessage::Pong(pong) => self.pong(host, pong.nonce),
-                    message => self.worker_message(host, message),
+                    message => self.sync_message(host, message),
                 }
             }
             HostLife::Launched { .. } => Err(Violation::Early),
@@ -245,6 +254,7 @@ impl Session {
 
     fn forget_host(&mut self, host: HostId) {
         self.workers.host_mut(host).life = HostLife::Closed;
+        self.forget_copies(host);
         for timer in [Timer::Connect(host), Timer::Ping(host), Timer::Silence(host)] {
             self.timers.cancel(timer);
         }
@@ -342,6 +352,12 @@ impl Session {
             }
         }
     }
+}
+
+/// The abilities that both sides have.
+fn features_in_force(hello: &Hello) -> BTreeMap<String, u64> {
+    let offered = hello.features.get(sync::FEATURE).copied().filter(|&version| version > 0);
+    offered.map(|_| (sync::FEATURE.to_owned(), 1)).into_iter().collect()
 }
 
 /// The version to speak with this peer, or why it is refused.

@@ -5,15 +5,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use xdist_proto::sync::{Changed, MAX_CHUNK_BYTES, Piece, PieceEnd, SyncData};
 use xdist_proto::tree::{BlobHash, Hasher};
 
 /// How hard Zstandard tries: as fast as it can.
 const LEVEL: i32 = 1;
-
-/// The most blobs that a host may want at a time: there are not more names than that in a tree.
-const MAX_QUEUED: usize = 8 << 20;
 
 /// How many pieces go into one chunk at most, so that many empty files make no long message.
 const MAX_PIECES: usize = 4096;
@@ -22,8 +19,10 @@ const MAX_PIECES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Stream {
     number: u32,
-    tree: Rc<Tree>,
+    tree: Arc<Tree>,
     wanted: VecDeque<BlobHash>,
+    /// How many blobs were wanted so far; each is sent once.
+    asked: usize,
     /// What is being sent.
     current: Option<Current>,
     /// Whether a chunk was asked for when there was nothing to send.
@@ -45,8 +44,8 @@ enum Source {
 }
 
 impl Stream {
-    pub(super) const fn new(number: u32, tree: Rc<Tree>) -> Self {
-        Self { number, tree, wanted: VecDeque::new(), current: None, awaited: false }
+    pub(super) const fn new(number: u32, tree: Arc<Tree>) -> Self {
+        Self { number, tree, wanted: VecDeque::new(), asked: 0, current: None, awaited: false }
     }
 
     /// Takes in what the host wants.
@@ -57,7 +56,8 @@ impl Stream {
         if let Some(unknown) = blobs.iter().find(|blob| !self.tree.blobs.contains_key(*blob)) {
             return Err(format!("it does not keep to the protocol: it wants {unknown}, which is in no listing"));
         }
-        if self.wanted.len() + blobs.len() > MAX_QUEUED {
+        self.asked += blobs.len();
+        if self.asked > self.tree.blobs.len() {
             return Err("it does not keep to the protocol: it wants more than there is".to_owned());
         }
         self.wanted.extend(blobs);
@@ -76,7 +76,10 @@ impl Stream {
         let mut pieces = Vec::new();
         let mut bytes = Vec::new();
         while bytes.len() < MAX_CHUNK_BYTES && pieces.len() < MAX_PIECES {
-            let Some(current) = self.current()? else { break };
+            if !self.open_next()? {
+                break;
+            }
+            let Some(current) = &mut self.current else { break };
             let start = bytes.len();
             let end = current.read(&self.tree, &mut bytes)?;
             let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
@@ -94,16 +97,17 @@ impl Stream {
         Ok(Some(SyncData { tree: self.number, pieces, packed, data }))
     }
 
-    fn current(&mut self) -> Result<Option<&mut Current>, String> {
+    /// Opens the next blob unless one is being sent; answers whether there is any.
+    fn open_next(&mut self) -> Result<bool, String> {
         if self.current.is_none() {
-            let Some(blob) = self.wanted.pop_front() else { return Ok(None) };
+            let Some(blob) = self.wanted.pop_front() else { return Ok(false) };
             let source = match &self.tree.blobs[&blob] {
                 Blob::Listing(_) => Source::Listing(0),
                 Blob::File(path) => open(path)?,
             };
             self.current = Some(Current { blob, source, hasher: Hasher::default() });
         }
-        Ok(self.current.as_mut())
+        Ok(true)
     }
 }
 

@@ -468,6 +468,7 @@ impl Audit {
             RunEvent::WorkerCollecting { .. }
             | RunEvent::WorkerCollected { .. }
             | RunEvent::Unforkable { .. }
+            | RunEvent::FilesCopied(_)
             | RunEvent::TakenBack { .. }
             | RunEvent::WorkerRecycled { .. }
             | RunEvent::CollectReport { .. } => {}

@@ -216,9 +216,26 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "memory_limit_kib": option.workermemorylimit,
         "retries": option.testretries or None,
         "flaky_fails": option.flakyresult == "fail" or None,
+        "files": files(config) or None,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def files(config: pytest.Config) -> dict[str, list[str]]:
+    """What is to be copied to workers elsewhere: the `Files` of the wire; empty for nothing."""
+    option = config.option
+    directory = str(config.invocation_params.dir)
+
+    def absolute(paths: list[Any]) -> list[str]:
+        return [os.path.realpath(os.path.join(directory, os.path.expanduser(str(path)))) for path in paths]
+
+    found = {
+        "sync": absolute(option.syncdir),
+        "rsync": absolute([*option.rsyncdir, *config.getini("rsyncdirs")]),
+        "ignore": [*option.rsyncignore, *map(str, config.getini("rsyncignore"))],
+    }
+    return found if found["sync"] or found["rsync"] else {}
 
 
 def run_worker_count(options: dict[str, Any]) -> int:
