@@ -4,7 +4,7 @@ use crate::invocation::Invocation;
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 use xdist_coord::session::Place;
-use xdist_coord::sync::{Root, roots};
+use xdist_coord::sync::roots;
 use xdist_proto::sync::Files;
 use xdist_proto::tree::BlobHash;
 
@@ -45,15 +45,17 @@ fn directory(path: &str) -> anyhow::Result<String> {
 /// When directories cannot be copied together.
 pub(crate) fn place(files: Files, place: Place, hostname: &str) -> anyhow::Result<Place> {
     let roots = roots(&files)?;
-    let project = roots.first().map(|root| project(root, hostname)).unwrap_or_default();
+    // What is copied may also come to light later, from a configuration file.
+    let whose = roots.first().map_or(&place.directory, |root| &root.path);
+    let project = project(whose, hostname);
     Ok(Place { files, roots, project, ..place })
 }
 
 /// A name that no other project has, of any machine, and that people recognize.
-fn project(root: &Root, hostname: &str) -> String {
-    let hash = BlobHash::of(format!("{hostname}\0{}", root.path).as_bytes()).to_string();
+fn project(path: &str, hostname: &str) -> String {
+    let hash = BlobHash::of(format!("{hostname}\0{path}").as_bytes()).to_string();
     let plain = |char: char| if char.is_ascii_alphanumeric() || "._-".contains(char) { char } else { '_' };
-    let name: String = root.name.chars().map(plain).take(64).collect();
+    let name: String = path.rsplit('/').next().unwrap_or_default().chars().map(plain).take(64).collect();
     format!("{name}-{}", &hash[..PROJECT_DIGITS])
 }
 

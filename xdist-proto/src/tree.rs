@@ -291,6 +291,19 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_listing_are_those_of_the_document() {
+        let kind = EntryKind::File { mode: 0o644, mtime_ns: 1, size: 2, content: BlobHash([7; 32]) };
+        let link = Entry { name: b"l".to_vec(), kind: EntryKind::Link { target: b"f".to_vec() } };
+        let expected = [
+            &[1, 1, b'f', 0x01, 0xa4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2][..],
+            &[7; 32],
+            &[3, 1, b'l', 0, 1, b'f'],
+        ]
+        .concat();
+        assert_eq!(encode_listing([&Entry { name: b"f".to_vec(), kind }, &link]), expected);
+    }
+
+    #[test]
     fn a_listing_that_is_cut_off_anywhere_but_between_entries_is_refused() {
         let all = entries();
         let bytes = encode_listing(&all);

@@ -178,7 +178,7 @@ fn with_field_everywhere(message: &Value, addition: &Value) -> Value {
 
 /// Whether the field is a choice, whose map has one entry.
 fn is_variant(key: &Value) -> bool {
-    matches!(key.as_str(), Some("cause" | "reply" | "question" | "shared"))
+    matches!(key.as_str(), Some("cause" | "reply" | "question" | "shared" | "end"))
 }
 
 /// The message with the entries of every map in reverse.

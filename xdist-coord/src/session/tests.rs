@@ -2,6 +2,7 @@
 
 use super::event::{CrashCause, FailedAttempt, Failure};
 use super::input::{CloseCause, GarbledError};
+use super::output::{SyncJob, SyncOrder};
 use super::*;
 use crate::scheduler::{Mode, Took};
 use crate::workers::HostId;
@@ -27,6 +28,8 @@ mod shared;
 
 mod ssh;
 
+mod sync;
+
 mod terminal;
 
 /// A session, its clock, and what it has said since that was last looked at.
@@ -36,6 +39,8 @@ struct Bench {
     said: Vec<String>,
     /// The nonce of the last ping.
     nonce: u64,
+    /// Whether its hosts take copies of directories.
+    takes_files: bool,
 }
 
 const LINK: LinkId = LinkId(0);
@@ -64,7 +69,8 @@ impl Bench {
     fn new(config: Config) -> Self {
         #[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
         let now = Instant::now();
-        let mut bench = Self { session: Session::new(config, 1, now), now, said: Vec::new(), nonce: 0 };
+        let session = Session::new(config, 1, now);
+        let mut bench = Self { session, now, said: Vec::new(), nonce: 0, takes_files: false };
         bench.drain();
         bench
     }
@@ -115,13 +121,14 @@ impl Bench {
     }
 
     fn hello(&mut self, link: LinkId, versions: VersionRange, role: Role, slots: u32) {
+        let features = BTreeMap::from_iter(self.takes_files.then(|| ("sync".to_owned(), 1)));
         let hello = Hello {
             implementation: Implementation { name: "other".to_owned(), version: "9".to_owned() },
             versions,
             role,
             host: HostFacts::default(),
             slots,
-            features: BTreeMap::new(),
+            features,
             generation: 0,
             proof: Vec::new(),
         };
@@ -266,6 +273,17 @@ fn summarize(output: Output) -> Option<String> {
         Output::Close { link, reason } => format!("close {} {reason:?}", link.0),
         Output::Report(event) => format!("* {}", told(event)?),
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
+        Output::Sync { tree, order } => match order {
+            SyncOrder::Begin { link, job } => {
+                let SyncJob { base, project, root, ignore } = *job;
+                let base = base.unwrap_or_else(|| format!("its own for {project}"));
+                let without = ignore.join(" ");
+                format!("copy {tree} on {}: {} to {base} without {without:?}", link.0, root.path)
+            }
+            SyncOrder::Want(blobs) => format!("copy {tree}: {} blobs are wanted", blobs.len()),
+            SyncOrder::Taken(chunks) => format!("copy {tree}: {chunks} were taken"),
+            SyncOrder::Forget => format!("copy {tree} is over"),
+        },
         Output::FreeTerminal { worker } => format!("free the terminal for {worker}"),
         Output::AskConfiguration { worker } => format!("ask about {worker}"),
         Output::Finished(summary) => format!(
@@ -296,7 +314,10 @@ fn command(message: CoordinatorMessage) -> Option<String> {
         CoordinatorMessage::Answer(command) => format!("{} answer {:?}", command.worker, command.reply),
         CoordinatorMessage::Suspend(command) => format!("{} suspend", command.worker),
         CoordinatorMessage::Resume(command) => format!("{} resume", command.worker),
-        CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
+        CoordinatorMessage::Collect(_)
+        | CoordinatorMessage::Ping(_)
+        | CoordinatorMessage::SyncBegin(_)
+        | CoordinatorMessage::SyncData(_) => return None,
         CoordinatorMessage::SendCollection(command) => format!("{} send_collection", command.worker),
         CoordinatorMessage::Run(command) => {
             format!("{} run {}: {}", command.worker, command.lease.0, numbers(&command.items))

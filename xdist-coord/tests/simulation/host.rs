@@ -13,6 +13,7 @@ use xdist_proto::message::{
     Unscheduled, UsageError, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
+use xdist_proto::sync::{SyncEnd, SyncFailed, SyncTaken, SyncWant};
 use xdist_proto::{Collection, ItemIndex, LeaseId, Value, WorkerId};
 
 /// Something that a worker does later.
@@ -122,6 +123,11 @@ fn send(message: WorkerMessage) -> Deed {
     Deed::Send(Box::new(message))
 }
 
+/// A directory is as it should be.
+fn copied(tree: u32) -> Deed {
+    send(WorkerMessage::SyncEnd(SyncEnd { tree, path: "/there/a".to_owned(), ..SyncEnd::default() }))
+}
+
 impl FakeHost {
     pub(crate) fn configure(
         &mut self,
@@ -163,6 +169,22 @@ impl FakeHost {
         let id = match command {
             CoordinatorMessage::Ping(ping) => {
                 return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
+            }
+            CoordinatorMessage::SyncBegin(begin) => {
+                let blobs = vec![begin.root];
+                return match begin.tree % 8 {
+                    // As on a full disk.
+                    7 => {
+                        let text = "no space".to_owned();
+                        vec![send(WorkerMessage::SyncFailed(SyncFailed { tree: begin.tree, text }))]
+                    }
+                    0..3 => vec![copied(begin.tree)],
+                    _ => vec![send(WorkerMessage::SyncWant(SyncWant { tree: begin.tree, blobs }))],
+                };
+            }
+            CoordinatorMessage::SyncData(data) => {
+                let taken = WorkerMessage::SyncTaken(SyncTaken { tree: data.tree, chunks: 1 });
+                return vec![send(taken), copied(data.tree)];
             }
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
             CoordinatorMessage::Proceed(command) => command.worker,
@@ -219,7 +241,10 @@ impl FakeWorker {
 
     fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         match command {
-            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) => Vec::new(),
+            CoordinatorMessage::Ping(_)
+            | CoordinatorMessage::SyncBegin(_)
+            | CoordinatorMessage::SyncData(_)
+            | CoordinatorMessage::Configure(_) => Vec::new(),
             CoordinatorMessage::Proceed(_) => {
                 if self.activity == Activity::AskingForHost {
                     self.ready(suite)

@@ -6,7 +6,7 @@ use xdist_proto::frontend::{
     EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRetried,
     ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire,
     RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
-    TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
+    FilesCopied, TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
     WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
@@ -65,6 +65,19 @@ fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
         (
             "unforkable",
             FrontendMessage::Unforkable(Unforkable { worker: WORKER, reason: "a thread is running".into() }),
+        ),
+        (
+            "files_copied",
+            FrontendMessage::FilesCopied(FilesCopied {
+                host: "build1".into(),
+                name: "project".into(),
+                path: "/srv/project".into(),
+                files: 20_000,
+                written: 3,
+                removed: 1,
+                bytes: 70_000,
+                took_ms: 400,
+            }),
         ),
         ("terminal_lent", FrontendMessage::TerminalLent(TerminalLent { worker: WORKER })),
         ("terminal_back", FrontendMessage::TerminalBack(TerminalBack {})),
