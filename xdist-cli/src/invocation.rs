@@ -203,7 +203,7 @@ impl Invocation {
 }
 
 /// One of `sync`, `rsync` and `ignore`, and what it is about, for each line.
-fn found_files(text: &str) -> Files {
+pub(crate) fn found_files(text: &str) -> Files {
     let mut files = Files::default();
     for (kind, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match kind {

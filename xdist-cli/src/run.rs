@@ -47,7 +47,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if invocation.plain.is_some() || invocation.workers == Some(0) {
         return plain(&python, invocation.pytest_args);
     }
-    let files = files::given(&invocation)?;
+    let files = files::given(&invocation, workers.as_deref(), &python)?;
     let pytest_args = invocation.pytest_args.clone();
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;

@@ -20,6 +20,10 @@ const PACKAGE: &str = "xdist_pytest";
 const BOOT_HOST: &str =
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.host import main; main(sys.argv[1:])";
 
+/// Finds out what is to be copied to workers elsewhere.
+const BOOT_SETTINGS: &str =
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.settings import main; main(sys.argv[1:])";
+
 /// Starts plain pytest with our options known to it.
 const BOOT_PLAIN: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.plain import main; main(sys.argv[1:])";
 
@@ -81,6 +85,7 @@ const FILES: &[(&str, &str)] = files![
     "runner.py",
     "scheduling.py",
     "session.py",
+    "settings.py",
     "shared.py",
     "sharing.py",
     "startup.py",
@@ -135,6 +140,15 @@ impl PythonHalf {
     pub fn host_command(&self, python: &[String], args: &[String]) -> Command {
         let mut command = interpreter(python);
         command.arg("-c").arg(BOOT_HOST).arg(&self.directory).args(args);
+        command
+    }
+
+    /// The command that writes to `answer` what `args` and the configuration files say of directories to be copied, one
+    /// for each line, as `xdist run` takes it. The rest is as of [`plain_command`].
+    #[must_use]
+    pub fn settings_command(&self, python: &[String], answer: &Path, args: &[String]) -> Command {
+        let mut command = interpreter(python);
+        command.arg("-c").arg(BOOT_SETTINGS).arg(&self.directory).arg(answer).args(args);
         command
     }
 

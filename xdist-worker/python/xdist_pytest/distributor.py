@@ -117,14 +117,9 @@ class Distributor(XdistPlugin):
     @staticmethod
     def _files(config: pytest.Config) -> list[str]:
         """What is copied to workers elsewhere, which may stand in settings that the coordinator does not read."""
-        found = options.files(config)
         if all(spec.split("//")[0] == "popen" and "//chdir=" not in spec for spec in config.option.tx):
             return []
-        for path in (*found.get("sync", []), *found.get("rsync", [])):
-            if not os.path.isdir(path):
-                raise pytest.UsageError(f"--sync or --rsyncdir (rsyncdirs): there is no directory {path}")
-        lines = [f"{kind}={value}" for kind, values in found.items() for value in values]
-        return ["--found-files", "\n".join(lines)]
+        return ["--found-files", "\n".join(options.files_as_lines(config))]
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

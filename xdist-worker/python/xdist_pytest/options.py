@@ -238,6 +238,20 @@ def files(config: pytest.Config) -> dict[str, list[str]]:
     return found if found["sync"] or found["rsync"] else {}
 
 
+def files_as_lines(config: pytest.Config) -> list[str]:
+    """The same as `xdist run` takes it (`--found-files`).
+
+    Raises `pytest.UsageError` for a directory that is not there.
+    """
+    found = files(config)
+    for path in (*found.get("sync", []), *found.get("rsync", [])):
+        if not os.path.isdir(path):
+            from pytest import UsageError
+
+            raise UsageError(f"--sync or --rsyncdir (rsyncdirs): there is no directory {path}")
+    return [f"{kind}={value}" for kind, values in found.items() for value in values]
+
+
 def run_worker_count(options: dict[str, Any]) -> int:
     """How many workers a run with these `RunOptions` begins with; 0 if that is not known."""
     workers: Optional[int] = options.get("workers")
