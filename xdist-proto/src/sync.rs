@@ -45,7 +45,7 @@ pub struct SyncWant {
     /// Of `sync_begin`.
     #[serde(rename = "tree")]
     pub tree: u32,
-    /// Each at most once in a copying.
+    /// Each at most once in a copying as a content, and once as a listing.
     #[serde(rename = "blobs")]
     pub blobs: Vec<BlobHash>,
 }

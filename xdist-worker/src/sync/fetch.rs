@@ -200,7 +200,12 @@ fn build(
 ) -> Result<Nodes, SyncError> {
     let mut here = BTreeMap::new();
     note_nodes(found.listing, &found.nodes, &mut here);
-    Builder { listings, here, entries: 0 }.nodes(root, 0)
+    let mut builder = Builder { listings, here, sizes: BTreeMap::new() };
+    // Small listings that name each other many times may stand for a tree without bounds.
+    if builder.size(root, 0)? > MAX_ENTRIES {
+        return Err(SyncError::TooMany { limit: MAX_ENTRIES });
+    }
+    Ok(builder.nodes(root))
 }
 
 fn note_nodes<'a>(listing: BlobHash, nodes: &'a Nodes, here: &mut BTreeMap<BlobHash, &'a Nodes>) {
@@ -224,39 +229,50 @@ fn total(nodes: &Nodes) -> usize {
 struct Builder<'a> {
     listings: &'a BTreeMap<BlobHash, Vec<Entry>>,
     here: BTreeMap<BlobHash, &'a Nodes>,
-    entries: usize,
+    /// How many names there are below the directories with these listings.
+    sizes: BTreeMap<BlobHash, usize>,
 }
 
 impl Builder<'_> {
-    fn nodes(&mut self, listing: BlobHash, depth: usize) -> Result<Nodes, SyncError> {
+    fn size(&mut self, listing: BlobHash, depth: usize) -> Result<usize, SyncError> {
         if depth > MAX_DEPTH {
             return Err(SyncError::TooDeep { path: "the directory".to_owned(), limit: MAX_DEPTH });
         }
-        let Some(entries) = self.listings.get(&listing) else {
-            let nodes = self.here.get(&listing).copied();
-            self.count(nodes.map_or(0, total))?;
-            return Ok(nodes.cloned().unwrap_or_default());
+        if let Some(&size) = self.sizes.get(&listing) {
+            return Ok(size);
+        }
+        let size = match self.listings.get(&listing) {
+            None => self.here.get(&listing).map_or(0, |nodes| total(nodes)),
+            Some(entries) => {
+                let mut size = entries.len();
+                for inside in subdirectories(entries) {
+                    size = size.saturating_add(self.size(inside, depth + 1)?);
+                }
+                size
+            }
         };
-        // Small listings that name each other many times may stand for a tree without bounds.
-        self.count(entries.len())?;
-        entries.iter().map(|entry| Ok((entry.name.clone(), self.node(&entry.kind, depth)?))).collect()
+        self.sizes.insert(listing, size);
+        Ok(size)
     }
 
-    fn node(&mut self, kind: &EntryKind, depth: usize) -> Result<Node, SyncError> {
-        Ok(match kind {
+    fn nodes(&self, listing: BlobHash) -> Nodes {
+        match self.listings.get(&listing) {
+            None => self.here.get(&listing).copied().cloned().unwrap_or_default(),
+            Some(entries) => {
+                entries.iter().map(|entry| (entry.name.clone(), self.node(&entry.kind))).collect()
+            }
+        }
+    }
+
+    fn node(&self, kind: &EntryKind) -> Node {
+        match kind {
             EntryKind::File { mode, mtime_ns, size, content } => {
                 Node::File { mode: *mode, mtime_ns: *mtime_ns, size: *size, content: *content }
             }
             EntryKind::Directory { mode, listing } => {
-                let nodes = self.nodes(*listing, depth + 1)?;
-                Node::Directory { mode: *mode, listing: *listing, nodes }
+                Node::Directory { mode: *mode, listing: *listing, nodes: self.nodes(*listing) }
             }
             EntryKind::Link { target } => Node::Link { target: target.clone() },
-        })
-    }
-
-    fn count(&mut self, entries: usize) -> Result<(), SyncError> {
-        self.entries += entries;
-        if self.entries > MAX_ENTRIES { Err(SyncError::TooMany { limit: MAX_ENTRIES }) } else { Ok(()) }
+        }
     }
 }
