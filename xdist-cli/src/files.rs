@@ -11,7 +11,7 @@ use xdist_coord::sync::roots;
 use xdist_coord::workers::spec::{HostSpec, WorkerSpec};
 use xdist_proto::sync::Files;
 use xdist_proto::tree::BlobHash;
-use xdist_worker::python_half::PythonHalf;
+use xdist_worker::python_half::{self, PythonHalf};
 
 /// How much of a hash tells projects apart, in hexadecimal digits.
 const PROJECT_DIGITS: usize = 16;
@@ -105,7 +105,8 @@ pub(crate) fn place(files: Files, place: Place, hostname: &str) -> anyhow::Resul
     // What is copied may also come to light later, from a configuration file.
     let whose = roots.first().map_or(&place.directory, |root| &root.path);
     let project = project(whose, hostname);
-    Ok(Place { files, roots, project, ..place })
+    let cache = python_half::cache_directory().and_then(|cache| cache.to_str().map(str::to_owned));
+    Ok(Place { files, roots, project, cache, ..place })
 }
 
 /// A name that no other project has, of any machine, and that people recognize.

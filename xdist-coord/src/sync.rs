@@ -1,6 +1,8 @@
 //! Reads the directories that are copied to hosts, and packs what hosts lack. One thread does that for all of them, since
 //! reading and hashing take their time: each directory is gone through once in a run.
 
+mod known;
+
 mod pack;
 
 mod select;
@@ -24,13 +26,24 @@ use xdist_proto::tree::BlobHash;
 #[derive(Debug)]
 enum Order {
     /// Go through a directory, for the copying of this number.
-    Begin { tree: u32, root: Root, ignore: Vec<String> },
+    Begin { tree: u32, source: Source },
     /// Send these blobs.
     Want { tree: u32, blobs: Vec<BlobHash> },
     /// Pack one chunk, as soon as there is anything to send.
     Next { tree: u32 },
     /// Nothing more is needed for it.
     Forget { tree: u32 },
+}
+
+/// A directory to be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The directory.
+    pub root: Root,
+    /// Patterns of what is left out of it.
+    pub ignore: Vec<String>,
+    /// The directory for what is of use to later runs, if there is one.
+    pub cache: Option<String>,
 }
 
 /// What the thread has done.
@@ -86,8 +99,8 @@ impl Packer {
         Ok(Self { orders: Some(orders), packed, stop, thread: Some(thread) })
     }
 
-    pub(crate) fn begin(&self, tree: u32, root: Root, ignore: Vec<String>) {
-        self.order(Order::Begin { tree, root, ignore });
+    pub(crate) fn begin(&self, tree: u32, source: Source) {
+        self.order(Order::Begin { tree, source });
     }
 
     pub(crate) fn want(&self, tree: u32, blobs: Vec<BlobHash>) {
@@ -140,7 +153,7 @@ impl Stop {
 /// What the thread has.
 struct Work {
     /// What every directory was when it was gone through, or why that could not be.
-    trees: BTreeMap<(Root, Vec<String>), Result<Arc<Tree>, String>>,
+    trees: BTreeMap<Source, Result<Arc<Tree>, String>>,
     streams: BTreeMap<u32, Stream>,
     stop: Stop,
 }
@@ -148,7 +161,7 @@ struct Work {
 impl Work {
     fn carry_out(&mut self, order: Order) -> Option<Packed> {
         match order {
-            Order::Begin { tree, root, ignore } => Some(self.begin(tree, root, ignore)),
+            Order::Begin { tree, source } => Some(self.begin(tree, source)),
             Order::Want { tree, blobs } => {
                 let stream = self.streams.get_mut(&tree)?;
                 match stream.want(blobs) {
@@ -165,14 +178,12 @@ impl Work {
         }
     }
 
-    fn begin(&mut self, tree: u32, root: Root, ignore: Vec<String>) -> Packed {
-        let stop = self.stop.clone();
-        let key = (root, ignore);
-        let walked = match self.trees.get(&key) {
+    fn begin(&mut self, tree: u32, source: Source) -> Packed {
+        let walked = match self.trees.get(&source) {
             Some(walked) => walked.clone(),
             None => {
-                let walked = walk::walk(&key.0, &key.1, &stop).map(Arc::new).map_err(|error| error.to_string());
-                self.trees.insert(key, walked.clone());
+                let walked = walk::walk(&source, &self.stop).map(Arc::new).map_err(|error| error.to_string());
+                self.trees.insert(source, walked.clone());
                 walked
             }
         };
@@ -194,3 +205,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

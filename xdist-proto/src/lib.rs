@@ -17,6 +17,8 @@ pub mod sync;
 
 pub mod tree;
 
+pub mod index;
+
 pub mod item;
 
 pub mod report;

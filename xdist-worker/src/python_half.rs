@@ -177,7 +177,8 @@ pub fn plain_command(python: &[String], args: &[OsString]) -> Result<Command, Py
 
 /// Where lasting copies are kept: `XDIST_CACHE_DIR`, or `xdist` in the user's cache directory.
 /// Where what is of use to later runs is kept, if that is known.
-pub(crate) fn cache_directory() -> Option<PathBuf> {
+#[must_use]
+pub fn cache_directory() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(own) = env::var_os("XDIST_CACHE_DIR").filter(|path| !path.is_empty()) {
         return std::path::absolute(own).ok();

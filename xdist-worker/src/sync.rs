@@ -29,7 +29,6 @@ use apply::Applied;
 use crossbeam_channel::{Receiver, Sender};
 use error::SyncError;
 use fetch::Fetcher;
-use index::Index;
 use place::Place;
 use scan::{Found, Nodes};
 use staging::Staging;
@@ -80,14 +79,14 @@ fn copy(
     mut fetcher: Fetcher<'_>,
 ) -> Result<SyncEnd, SyncError> {
     let place = Place::open(begin, cache)?;
-    let index = Index::read(&place);
+    let index = index::read(&place);
     let found = scan::scan(&place, &index)?;
     let applied = match found.listing == begin.root {
         true => Applied::nothing(&found),
         false => change(begin, &place, &found, &mut fetcher)?,
     };
     if applied.changes() > 0 || found.hashed > 0 {
-        applied.index.write(&place);
+        index::write(&applied.index, &place);
     }
     Ok(SyncEnd {
         tree: begin.tree,

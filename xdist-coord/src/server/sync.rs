@@ -52,7 +52,7 @@ impl Copying {
         match order {
             SyncOrder::Begin { link, job } => match self.packer(registry) {
                 Ok(packer) => {
-                    packer.begin(tree, job.root.clone(), job.ignore.clone());
+                    packer.begin(tree, job.source.clone());
                     let stream =
                         Stream { link, job, sent: 0, taken: 0, is_packing: false, ready: None };
                     self.streams.insert(tree, stream);
@@ -103,7 +103,7 @@ impl Copying {
                 Packed::Begun { tree, root } => {
                     if let Some(stream) = self.streams.get_mut(&tree) {
                         let (base, project) = (stream.job.base.clone(), stream.job.project.clone());
-                        let name = stream.job.root.name.clone();
+                        let name = stream.job.source.root.name.clone();
                         let begin = SyncBegin { tree, base, project, name, root };
                         steps.push(Step::Send(stream.link, CoordinatorMessage::SyncBegin(begin)));
                     }
@@ -132,5 +132,87 @@ impl Copying {
             }
         }
         steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{Root, Source as Directory};
+    use mio::{Events, Poll};
+    use xdist_proto::tree::BlobHash;
+
+    const LINK: LinkId = LinkId(4);
+
+    /// Runs the steps until there is one, or none is under way.
+    fn next_steps(copying: &mut Copying, poll: &mut Poll, has_room: bool) -> Vec<Step> {
+        let mut events = Events::with_capacity(8);
+        loop {
+            let steps = copying.steps(|_| has_room);
+            if !steps.is_empty() {
+                return steps;
+            }
+            poll.poll(&mut events, None).unwrap();
+        }
+    }
+
+    fn job(directory: &tempfile::TempDir) -> Box<SyncJob> {
+        let path = directory.path().to_str().unwrap().to_owned();
+        let root = Root { path, name: "d".to_owned(), heeds_ignore_files: true };
+        let source = Directory { root, ignore: Vec::new(), cache: None };
+        Box::new(SyncJob { base: None, project: "p".to_owned(), source })
+    }
+
+    #[test]
+    fn a_chunk_waits_for_room_and_for_what_the_host_has_taken() {
+        let chunks = WINDOW_CHUNKS as usize + 4;
+        let directory = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..chunks * xdist_proto::sync::MAX_CHUNK_BYTES).map(|_| fastrand::u8(..)).collect();
+        std::fs::write(directory.path().join("large"), &content).unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut copying = Copying::default();
+        let begin = SyncOrder::Begin { link: LINK, job: job(&directory) };
+        assert!(copying.order(poll.registry(), 1, begin).is_none());
+        let steps = next_steps(&mut copying, &mut poll, true);
+        assert!(
+            matches!(&steps[..], [Step::Send(LINK, CoordinatorMessage::SyncBegin(_))]),
+            "{} steps",
+            steps.len()
+        );
+        copying.order(poll.registry(), 1, SyncOrder::Want(vec![BlobHash::of(&content)]));
+        // The thread has packed one, which waits for room.
+        let mut events = Events::with_capacity(8);
+        while copying.streams[&1].ready.is_none() {
+            poll.poll(&mut events, None).unwrap();
+            assert!(copying.steps(|_| false).is_empty());
+        }
+        let mut sent = 0;
+        while sent < WINDOW_CHUNKS {
+            let steps = next_steps(&mut copying, &mut poll, true);
+            assert!(steps.len() == 1 && matches!(&steps[0], Step::Send(_, CoordinatorMessage::SyncData(_))));
+            sent += 1;
+        }
+        while copying.streams[&1].ready.is_none() {
+            poll.poll(&mut events, None).unwrap();
+            assert!(copying.steps(|_| true).is_empty(), "the window is full");
+        }
+        // Nobody can have taken more than was sent.
+        copying.order(poll.registry(), 1, SyncOrder::Taken(u32::MAX));
+        assert_eq!(copying.streams[&1].taken, WINDOW_CHUNKS);
+        assert_eq!(copying.steps(|_| true).len(), 1);
+        copying.order(poll.registry(), 1, SyncOrder::Forget);
+        assert!(copying.streams.is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = job(&directory);
+        drop(directory);
+        let mut poll = Poll::new().unwrap();
+        let mut copying = Copying::default();
+        copying.order(poll.registry(), 1, SyncOrder::Begin { link: LINK, job });
+        let steps = next_steps(&mut copying, &mut poll, true);
+        assert!(matches!(&steps[..], [Step::Fail(1, text)] if text.contains("cannot read")));
     }
 }

@@ -50,6 +50,8 @@ pub struct Place {
     pub files: Files,
     /// The same, as directories ([`crate::sync::roots`]).
     pub roots: Vec<Root>,
+    /// The directory for what is of use to later runs.
+    pub cache: Option<String>,
     /// What the copies of this project are known by on a host: a name that no other project has.
     pub project: String,
 }

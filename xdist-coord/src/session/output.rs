@@ -1,7 +1,7 @@
 //! What a session wants done.
 
 use super::event::{RunEvent, RunSummary};
-use crate::sync::Root;
+use crate::sync::Source;
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
 use xdist_proto::WorkerId;
@@ -94,9 +94,7 @@ pub struct SyncJob {
     /// What the copies of one project have in common.
     pub project: String,
     /// The directory here.
-    pub root: Root,
-    /// Patterns of what is left out.
-    pub ignore: Vec<String>,
+    pub source: Source,
 }
 
 /// Why the session closes a link.

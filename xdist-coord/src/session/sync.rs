@@ -4,12 +4,12 @@
 //! worker is to start (`chdir=`), or into a place of the host's choice; all workers of a host that want them in the same
 //! place share them. The worker starts in the copy of the directory that the run was started in, if that was copied.
 
-use super::config::Copied;
+use super::config::{Copied, Place};
 use super::event::RunEvent;
 use super::output::{CloseReason, Output, SyncJob, SyncOrder};
 use super::violation::Violation;
 use super::Session;
-use crate::sync::Root;
+use crate::sync::{Root, Source};
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{HostId, HostLife, Life};
 use std::collections::BTreeMap;
@@ -98,9 +98,10 @@ impl Session {
         if let Some(root) = self.config.place.roots.get(progress.copies.len()).cloned() {
             let tree = self.sync.next_tree;
             self.sync.next_tree += 1;
-            let (project, ignore) =
-                (self.config.place.project.clone(), self.config.place.files.ignore.clone());
-            let job = SyncJob { base, project, root: root.clone(), ignore };
+            let Place { project, files, cache, .. } = &self.config.place;
+            let source =
+                Source { root: root.clone(), ignore: files.ignore.clone(), cache: cache.clone() };
+            let job = SyncJob { base, project: project.clone(), source };
             self.sync.trees.insert(tree, Tree { destination, root, begun: self.now });
             self.order(tree, SyncOrder::Begin { link, job: Box::new(job) });
             return;

@@ -5,6 +5,7 @@ use super::input::{CloseCause, GarbledError};
 use super::output::{SyncJob, SyncOrder};
 use super::*;
 use crate::scheduler::{Mode, Took};
+use crate::sync::Source;
 use crate::workers::HostId;
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::collections::BTreeMap;
@@ -275,7 +276,7 @@ fn summarize(output: Output) -> Option<String> {
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
         Output::Sync { tree, order } => match order {
             SyncOrder::Begin { link, job } => {
-                let SyncJob { base, project, root, ignore } = *job;
+                let SyncJob { base, project, source: Source { root, ignore, .. } } = *job;
                 let base = base.unwrap_or_else(|| format!("its own for {project}"));
                 let without = ignore.join(" ");
                 format!("copy {tree} on {}: {} to {base} without {without:?}", link.0, root.path)

@@ -1,7 +1,7 @@
 //! Goes through a directory: what is there, and by which hashes it is known.
 
-use super::Stop;
-use super::select::{Root, RootError, Selection};
+use super::select::{RootError, Selection};
+use super::{Source, Stop, known};
 use ignore::{DirEntry, WalkBuilder};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use xdist_proto::index::{FileIndex, Known, Signature};
 use xdist_proto::tree::{
     BlobHash, Entry, EntryKind, Hasher, MAX_DEPTH, MAX_LISTING_BYTES, MODE_BITS, encode_listing, is_name,
     is_target,
@@ -52,7 +53,9 @@ pub(super) enum WalkError {
 }
 
 /// Goes through a directory. Symbolic links are not followed.
-pub(super) fn walk(root: &Root, ignore: &[String], stop: &Stop) -> Result<Tree, WalkError> {
+pub(super) fn walk(source: &Source, stop: &Stop) -> Result<Tree, WalkError> {
+    let Source { root, ignore, cache } = source;
+    let index_path = cache.as_ref().map(|cache| known::path(cache, &root.path));
     let path = Path::new(&root.path);
     let selection = Selection::new(root, ignore)?;
     let mut builder = WalkBuilder::new(path);
@@ -72,6 +75,9 @@ pub(super) fn walk(root: &Root, ignore: &[String], stop: &Stop) -> Result<Tree, 
         blobs: HashMap::new(),
         open: vec![Open { path: path.to_owned(), name: Vec::new(), mode: 0, entries: Vec::new() }],
         buffer: vec![0; READ_BYTES],
+        known: index_path.as_deref().map(known::read).unwrap_or_default(),
+        now_known: FileIndex::default(),
+        hashed: 0,
         stop,
     };
     for entry in builder.build() {
@@ -85,6 +91,9 @@ pub(super) fn walk(root: &Root, ignore: &[String], stop: &Stop) -> Result<Tree, 
         walker.close()?;
     }
     let listing = walker.listing(0)?;
+    if let Some(path) = index_path.filter(|_| walker.hashed > 0) {
+        known::write(&walker.now_known, &path);
+    }
     Ok(Tree { root: listing, blobs: walker.blobs })
 }
 
@@ -94,6 +103,10 @@ struct Walker<'a> {
     /// The directory that is being gone through, and those that it is in.
     open: Vec<Open>,
     buffer: Vec<u8>,
+    /// What was known of files before, and what is now.
+    known: FileIndex,
+    now_known: FileIndex,
+    hashed: u64,
     stop: &'a Stop,
 }
 
@@ -170,7 +183,7 @@ impl Walker<'_> {
         let result = if metadata.is_symlink() {
             std::fs::read_link(path).map(|target| self.link(path, target))
         } else if metadata.is_file() {
-            self.file(path, mode).map(Some)
+            self.file(path, metadata, mode).map(Some)
         } else {
             // Sockets, pipes and devices are of no use elsewhere.
             return Ok(None);
@@ -197,7 +210,20 @@ impl Walker<'_> {
         is_target(&target).then_some(EntryKind::Link { target })
     }
 
-    fn file(&mut self, path: &Path, mode: u16) -> io::Result<EntryKind> {
+    fn file(&mut self, path: &Path, metadata: &Metadata, mode: u16) -> io::Result<EntryKind> {
+        let inside = path.strip_prefix(self.root).unwrap_or(path).as_os_str().as_bytes();
+        let known = match self.known.known(inside, known::signature(metadata)) {
+            Some(known) => known,
+            None => self.hash(path)?,
+        };
+        self.now_known.set(inside, known);
+        let Known { signature, mtime_ns, content } = known;
+        self.blobs.entry(content).or_insert_with(|| Blob::File(path.to_owned()));
+        Ok(EntryKind::File { mode, mtime_ns, size: signature.size, content })
+    }
+
+    fn hash(&mut self, path: &Path) -> io::Result<Known> {
+        self.hashed += 1;
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         let mut hasher = Hasher::default();
@@ -216,9 +242,9 @@ impl Walker<'_> {
                 return Err(io::Error::other("stopped"));
             }
         }
-        let content = hasher.finish();
-        self.blobs.entry(content).or_insert_with(|| Blob::File(path.to_owned()));
-        Ok(EntryKind::File { mode, mtime_ns: mtime_ns(&metadata), size, content })
+        // The length is that of what was hashed, should more be written to the file just now.
+        let signature = Signature { size, ..known::signature(&metadata) };
+        Ok(Known { signature, mtime_ns: signature.mtime_ns, content: hasher.finish() })
     }
 
     /// Ends the innermost directory.

@@ -2,13 +2,14 @@
 
 use super::error::SyncError;
 use super::fetch::garbled;
-use super::index::{Index, Known, Signature};
+use super::index;
 use super::place::{self, Place};
 use super::scan::{Found, Node, Nodes, push};
 use super::staging::{Staged, Staging};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
+use xdist_proto::index::{FileIndex, Known};
 use xdist_proto::tree::{BlobHash, MAX_DEPTH};
 
 /// The name of a symbolic link that is about to be moved into its place.
@@ -17,7 +18,7 @@ const NEW_LINK: &str = "link";
 /// What was done.
 #[derive(Debug)]
 pub(super) struct Applied {
-    pub(super) index: Index,
+    pub(super) index: FileIndex,
     pub(super) files: u64,
     pub(super) written: u64,
     pub(super) removed: u64,
@@ -64,7 +65,7 @@ pub(super) fn apply(
     let result = changer.directory(&place.root, &found.nodes, target);
     if result.is_err() {
         // What was done so far need not be found out again.
-        changer.applied.index.write(place);
+        index::write(&changer.applied.index, place);
     }
     result.map(|()| changer.applied)
 }
@@ -228,7 +229,7 @@ impl Changer<'_> {
 
     fn note(&mut self, file: &OwnedFd, mtime_ns: i64, content: BlobHash) -> Result<(), SyncError> {
         let stat = fs::fstat(file).map_err(self.error("look at"))?;
-        let known = Known { signature: Signature::of(&stat), mtime_ns, content };
+        let known = Known { signature: index::signature(&stat), mtime_ns, content };
         self.applied.index.set(&self.path, known);
         Ok(())
     }

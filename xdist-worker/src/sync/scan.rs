@@ -1,13 +1,14 @@
 //! What is there already.
 
 use super::error::SyncError;
-use super::index::{Index, Known, Signature};
+use super::index;
 use super::place::{self, Place};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, Dir, FileType, Mode, OFlags, Stat};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use xdist_proto::index::{FileIndex, Known};
 use xdist_proto::tree::{
     BlobHash, Entry, EntryKind, Hasher, MAX_DEPTH, MODE_BITS, encode_listing, stays_where_it_is,
 };
@@ -45,23 +46,23 @@ pub(super) struct Found {
     pub(super) nodes: Nodes,
     pub(super) listing: BlobHash,
     /// Of every file.
-    pub(super) index: Index,
+    pub(super) index: FileIndex,
     /// How many files had to be hashed.
     pub(super) hashed: u64,
 }
 
 /// Looks at everything below the root.
-pub(super) fn scan(place: &Place, index: &Index) -> Result<Found, SyncError> {
+pub(super) fn scan(place: &Place, index: &FileIndex) -> Result<Found, SyncError> {
     let mut scanner =
-        Scanner { place, index, new: Index::default(), hashed: 0, buffer: vec![0; READ_BYTES] };
+        Scanner { place, index, new: FileIndex::default(), hashed: 0, buffer: vec![0; READ_BYTES] };
     let nodes = scanner.directory(&place.root, &mut Vec::new(), 0)?;
     Ok(Found { listing: listing_of(&nodes), nodes, index: scanner.new, hashed: scanner.hashed })
 }
 
 struct Scanner<'a> {
     place: &'a Place,
-    index: &'a Index,
-    new: Index,
+    index: &'a FileIndex,
+    new: FileIndex,
     hashed: u64,
     buffer: Vec<u8>,
 }
@@ -126,13 +127,13 @@ impl Scanner<'_> {
         path: &[u8],
         stat: &Stat,
     ) -> Result<Option<Node>, SyncError> {
-        let signature = Signature::of(stat);
+        let signature = index::signature(stat);
         let known = match self.index.known(path, signature) {
             Some(known) => known,
             None => {
                 self.hashed += 1;
                 match self.hash(parent, name) {
-                    Ok(content) => Known { signature, mtime_ns: signature.mtime_ns(), content },
+                    Ok(content) => Known { signature, mtime_ns: signature.mtime_ns, content },
                     // It cannot be the same as one that the coordinator could read.
                     Err(_) => return Ok(Some(Node::Other)),
                 }
