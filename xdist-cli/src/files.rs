@@ -63,7 +63,9 @@ fn settings_matter(invocation: &Invocation) -> bool {
     let paths: Vec<PathBuf> = paths.filter(|path| path.exists()).chain([here.clone()]).collect();
     let directories = paths.iter().flat_map(|path| path.ancestors());
     let candidates = directories.flat_map(|directory| SETTINGS.iter().map(|name| directory.join(name)));
-    in_environment || paths.iter().any(|path| in_file(path)) || candidates.into_iter().any(|path| in_file(&path))
+    in_environment
+        || paths.iter().any(|path| in_file(path))
+        || candidates.into_iter().any(|path| in_file(&path))
 }
 
 /// Has pytest read arguments and settings.
@@ -82,7 +84,8 @@ fn ask_pytest(invocation: &Invocation, python: &[String]) -> anyhow::Result<File
              stands above"
         );
     }
-    let text = std::fs::read_to_string(answer.path()).context("cannot read what pytest makes of its settings")?;
+    let text =
+        std::fs::read_to_string(answer.path()).context("cannot read what pytest makes of its settings")?;
     Ok(found_files(&text))
 }
 

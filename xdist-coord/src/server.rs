@@ -34,12 +34,12 @@ use mio::{Events, Poll};
 use outbox::Overflow;
 use pytest_host::PytestHostLink;
 use signals::Signals;
-use sync::{Copying, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
+use sync::{Copying, Step};
 use terminal::Lent;
 use token::Source;
 use xdist_proto::message::WorkerMessage;
@@ -447,9 +447,8 @@ impl Server<'_> {
     /// Sends of directories that are copied what may be sent now.
     fn copy_files(&mut self) {
         let links = &self.links;
-        let has_room = |id| {
-            links.get(&id).is_some_and(|link: &Link| link.connection.queued_bytes() < sync::ROOM_BYTES)
-        };
+        let has_room =
+            |id| links.get(&id).is_some_and(|link: &Link| link.connection.queued_bytes() < sync::ROOM_BYTES);
         for step in self.copying.steps(has_room) {
             self.copying_step(step);
         }

@@ -80,11 +80,8 @@ impl Packer {
         let (orders, incoming) = mpsc::channel();
         let (done, packed) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut work = Work {
-            trees: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            stop: Stop(Arc::clone(&stop)),
-        };
+        let mut work =
+            Work { trees: BTreeMap::new(), streams: BTreeMap::new(), stop: Stop(Arc::clone(&stop)) };
         let body = move || {
             for order in incoming {
                 if let Some(packed) = work.carry_out(order) {

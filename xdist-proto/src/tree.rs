@@ -25,8 +25,7 @@ pub const MODE_BITS: u16 = 0o777;
 pub const OWN_DIRECTORY: &[u8] = b".xdist-sync";
 
 /// Names that are never copied and never removed: caches, which belong to one machine.
-const CACHES: [&[u8]; 5] =
-    [b"__pycache__", b".pytest_cache", b".mypy_cache", b".ruff_cache", b".hypothesis"];
+const CACHES: [&[u8]; 5] = [b"__pycache__", b".pytest_cache", b".mypy_cache", b".ruff_cache", b".hypothesis"];
 
 /// The name of a blob: the BLAKE3 hash of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -252,7 +251,8 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], ListingError
 /// Whether this is the name of something in a directory, and leads nowhere else.
 #[must_use]
 pub fn is_name(name: &[u8]) -> bool {
-    let leads_elsewhere = matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0));
+    let leads_elsewhere =
+        matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0));
     !leads_elsewhere && name.len() <= MAX_NAME_BYTES
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum Event {
     /// Somebody wants this process to end.
     Terminated,
     /// Something to tell the coordinator about a directory that is copied here.
-    Sync(WorkerMessage),
+    Sync(Box<WorkerMessage>),
     /// Something about a worker's runner.
     Runner(WorkerId, RunnerEvent),
     /// A thread of ours panicked: our bug.

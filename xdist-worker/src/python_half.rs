@@ -21,8 +21,7 @@ const BOOT_HOST: &str =
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.host import main; main(sys.argv[1:])";
 
 /// Finds out what is to be copied to workers elsewhere.
-const BOOT_SETTINGS: &str =
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.settings import main; main(sys.argv[1:])";
+const BOOT_SETTINGS: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.settings import main; main(sys.argv[1:])";
 
 /// Starts plain pytest with our options known to it.
 const BOOT_PLAIN: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.plain import main; main(sys.argv[1:])";

@@ -66,18 +66,14 @@ pub(crate) fn copy_trees(commands: &Receiver<SyncCommand>, events: &Sender<Event
                 WorkerMessage::SyncFailed(SyncFailed { tree: begin.tree, text: error.to_string() })
             }
         };
-        if events.send(Event::Sync(answer)).is_err() {
+        if events.send(Event::Sync(Box::new(answer))).is_err() {
             return;
         }
     }
 }
 
 /// Copies one directory.
-fn copy(
-    begin: &SyncBegin,
-    cache: Option<PathBuf>,
-    mut fetcher: Fetcher<'_>,
-) -> Result<SyncEnd, SyncError> {
+fn copy(begin: &SyncBegin, cache: Option<PathBuf>, mut fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
     let place = Place::open(begin, cache)?;
     let index = index::read(&place);
     let found = scan::scan(&place, &index)?;

@@ -53,8 +53,7 @@ impl Copying {
             SyncOrder::Begin { link, job } => match self.packer(registry) {
                 Ok(packer) => {
                     packer.begin(tree, job.source.clone());
-                    let stream =
-                        Stream { link, job, sent: 0, taken: 0, is_packing: false, ready: None };
+                    let stream = Stream { link, job, sent: 0, taken: 0, is_packing: false, ready: None };
                     self.streams.insert(tree, stream);
                 }
                 Err(error) => return Some(Step::Fail(tree, format!("files cannot be read: {error}"))),
@@ -167,7 +166,8 @@ mod tests {
     fn a_chunk_waits_for_room_and_for_what_the_host_has_taken() {
         let chunks = WINDOW_CHUNKS as usize + 4;
         let directory = tempfile::tempdir().unwrap();
-        let content: Vec<u8> = (0..chunks * xdist_proto::sync::MAX_CHUNK_BYTES).map(|_| fastrand::u8(..)).collect();
+        let content: Vec<u8> =
+            (0..chunks * xdist_proto::sync::MAX_CHUNK_BYTES).map(|_| fastrand::u8(..)).collect();
         std::fs::write(directory.path().join("large"), &content).unwrap();
         let mut poll = Poll::new().unwrap();
         let mut copying = Copying::default();

@@ -13,7 +13,9 @@ use crate::workers::spec::WorkerSpec;
 use crate::workers::{Active, Ending, Farewell, Life, Worker};
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use xdist_proto::message::{Collected, CollectionChunk, CoordinatorMessage, Ready, RunOptions, SendCollection};
+use xdist_proto::message::{
+    Collected, CollectionChunk, CoordinatorMessage, Ready, RunOptions, SendCollection,
+};
 use xdist_proto::report::{CollectReport, OutcomeClass};
 use xdist_proto::{Collection, CollectionDigest, Item, WorkerId};
 

@@ -4,11 +4,11 @@
 //! worker is to start (`chdir=`), or into a place of the host's choice; all workers of a host that want them in the same
 //! place share them. The worker starts in the copy of the directory that the run was started in, if that was copied.
 
+use super::Session;
 use super::config::{Copied, Place};
 use super::event::RunEvent;
 use super::output::{CloseReason, Output, SyncJob, SyncOrder};
 use super::violation::Violation;
-use super::Session;
 use crate::sync::{Root, Source};
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use crate::workers::{HostId, HostLife, Life};
@@ -55,9 +55,10 @@ impl Session {
             return progress.is_done;
         }
         if !self.workers.host(destination.0).takes_files {
-            let text = "it does not take files, since it is another program or version; leave out --sync and \
+            let text =
+                "it does not take files, since it is another program or version; leave out --sync and \
                         --rsyncdir, and see to the files there"
-                .to_owned();
+                    .to_owned();
             self.lose_host(destination.0, text, CloseReason::Done);
             return false;
         }
@@ -99,8 +100,7 @@ impl Session {
             let tree = self.sync.next_tree;
             self.sync.next_tree += 1;
             let Place { project, files, cache, .. } = &self.config.place;
-            let source =
-                Source { root: root.clone(), ignore: files.ignore.clone(), cache: cache.clone() };
+            let source = Source { root: root.clone(), ignore: files.ignore.clone(), cache: cache.clone() };
             let job = SyncJob { base, project: project.clone(), source };
             self.sync.trees.insert(tree, Tree { destination, root, begun: self.now });
             self.order(tree, SyncOrder::Begin { link, job: Box::new(job) });
@@ -180,15 +180,12 @@ impl Session {
     /// A host is gone, and what was being copied there with it.
     pub(super) fn forget_copies(&mut self, host: HostId) {
         self.sync.destinations.retain(|destination, _| destination.0 != host);
-        let lost: Vec<u32> = self
-            .sync
-            .trees
-            .extract_if(.., |_, tree| tree.destination.0 == host)
-            .map(|(number, _)| number)
-            .collect();
+        let on_host = |tree: &Tree| tree.destination.0 == host;
+        let lost: Vec<u32> =
+            self.sync.trees.iter().filter(|(_, tree)| on_host(tree)).map(|(number, _)| *number).collect();
         for tree in lost {
+            self.sync.trees.remove(&tree);
             self.order(tree, SyncOrder::Forget);
         }
     }
-
 }

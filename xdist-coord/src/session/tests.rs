@@ -362,7 +362,9 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::TakenBack { worker, items } => format!("{worker} gave back {}", numbers(&items)),
         RunEvent::WorkerCollected { worker, items, .. } => format!("{worker} collected {items}"),
         RunEvent::FilesCopied(copied) => {
-            let xdist_proto::frontend::FilesCopied { host, name, path, files, written, removed, bytes, .. } = *copied;
+            let xdist_proto::frontend::FilesCopied {
+                host, name, path, files, written, removed, bytes, ..
+            } = *copied;
             format!("{host} has {name} in {path}: {written} of {files}, -{removed}, {bytes} bytes")
         }
         RunEvent::Unforkable { worker, reason } => format!("{worker} unforkable: {reason}"),

@@ -54,7 +54,9 @@ impl Stream {
     /// When that is nothing that the tree has, in words.
     pub(super) fn want(&mut self, blobs: Vec<BlobHash>) -> Result<(), String> {
         if let Some(unknown) = blobs.iter().find(|blob| !self.tree.blobs.contains_key(*blob)) {
-            return Err(format!("it does not keep to the protocol: it wants {unknown}, which is in no listing"));
+            return Err(format!(
+                "it does not keep to the protocol: it wants {unknown}, which is in no listing"
+            ));
         }
         self.asked += blobs.len();
         // An empty file and the listing of an empty directory, for example, have the same name.

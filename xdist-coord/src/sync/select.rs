@@ -32,7 +32,9 @@ pub struct Root {
 #[non_exhaustive]
 pub enum RootError {
     /// Two would be copied to one place.
-    #[error("{first:?} and {second:?} would be copied to the same place, since both are called {name:?}; rename one of them, or copy the directory that both are in")]
+    #[error(
+        "{first:?} and {second:?} would be copied to the same place, since both are called {name:?}; rename one of them, or copy the directory that both are in"
+    )]
     SameName {
         /// One.
         first: String,
@@ -100,7 +102,9 @@ impl Selection {
         let always: &[&str] = if root.heeds_ignore_files { &SYNC_IGNORES } else { &RSYNC_IGNORES };
         let patterns = always.iter().copied().chain(ignore.iter().map(String::as_str));
         Ok(Self {
-            patterns: patterns.map(|pattern| Ok(glob(pattern)?.compile_matcher())).collect::<Result<_, _>>()?,
+            patterns: patterns
+                .map(|pattern| Ok(glob(pattern)?.compile_matcher()))
+                .collect::<Result<_, _>>()?,
             without_environments: root.heeds_ignore_files,
         })
     }
@@ -109,9 +113,8 @@ impl Selection {
     pub(super) fn has(&self, path: &Path, is_directory: bool) -> bool {
         let name = path.file_name().unwrap_or(OsStr::new(""));
         let is_ignored = self.patterns.iter().any(|pattern| pattern.is_match(name) || pattern.is_match(path));
-        let is_environment = || {
-            is_directory && self.without_environments && path.join(ENVIRONMENT).symlink_metadata().is_ok()
-        };
+        let is_environment =
+            || is_directory && self.without_environments && path.join(ENVIRONMENT).symlink_metadata().is_ok();
         !stays_where_it_is(name.as_bytes()) && !is_ignored && !is_environment()
     }
 }
@@ -154,8 +157,14 @@ mod tests {
             &files(&["/a/b"], &["/c/b"], &[]),
             r#""/a/b" and "/c/b" would be copied to the same place, since both are called "b"; rename one of them, or copy the directory that both are in"#,
         );
-        check(&files(&["/"], &[], &[]), r#""/" has no name of its own to be copied under; name directories in it"#);
-        check(&files(&[], &[], &["a[z"]), r#""a[z" is no pattern of files: unclosed character class; missing ']'"#);
+        check(
+            &files(&["/"], &[], &[]),
+            r#""/" has no name of its own to be copied under; name directories in it"#,
+        );
+        check(
+            &files(&[], &[], &["a[z"]),
+            r#""a[z" is no pattern of files: unclosed character class; missing ']'"#,
+        );
     }
 
     #[test]
@@ -164,7 +173,8 @@ mod tests {
         let ignore = ["*.log".to_owned(), "/p/data/*".to_owned(), "{a}".to_owned(), "[!x]y".to_owned()];
         let selection = Selection::new(&root, &ignore).unwrap();
         let has = |path: &str| selection.has(Path::new(path), false);
-        for left_out in ["/p/a.log", "/p/s/b.log", "/p/data/x/y", "/p/{a}", "/p/zy", "/p/.env", "/p/s/a.pyc"] {
+        for left_out in ["/p/a.log", "/p/s/b.log", "/p/data/x/y", "/p/{a}", "/p/zy", "/p/.env", "/p/s/a.pyc"]
+        {
             assert!(!has(left_out), "{left_out}");
         }
         for copied in ["/p/a", "/p/data", "/p/xy", "/p/__init__.py", "/p/a.logs"] {
@@ -178,6 +188,8 @@ mod tests {
         let selection = Selection::new(&root, &[]).unwrap();
         let has = |path: &str| selection.has(Path::new(path), true);
         assert!(has("/p/.env") && has("/p/.github") && has("/p/x.egg-info"));
-        assert!(!has("/p/.git") && !has("/p/__pycache__") && !has("/p/.pytest_cache") && !has("/p/.xdist-sync"));
+        assert!(
+            !has("/p/.git") && !has("/p/__pycache__") && !has("/p/.pytest_cache") && !has("/p/.xdist-sync")
+        );
     }
 }

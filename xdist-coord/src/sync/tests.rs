@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use tempfile::TempDir;
+use walk::{Blob, Tree};
 use xdist_proto::sync::{MAX_CHUNK_BYTES, PieceEnd};
 use xdist_proto::tree::{Entry, EntryKind, decode_listing};
-use walk::{Blob, Tree};
 
 fn source(directory: &Path, heeds_ignore_files: bool) -> Source {
     let path = directory.to_str().unwrap().to_owned();
@@ -140,7 +140,9 @@ fn small_files_share_a_chunk_and_large_ones_have_many() {
     assert!(chunks.iter().all(|(_, bytes)| bytes.len() <= MAX_CHUNK_BYTES));
     let ends: Vec<String> = chunks
         .iter()
-        .map(|(pieces, _)| pieces.iter().map(|piece| format!("{:?}", piece.end)).collect::<Vec<_>>().join(" "))
+        .map(|(pieces, _)| {
+            pieces.iter().map(|piece| format!("{:?}", piece.end)).collect::<Vec<_>>().join(" ")
+        })
         .collect();
     assert_eq!(ends, ["Whole Whole More", "More", "Whole"]);
     assert!(stream.is_awaited(), "a chunk is owed");
@@ -156,7 +158,9 @@ fn a_file_that_has_changed_or_gone_meanwhile_is_told_so() {
     let chunks = chunks(&mut Stream::new(7, tree), hashes.to_vec());
     let [(pieces, bytes)] = &chunks[..] else { panic!("{chunks:?}") };
     assert_eq!(bytes, b"changedc");
-    assert!(matches!(&pieces[0].end, PieceEnd::Changed(changed) if changed.content == BlobHash::of(b"changed")));
+    assert!(
+        matches!(&pieces[0].end, PieceEnd::Changed(changed) if changed.content == BlobHash::of(b"changed"))
+    );
     assert_eq!((&pieces[1].end, &pieces[2].end), (&PieceEnd::Gone, &PieceEnd::Whole));
 }
 

@@ -40,7 +40,9 @@ pub(super) enum Blob {
 /// A directory cannot be read. Reads as a sentence of its own.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WalkError {
-    #[error("cannot read {path:?} to copy it: {error}; leave it out with --rsyncignore, or see what is wrong with it")]
+    #[error(
+        "cannot read {path:?} to copy it: {error}; leave it out with --rsyncignore, or see what is wrong with it"
+    )]
     Read { path: PathBuf, error: String },
     #[error(transparent)]
     Selection(#[from] RootError),
@@ -174,12 +176,7 @@ impl Walker<'_> {
     }
 
     /// What a file or link is, if it is copied and still there.
-    fn kind(
-        &mut self,
-        path: &Path,
-        metadata: &Metadata,
-        mode: u16,
-    ) -> Result<Option<EntryKind>, WalkError> {
+    fn kind(&mut self, path: &Path, metadata: &Metadata, mode: u16) -> Result<Option<EntryKind>, WalkError> {
         let result = if metadata.is_symlink() {
             std::fs::read_link(path).map(|target| self.link(path, target))
         } else if metadata.is_file() {

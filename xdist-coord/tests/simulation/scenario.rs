@@ -382,11 +382,8 @@ fn plugins(seed: u64, kind: Kind) -> (PytestHost, Plugins) {
 
 /// In some runs there is something to be copied to workers elsewhere.
 fn place(seed: u64) -> Place {
-    let root = |name: &str| Root {
-        path: format!("/{name}"),
-        name: name.to_owned(),
-        heeds_ignore_files: true,
-    };
+    let root =
+        |name: &str| Root { path: format!("/{name}"), name: name.to_owned(), heeds_ignore_files: true };
     let roots = match seed % 7 {
         0 => vec![root("a")],
         1 => vec![root("a"), root("b")],

@@ -3,10 +3,10 @@
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
-    EndKind, ErrorKind, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult, ItemRetried,
-    ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted, Retire,
-    RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
-    FilesCopied, TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
+    EndKind, ErrorKind, FilesCopied, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult,
+    ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted,
+    Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
+    TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
     WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};

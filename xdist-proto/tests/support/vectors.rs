@@ -3,10 +3,6 @@
 use super::frontends;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use xdist_proto::sync::{
-    Changed, Files, Piece, PieceEnd, SyncBegin, SyncData, SyncEnd, SyncFailed, SyncTaken, SyncWant,
-};
-use xdist_proto::tree::BlobHash;
 use xdist_proto::codec::{self, CoordinatorOpening, Decoded, PeerOpening};
 use xdist_proto::frame::{MAX_FRAME_BYTES, PREFIX_BYTES};
 use xdist_proto::frontend::{FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FrontendCommand, FrontendMessage};
@@ -16,6 +12,10 @@ use xdist_proto::report::{
     CollectReport, CrashLine, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section,
     SkipReason, Status, WarningRecord,
 };
+use xdist_proto::sync::{
+    Changed, Files, Piece, PieceEnd, SyncBegin, SyncData, SyncEnd, SyncFailed, SyncTaken, SyncWant,
+};
+use xdist_proto::tree::BlobHash;
 use xdist_proto::value::{Value, extension};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{Collection, DecodeError, Item, ItemIndex, LeaseId, Resource, RunId, WorkerId};
@@ -321,12 +321,15 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
                 Piece { length: 3, end: PieceEnd::More },
             ]),
         ),
-        ("sync_data-packed", CoordinatorMessage::SyncData(SyncData {
-            tree: 3,
-            pieces: vec![Piece { length: 300, end: PieceEnd::Whole }],
-            packed: true,
-            data: packed_letters(),
-        })),
+        (
+            "sync_data-packed",
+            CoordinatorMessage::SyncData(SyncData {
+                tree: 3,
+                pieces: vec![Piece { length: 300, end: PieceEnd::Whole }],
+                packed: true,
+                data: packed_letters(),
+            }),
+        ),
         ("ping", CoordinatorMessage::Ping(Ping { nonce: 1 << 40 })),
     ]
 }

@@ -54,13 +54,8 @@ pub(super) fn apply(
     target: &Nodes,
     staging: Staging<'_>,
 ) -> Result<Applied, SyncError> {
-    let applied = Applied {
-        index: found.index.clone(),
-        files: count(target),
-        written: 0,
-        removed: 0,
-        adjusted: 0,
-    };
+    let applied =
+        Applied { index: found.index.clone(), files: count(target), written: 0, removed: 0, adjusted: 0 };
     let mut changer = Changer { place, staging, applied, path: Vec::new() };
     let result = changer.directory(&place.root, &found.nodes, target);
     if result.is_err() {
@@ -287,9 +282,7 @@ fn all_names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 fn times(mtime_ns: i64) -> Timestamps {
-    let mtime = Timespec {
-        tv_sec: mtime_ns.div_euclid(1_000_000_000),
-        tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
-    };
+    let mtime =
+        Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
     Timestamps { last_access: mtime, last_modification: mtime }
 }

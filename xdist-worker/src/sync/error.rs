@@ -19,7 +19,9 @@ pub(super) enum SyncError {
          the same to the file system there; copy to another one (chdir=), or rename it"
     )]
     InTheWay { path: String },
-    #[error("there is no directory for copies: the home directory is not known there; name one with chdir=, or set XDIST_CACHE_DIR there")]
+    #[error(
+        "there is no directory for copies: the home directory is not known there; name one with chdir=, or set XDIST_CACHE_DIR there"
+    )]
     NoCache,
     #[error("the path {path:?} is not Unicode; name another directory with chdir=")]
     NotUnicode { path: String },
@@ -31,7 +33,9 @@ pub(super) enum SyncError {
     TooDeep { path: String, limit: usize },
     #[error(transparent)]
     Listing(#[from] ListingError),
-    #[error("what arrived is not what was announced: {0}; this is a bug in xdist, or the machine's memory is broken")]
+    #[error(
+        "what arrived is not what was announced: {0}; this is a bug in xdist, or the machine's memory is broken"
+    )]
     Garbled(String),
     #[error("the link has ended")]
     Ended,
@@ -39,7 +43,10 @@ pub(super) enum SyncError {
 
 impl SyncError {
     /// For use with `map_err`.
-    pub(super) fn io<E: Into<io::Error>>(doing: &'static str, path: &[u8]) -> impl FnOnce(E) -> Self + use<E> {
+    pub(super) fn io<E: Into<io::Error>>(
+        doing: &'static str,
+        path: &[u8],
+    ) -> impl FnOnce(E) -> Self + use<E> {
         let path = String::from_utf8_lossy(path).into_owned();
         move |error| {
             let source = Errno::from_io_error(&error.into()).unwrap_or(Errno::IO);
@@ -50,7 +57,9 @@ impl SyncError {
 
 const fn advice(error: Errno) -> &'static str {
     match error {
-        Errno::NOSPC | Errno::DQUOT => "make room there, or name a directory on another file system with chdir=",
+        Errno::NOSPC | Errno::DQUOT => {
+            "make room there, or name a directory on another file system with chdir="
+        }
         Errno::ACCESS | Errno::PERM | Errno::ROFS => {
             "see that the user there may write to it, or name another directory with chdir="
         }

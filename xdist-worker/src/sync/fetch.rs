@@ -1,9 +1,9 @@
 //! Gets what is missing from the coordinator.
 
+use super::SyncCommand;
 use super::error::SyncError;
 use super::scan::{Found, Node, Nodes};
 use super::staging::Staging;
-use super::SyncCommand;
 use crate::event::Event;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -93,7 +93,7 @@ impl<'a> Fetcher<'a> {
     }
 
     fn say(&self, message: WorkerMessage) -> Result<(), SyncError> {
-        self.events.send(Event::Sync(message)).map_err(|_| SyncError::Ended)
+        self.events.send(Event::Sync(Box::new(message))).map_err(|_| SyncError::Ended)
     }
 
     fn next_data(&self) -> Result<SyncData, SyncError> {

@@ -58,8 +58,7 @@ impl Place {
 
     fn open_in(parent: &OwnedFd, path: &Path, name: &str) -> Result<Self, SyncError> {
         let shown = path.as_os_str().as_bytes();
-        make_directory(parent, name.as_bytes(), 0o777)
-            .map_err(SyncError::io("make the directory", shown))?;
+        make_directory(parent, name.as_bytes(), 0o777).map_err(SyncError::io("make the directory", shown))?;
         let root = open_directory(parent, name.as_bytes()).map_err(SyncError::io("open", shown))?;
         let own = match open_directory(&root, OWN_DIRECTORY) {
             Ok(own) => own,

@@ -106,8 +106,7 @@ impl Scanner<'_> {
         Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => return self.file(parent, name, path, &stat),
             FileType::Directory => {
-                let directory =
-                    place::open_directory(parent, name).map_err(SyncError::io("open", &shown))?;
+                let directory = place::open_directory(parent, name).map_err(SyncError::io("open", &shown))?;
                 let nodes = self.directory(&directory, path, depth + 1)?;
                 Node::Directory { mode, listing: listing_of(&nodes), nodes }
             }

@@ -87,8 +87,9 @@ impl Coordinator {
             commands.send(SyncCommand::Begin(begin)).unwrap();
             let commands = commands;
             loop {
-                match events.recv().unwrap() {
-                    Event::Sync(WorkerMessage::SyncWant(want)) => {
+                let Event::Sync(said) = events.recv().unwrap() else { panic!("something else") };
+                match *said {
+                    WorkerMessage::SyncWant(want) => {
                         for blob in want.blobs {
                             self.wanted.push(blob);
                             let data = answer(blob, self.blobs.get(&blob).cloned().unwrap_or_default())?;
@@ -96,9 +97,8 @@ impl Coordinator {
                             let _ = commands.send(SyncCommand::Data(data));
                         }
                     }
-                    Event::Sync(WorkerMessage::SyncTaken(_)) => {}
-                    Event::Sync(message) => return Some(message),
-                    other => panic!("unexpected {other:?}"),
+                    WorkerMessage::SyncTaken(_) => {}
+                    message => return Some(message),
                 }
             }
         })
@@ -315,7 +315,11 @@ fn what_is_not_what_was_announced_is_not_used() {
         let begin = coordinator.begin(base.path(), &new);
         let mut answer = Some(answer);
         let text = coordinator.failure(begin, &mut |blob, bytes| {
-            if blob == content { Some(answer.take().unwrap_or_else(|| whole(Vec::new()))) } else { Some(whole(bytes)) }
+            if blob == content {
+                Some(answer.take().unwrap_or_else(|| whole(Vec::new())))
+            } else {
+                Some(whole(bytes))
+            }
         });
         assert!(text.contains(expected), "{text}");
         assert_eq!(on_disk(&base.path().join("copy")), old, "after: {expected}");
@@ -332,10 +336,8 @@ fn a_tree_without_bounds_is_refused_before_it_is_built() {
     let mut coordinator = Coordinator::default();
     let mut listing = coordinator.listing(&tree([]));
     for _ in 0..60 {
-        let entry = |name: &str| Entry {
-            name: name.into(),
-            kind: EntryKind::Directory { mode: 0o700, listing },
-        };
+        let entry =
+            |name: &str| Entry { name: name.into(), kind: EntryKind::Directory { mode: 0o700, listing } };
         listing = coordinator.blob(&encode_listing(&[entry("a"), entry("b")]));
     }
     let begin = SyncBegin { root: listing, ..coordinator.begin(base.path(), &tree([])) };
@@ -444,16 +446,22 @@ fn a_directory_of_the_hosts_own_choice_is_in_the_cache_and_private() {
     drop(commands);
     copy_trees(&incoming, &outgoing, Some(cache.path().join("new/cache")));
     drop(outgoing);
-    let said: Vec<_> = events.iter().collect();
+    let said: Vec<WorkerMessage> = events
+        .iter()
+        .map(|event| match event {
+            Event::Sync(said) => *said,
+            other => panic!("unexpected {other:?}"),
+        })
+        .collect();
     let path = cache.path().canonicalize().unwrap().join("new/cache/trees/project/copy");
-    let ended = said.iter().any(|event| match event {
-        Event::Sync(WorkerMessage::SyncEnd(end)) => end.path == path.to_str().unwrap(),
+    let ended = said.iter().any(|message| match message {
+        WorkerMessage::SyncEnd(end) => end.path == path.to_str().unwrap(),
         _ => false,
     });
     assert!(ended && path.is_dir(), "{said:?}");
     let mode = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "nobody else may look");
-    assert!(matches!(said.last(), Some(Event::Sync(WorkerMessage::SyncFailed(_)))), "{said:?}");
+    assert!(matches!(said.last(), Some(WorkerMessage::SyncFailed(_))), "{said:?}");
 }
 
 /// Trees of few names, so that they have many in common.
