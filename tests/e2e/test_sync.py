@@ -207,7 +207,10 @@ def test_what_is_in_the_way_is_named(xdist, up, tmp_path):
     result = xdist.run("--sync", ".", "--tx", up.tx(f"chdir={tmp_path / 'file' / 'dir'}", python=PYTHON))
     assert result.code == 3, result.text
     reason = told(result)
-    assert f'[the worker host on box] host lost: cannot make the directory "{tmp_path / "file" / "dir"}": Not a directory' in reason
+    assert (
+        f'[the worker host on box] host lost: cannot make the directory "{tmp_path / "file" / "dir"}": Not a directory'
+        in reason
+    )
     assert "name another directory with chdir=" in reason
 
 
@@ -307,7 +310,9 @@ def test_a_second_copying_of_many_files_costs_next_to_nothing(xdist, up, tmp_pat
     for _ in range(2):
         for arguments in (("--sync", "."), ()):
             where = up.tx(python=PYTHON) if arguments else up.tx(f"chdir={copy_of(up)}", python=PYTHON)
-            result = xdist.run("--tx", where, *arguments, "test_a.py", XDIST_SSH=f"{PYTHON} {count} {tmp_path / 'bytes'}")
+            result = xdist.run(
+                "--tx", where, *arguments, "test_a.py", XDIST_SSH=f"{PYTHON} {count} {tmp_path / 'bytes'}"
+            )
             assert result.code == 0, result.text
             sizes.append(sum(json.loads((tmp_path / "bytes").read_text())))
     _, _, second, without = sizes

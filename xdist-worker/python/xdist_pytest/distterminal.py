@@ -91,8 +91,16 @@ class DistTerminal:
         """A directory was copied to another machine."""
         if self.verbosity > 0:
             gone = f", {removed} removed" if removed else ""
-            size = f"{bytes} bytes" if bytes < 1000 else f"{bytes / 1e3:.0f} kB" if bytes < 1e6 else f"{bytes / 1e6:.1f} MB"
-            self.line(f"synced {name} to {path} on {host}: {written} of {files} files{gone}, {size}, {took_ms / 1000:.1f} s")
+            size = (
+                f"{bytes} bytes"
+                if bytes < 1000
+                else f"{bytes / 1e3:.0f} kB"
+                if bytes < 1e6
+                else f"{bytes / 1e6:.1f} MB"
+            )
+            self.line(
+                f"synced {name} to {path} on {host}: {written} of {files} files{gone}, {size}, {took_ms / 1000:.1f} s"
+            )
 
     def scheduling(self, name: str) -> None:
         """Tests are about to be handed out."""
