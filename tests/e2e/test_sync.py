@@ -133,16 +133,17 @@ def test_permissions_times_and_links_are_kept(xdist, up, tmp_path):
 def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
     xdist.files(test_a=PLACE)
     (xdist.directory / ".gitignore").write_text("*.log\n/build/\n!kept.log\n")
-    (xdist.directory / ".ignore").write_text("secret\n")
-    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~"):
+    (xdist.directory / ".ignore").write_text("secret\n!wanted.log\n")
+    (xdist.scratch / ".gitignore").write_text("above\n")
+    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~", "wanted.log", "above"):
         (xdist.directory / name).write_text(name)
     for name in ("build", ".git", "env"):
         (xdist.directory / name).mkdir()
         (xdist.directory / name / "pyvenv.cfg").write_text("")
-    common = ["pytest.ini", "signals_of_suite.py", "test_a.py", "kept.log"]
+    common = ["pytest.ini", "signals_of_suite.py", "test_a.py", "kept.log", "wanted.log"]
     for option, expected in [
         ("--sync", [".gitignore", ".hidden", ".ignore"]),
-        ("--rsyncdir", ["a.log", "build", "build/pyvenv.cfg", "env", "env/pyvenv.cfg", "secret"]),
+        ("--rsyncdir", ["above", "a.log", "build", "build/pyvenv.cfg", "env", "env/pyvenv.cfg", "secret"]),
     ]:
         there = tmp_path / option
         arguments = (option, ".", "--rsyncignore", "*.csv", "--tx", f"popen//chdir={there}", "test_a.py")

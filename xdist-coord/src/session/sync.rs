@@ -56,8 +56,8 @@ impl Session {
         }
         if !self.workers.host(destination.0).takes_files {
             let text =
-                "it does not take files, since it is another program or version; leave out --sync and \
-                        --rsyncdir, and see to the files there"
+                "it does not take files, since it is of another version; install this one there, or leave out \
+                        --sync and --rsyncdir and see to the files yourself"
                     .to_owned();
             self.lose_host(destination.0, text, CloseReason::Done);
             return false;
