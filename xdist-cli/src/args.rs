@@ -151,6 +151,9 @@ Workers:
                          popen//python=python3.12//chdir=DIR//env:NAME=VALUE, ssh=[USER@]HOST for
                          workers on another machine, or exec=COMMAND for a program that speaks the
                          worker protocol
+      --sync DIR         Copy a directory to workers elsewhere, without what ignore files name
+      --rsyncdir DIR, --rsyncignore GLOB
+                         The same as pytest-xdist has it; what is left out of both
       --python COMMAND   The interpreter (default: of the active virtual environment, else python3)
       --max-worker-restart N
                          How many crashed workers are replaced (default: 4 for each of -n; 0: none)

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use xdist_proto::message::Start;
+use xdist_proto::sync::Files;
 
 /// What `xdist run` was asked to do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,14 @@ pub(crate) struct Invocation {
     pub(crate) inifile: Option<String>,
     /// `--terminal`: the path of the terminal that the pytest that started this program has, and workers may borrow.
     pub(crate) terminal: Option<String>,
+    /// Every `--sync`.
+    pub(crate) sync: Vec<String>,
+    /// Every `--rsyncdir`.
+    pub(crate) rsync: Vec<String>,
+    /// Every `--rsyncignore`.
+    pub(crate) rsync_ignore: Vec<String>,
+    /// `--found-files`: what the pytest that started this program has made of these and of its settings.
+    pub(crate) found_files: Option<Files>,
     /// The argument that makes this an invocation of plain pytest.
     pub(crate) plain: Option<String>,
     /// What pytest gets.
@@ -168,9 +177,11 @@ impl Invocation {
             }
             "--found-rootdir" => self.rootdir = Some(value_of(option, attached, rest)?),
             "--found-inifile" => self.inifile = Some(value_of(option, attached, rest)?),
+            "--found-files" => self.found_files = Some(found_files(&value_of(option, attached, rest)?)),
             "--terminal" => self.terminal = Some(value_of(option, attached, rest)?),
             "--controller-fd" => self.controller = value_of(option, attached, rest)?.parse().ok(),
-            "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--px" | "--dist" | "--start" => {
+            "-n" | "--numprocesses" | "--maxprocesses" | "--tx" | "--px" | "--dist" | "--start"
+            | "--sync" | "--rsyncdir" | "--rsyncignore" => {
                 let option = option.to_owned();
                 let separate = attached.is_none();
                 // Without a value it is left to argparse, whose words people know.
@@ -197,6 +208,9 @@ impl Invocation {
         match option {
             "--tx" => self.tx.push(value.to_owned()),
             "--px" => self.px.push(value.to_owned()),
+            "--sync" => self.sync.push(value.to_owned()),
+            "--rsyncdir" => self.rsync.push(value.to_owned()),
+            "--rsyncignore" => self.rsync_ignore.push(value.to_owned()),
             "--maxprocesses" => self.most_workers = value.parse().ok().filter(|&most| most > 0),
             "--dist" => self.dist = Some(value.to_owned()),
             "--start" => {
@@ -212,6 +226,19 @@ impl Invocation {
             }
         }
     }
+}
+
+/// One of `sync`, `rsync` and `ignore`, and what it is about, for each line.
+pub(crate) fn found_files(text: &str) -> Files {
+    let mut files = Files::default();
+    for (kind, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        match kind {
+            "sync" => files.sync.push(value.to_owned()),
+            "rsync" => files.rsync.push(value.to_owned()),
+            _ => files.ignore.push(value.to_owned()),
+        }
+    }
+    files
 }
 
 fn host_choice(value: String) -> Result<HostChoice, InvocationError> {

@@ -16,6 +16,8 @@ mod run;
 
 mod exit_code;
 
+mod files;
+
 mod frontend;
 
 mod worker;

@@ -6,6 +6,7 @@
 
 use crate::args::RunArgs;
 use crate::exit_code::ExitCode;
+use crate::files;
 use crate::frontend::{self, Frontend, Frontends, Setup};
 use crate::invocation::{HostChoice, Invocation};
 use crate::join_file::JoinFile;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if invocation.plain.is_some() || invocation.workers == Some(0) {
         return plain(&python, invocation.pytest_args);
     }
+    let files = files::given(&invocation, workers.as_deref(), &python)?;
     let pytest_args = invocation.pytest_args.clone();
     let random = random_bytes();
     let run = RunId(random.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -59,7 +61,8 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if has_controller {
         end_with_parent();
     }
-    let config = config(invocation, workers, python.clone(), run, watcher.interactive);
+    let mut config = config(invocation, workers, python.clone(), run, watcher.interactive);
+    config.place = files::place(files, config.place, &hostname())?;
     let seed = random.iter().take(size_of::<u64>()).fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let half = PythonHalf::unpack(None)?;
     let start_host = || Ok(half.host_command(&python, &pytest_args));
@@ -109,11 +112,10 @@ fn config(
         start: invocation.start,
         place: Place {
             // Without a name for it nobody can start in the same one elsewhere; that a worker's host tells.
-            directory: env::current_dir()
-                .map(|directory| directory.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            directory: files::current_directory(),
             rootdir: invocation.rootdir,
             inifile: invocation.inifile,
+            ..Place::default()
         },
         wants: Wants {
             started_after_ms: STARTED_AFTER_MS,
@@ -244,13 +246,18 @@ impl Watcher {
             cwd: env::current_dir()
                 .context("cannot find the current directory; change into one that exists")?,
             on_ci: is_set("CI") || is_set("BUILD_NUMBER"),
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hostname: hostname(),
             report_log,
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
         Ok(Self { frontends, interactive, join_file: None })
     }
+}
+
+/// The name of this machine.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn same_file(one: rustix::fd::BorrowedFd<'_>, other: rustix::fd::BorrowedFd<'_>) -> bool {

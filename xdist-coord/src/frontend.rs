@@ -101,6 +101,7 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
             values: values.into_iter().collect(),
         }),
         RunEvent::Unforkable { worker, reason } => FrontendMessage::Unforkable(Unforkable { worker, reason }),
+        RunEvent::FilesCopied(copied) => FrontendMessage::FilesCopied(*copied),
         RunEvent::WorkerCollecting { .. } => return Vec::new(),
     };
     vec![message]

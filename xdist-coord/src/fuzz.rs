@@ -363,6 +363,8 @@ impl Driver {
                 let cause = EndCause::Killed("told to".to_owned());
                 self.input(Input::Received { link, message: down(shutdown.worker, cause, None) });
             }
+            // The shell sends them; the session only says what is to be copied.
+            CoordinatorMessage::SyncBegin(_) | CoordinatorMessage::SyncData(_) => {}
             CoordinatorMessage::Ping(ping) => send(WorkerMessage::Pong(Pong { nonce: ping.nonce })),
             CoordinatorMessage::Fetch(fetch) => {
                 let end = Some(FileEnd::Complete([0; 32]));
@@ -480,6 +482,7 @@ impl Driver {
                 Output::StartPytestHost { .. } => {
                     assert!(self.pytest_host.is_some(), "there is no pytest host in this run");
                 }
+                Output::Sync { .. } => panic!("nothing is to be copied in this run"),
                 Output::FreeTerminal { .. } => self.lends = true,
                 Output::AskConfiguration { worker } => self.asked(Question::Configuration(worker)),
                 Output::Report(event) => self.event(&event),

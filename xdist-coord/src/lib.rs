@@ -17,5 +17,7 @@ pub mod server;
 
 pub mod launch;
 
+pub mod sync;
+
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

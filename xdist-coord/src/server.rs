@@ -19,6 +19,8 @@ mod pytest_host;
 
 mod signals;
 
+mod sync;
+
 mod token;
 
 use crate::launch::{HostProcess, Invitation, Launcher};
@@ -44,6 +46,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
+use sync::{Copying, Step};
 use terminal::Lent;
 use token::Source;
 use xdist_proto::message::WorkerMessage;
@@ -176,6 +179,7 @@ pub fn run(
         pytest_host_readable: false,
         lost_pytest_host: None,
         lent_terminal: None,
+        copying: Copying::default(),
         told_so_far: Vec::new(),
         summary: None,
     };
@@ -230,6 +234,7 @@ struct Server<'a> {
     lost_pytest_host: Option<ExitStatus>,
     /// The terminal while a worker has it.
     lent_terminal: Option<Lent>,
+    copying: Copying,
     /// What a pytest host would have to be told when it is started.
     told_so_far: Vec<RunEvent>,
     /// Set once the run is over.
@@ -242,6 +247,7 @@ impl Server<'_> {
         self.carry_out();
         loop {
             self.flush();
+            self.copy_files();
             // Reading it takes a moment, so what makes the workers start and collect is sent first. No list of items can
             // be here yet: it is asked for after this.
             if std::mem::take(&mut self.awaits_history)
@@ -264,6 +270,8 @@ impl Server<'_> {
                     Source::Keyboard => self.keys_pressed(),
                     Source::PytestHost => self.pytest_host_readable = true,
                     Source::Gate => self.gate_readable = true,
+                    // What it has is asked for in every turn.
+                    Source::Sync => {}
                     // Which kind of readiness it is does not matter: reading and flushing tell the truth.
                     Source::Link(link) => {
                         self.readable.insert(link);
@@ -388,6 +396,10 @@ impl Server<'_> {
                 Output::Send { link, message } => {
                     self.with_link(link, |connection| connection.send(&message))
                 }
+                Output::Sync { tree, order } => {
+                    let step = self.copying.order(self.poll.registry(), tree, order);
+                    step.into_iter().for_each(|step| self.copying_step(step));
+                }
                 Output::Close { link, reason } => self.close(link, &reason),
                 Output::Report(event) => {
                     self.awaits_history |= matches!(event, RunEvent::Configured(_));
@@ -464,6 +476,28 @@ impl Server<'_> {
             let Some(link) = self.links.get_mut(&id) else { continue };
             if let Err(error) = link.connection.flush(self.poll.registry(), Source::Link(id).into()) {
                 self.write_failed(id, &error);
+            }
+        }
+    }
+
+    /// Sends of directories that are copied what may be sent now.
+    fn copy_files(&mut self) {
+        let links = &self.links;
+        let has_room =
+            |id| links.get(&id).is_some_and(|link: &Link| link.connection.queued_bytes() < sync::ROOM_BYTES);
+        for step in self.copying.steps(has_room) {
+            self.copying_step(step);
+        }
+        self.carry_out();
+        self.flush();
+    }
+
+    fn copying_step(&mut self, step: Step) {
+        match step {
+            Step::Send(link, message) => self.with_link(link, |connection| connection.send(&message)),
+            // Not through `handle`: the session's further outputs may be being carried out already.
+            Step::Fail(tree, error) => {
+                self.session.handle(Input::SyncFailed { tree, error }, Instant::now());
             }
         }
     }

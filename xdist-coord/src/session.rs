@@ -19,6 +19,7 @@ mod plan;
 mod hosts;
 
 mod joining;
+mod sync;
 
 mod pytest_host;
 
@@ -50,7 +51,7 @@ mod timer;
 
 mod violation;
 
-pub use config::{Config, Joining, Place, PytestHost, Timeouts};
+pub use config::{Config, Copied, Joining, Place, PytestHost, Timeouts};
 pub use event::{RunEnd, RunEvent, RunSummary};
 pub use input::Input;
 pub use output::Output;
@@ -144,6 +145,7 @@ pub struct Session {
     joining: joining::State,
     fetches: fetch::State,
     trees: trees::State,
+    sync: sync::State,
     interrupts: u32,
 }
 
@@ -195,6 +197,7 @@ impl Session {
             joining: joining::State::default(),
             fetches: fetch::State::default(),
             trees: trees::State::default(),
+            sync: sync::State::default(),
             interrupts: 0,
         };
         session.start_first_workers();
@@ -229,6 +232,7 @@ impl Session {
             Input::PytestHostLost { error } => self.pytest_host_lost(error),
             Input::Stored { fetch, stored } => self.stored(fetch, stored),
             Input::History(history) => self.history = history,
+            Input::SyncFailed { tree, error } => self.sync_failed(tree, error),
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),
         }

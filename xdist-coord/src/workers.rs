@@ -239,6 +239,15 @@ impl Host {
     pub(crate) const fn is_launcher(&self) -> bool {
         matches!(self.spec, HostSpec::Launcher(_))
     }
+
+    /// What people know the machine by.
+    pub(crate) fn machine(&self) -> String {
+        match (self.spec.other_machine(), &self.spec) {
+            (Some(machine), _) => machine.to_owned(),
+            (None, HostSpec::Local) => "this machine".to_owned(),
+            (None, _) => self.spec.describe(),
+        }
+    }
 }
 
 impl HostLife {

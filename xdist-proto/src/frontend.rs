@@ -46,6 +46,9 @@ pub enum FrontendMessage {
     /// Every worker collects by itself.
     #[serde(rename = "unforkable")]
     Unforkable(Unforkable),
+    /// A directory was copied.
+    #[serde(rename = "files_copied")]
+    FilesCopied(FilesCopied),
     /// A collector failed or was skipped.
     #[serde(rename = "collect_report")]
     CollectReport(RunCollectReport),
@@ -233,6 +236,36 @@ pub struct Unforkable {
     /// Why not.
     #[serde(rename = "reason")]
     pub reason: String,
+}
+
+/// A host has a copy of a directory that is the same as the coordinator's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct FilesCopied {
+    /// The machine, as people know it.
+    #[serde(rename = "host")]
+    pub host: String,
+    /// The name of the directory.
+    #[serde(rename = "name")]
+    pub name: String,
+    /// Where the copy is.
+    #[serde(rename = "path")]
+    pub path: String,
+    /// How many files and symbolic links it has.
+    #[serde(rename = "files", default)]
+    pub files: u64,
+    /// How many of them were written.
+    #[serde(rename = "written", default)]
+    pub written: u64,
+    /// How many names were removed.
+    #[serde(rename = "removed", default)]
+    pub removed: u64,
+    /// How many bytes travelled for that.
+    #[serde(rename = "bytes", default)]
+    pub bytes: u64,
+    /// How long it took, in milliseconds.
+    #[serde(rename = "took_ms", default)]
+    pub took_ms: u64,
 }
 
 /// A collector failed or was skipped; told once, however many workers report it.

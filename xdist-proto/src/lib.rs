@@ -15,6 +15,12 @@ pub mod fetch;
 
 pub mod frontend;
 
+pub mod sync;
+
+pub mod tree;
+
+pub mod index;
+
 pub mod item;
 
 pub mod report;

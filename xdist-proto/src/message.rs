@@ -7,6 +7,7 @@ use crate::fetch::{Fetch, FetchDone, Fetched};
 use crate::ids::{CollectionDigest, ItemIndex, LeaseId, WorkerId};
 use crate::item::Item;
 use crate::report::{CollectReport, ItemReport, Phase, WarningRecord};
+use crate::sync::{Files, SyncBegin, SyncData, SyncEnd, SyncFailed, SyncTaken, SyncWant};
 use crate::value::{self, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,12 @@ pub enum CoordinatorMessage {
     /// End the worker's process now.
     #[serde(rename = "shutdown")]
     Shutdown(Shutdown),
+    /// Make a directory the same as one here.
+    #[serde(rename = "sync_begin")]
+    SyncBegin(SyncBegin),
+    /// Contents for that.
+    #[serde(rename = "sync_data")]
+    SyncData(SyncData),
     /// Say that you are alive.
     #[serde(rename = "ping")]
     Ping(Ping),
@@ -132,6 +139,18 @@ pub enum WorkerMessage {
     /// The test process is gone. Nothing follows for this worker.
     #[serde(rename = "down")]
     Down(Down),
+    /// Contents are missing.
+    #[serde(rename = "sync_want")]
+    SyncWant(SyncWant),
+    /// Contents were taken.
+    #[serde(rename = "sync_taken")]
+    SyncTaken(SyncTaken),
+    /// A directory is the same as the coordinator's.
+    #[serde(rename = "sync_end")]
+    SyncEnd(SyncEnd),
+    /// A directory cannot be made so.
+    #[serde(rename = "sync_failed")]
+    SyncFailed(SyncFailed),
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong(Pong),
@@ -661,6 +680,9 @@ pub struct RunOptions {
     /// `--fetch-to`: the directory, on the coordinator's side, that they come to.
     #[serde(rename = "fetch_to", default, skip_serializing_if = "Option::is_none")]
     pub fetch_to: Option<String>,
+    /// `--sync` and pytest-xdist's options for that, where the worker runs.
+    #[serde(rename = "files", default, skip_serializing_if = "Files::is_empty")]
+    pub files: Files,
 }
 
 /// Options that concern output, as parsed by the worker. Absent means pytest's default.

@@ -53,7 +53,7 @@ pub(crate) enum SpawnError {
     },
     /// The tree of tests is not on this machine.
     #[error(
-        "there is no directory {path:?} on {machine}; xdist does not copy files there: put the tests into it (a shared \
+        "there is no directory {path:?} on {machine}; have the tests copied there with --sync ., put them into it (a shared \
          file system, a checkout), or name the directory that has them with chdir= in --tx"
     )]
     NoTree {

@@ -17,6 +17,8 @@ pub(crate) enum Event {
     File(Box<WorkerMessage>),
     /// Somebody wants this process to end.
     Terminated,
+    /// Something to tell the coordinator about a directory that is copied here.
+    Sync(Box<WorkerMessage>),
     /// Something about a worker's runner.
     Runner(WorkerId, RunnerEvent),
     /// A thread of ours panicked: our bug.
@@ -77,6 +79,8 @@ pub(crate) enum Source {
     Signals,
     /// Reads files that are fetched.
     Fetch,
+    /// Copies directories here.
+    Sync,
     /// Reads a pipe from a runner.
     Reader(WorkerId, Pipe),
     /// Waits for a runner to exit.
@@ -86,7 +90,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) const fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Fetch => None,
+            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Fetch | Self::Sync => None,
             Self::Reader(worker, _) | Self::Waiter(worker) => Some(worker),
         }
     }
@@ -100,6 +104,7 @@ impl std::fmt::Display for Source {
             Self::LinkWriter => f.write_str("link writer"),
             Self::Signals => f.write_str("signals"),
             Self::Fetch => f.write_str("fetch"),
+            Self::Sync => f.write_str("sync"),
             Self::Reader(worker, Pipe::Events) => write!(f, "{worker} events"),
             Self::Reader(worker, Pipe::Stdout) => write!(f, "{worker} stdout"),
             Self::Reader(worker, Pipe::Stderr) => write!(f, "{worker} stderr"),

@@ -19,6 +19,8 @@ mod stdio;
 
 mod own_hash;
 
+mod sync;
+
 mod supervisor;
 
 mod slot;

@@ -101,7 +101,7 @@ fn hello(slots: u32) -> Hello {
         role: Role::Worker,
         host,
         slots,
-        features: [(FEATURE_FETCH.to_owned(), 1)].into(),
+        features: [FEATURE_FETCH, xdist_proto::sync::FEATURE].map(|name| (name.to_owned(), 1)).into(),
         generation: 0,
         proof: Vec::new(),
     }

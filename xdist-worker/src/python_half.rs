@@ -20,6 +20,9 @@ const PACKAGE: &str = "xdist_pytest";
 const BOOT_HOST: &str =
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.host import main; main(sys.argv[1:])";
 
+/// Finds out what is to be copied to workers elsewhere.
+const BOOT_SETTINGS: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.settings import main; main(sys.argv[1:])";
+
 /// Starts plain pytest with our options known to it.
 const BOOT_PLAIN: &str = "import sys; sys.path.insert(0, sys.argv.pop(1)); from xdist_pytest.plain import main; main(sys.argv[1:])";
 
@@ -81,6 +84,7 @@ const FILES: &[(&str, &str)] = files![
     "runner.py",
     "scheduling.py",
     "session.py",
+    "settings.py",
     "shared.py",
     "sharing.py",
     "startup.py",
@@ -139,6 +143,15 @@ impl PythonHalf {
         command
     }
 
+    /// The command that writes to `answer` what `args` and the configuration files say of directories to be copied, one
+    /// for each line, as `xdist run` takes it. The rest is as of [`plain_command`].
+    #[must_use]
+    pub fn settings_command(&self, python: &[String], answer: &Path, args: &[String]) -> Command {
+        let mut command = interpreter(python);
+        command.arg("-c").arg(BOOT_SETTINGS).arg(&self.directory).arg(answer).args(args);
+        command
+    }
+
     /// As [`plain_command`], from these files.
     #[must_use]
     pub fn into_plain_command(self, python: &[String], args: &[OsString]) -> Command {
@@ -163,7 +176,9 @@ pub fn plain_command(python: &[String], args: &[OsString]) -> Result<Command, Py
 }
 
 /// Where lasting copies are kept: `XDIST_CACHE_DIR`, or `xdist` in the user's cache directory.
-fn cache_directory() -> Option<PathBuf> {
+/// Where what is of use to later runs is kept, if that is known.
+#[must_use]
+pub fn cache_directory() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(own) = env::var_os("XDIST_CACHE_DIR").filter(|path| !path.is_empty()) {
         return std::path::absolute(own).ok();

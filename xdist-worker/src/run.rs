@@ -18,8 +18,9 @@ use crate::link::{self, HandshakeError, OpenLink};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
 use crate::pipes::{self, PipeReader};
-use crate::python_half::{PythonHalf, PythonHalfError};
+use crate::python_half::{self, PythonHalf, PythonHalfError};
 use crate::supervisor::{Life, Supervisor, never_needed, not_started};
+use crate::sync::{self, SyncCommand};
 use crate::threads::{Threads, panic_text};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -138,8 +139,10 @@ pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), Ho
     let mut link = UnixStream::from(link);
     let open = link::open(&mut link, options.slots)?;
     tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
+    let cache = options.cache.clone().or_else(python_half::cache_directory);
     let half = PythonHalf::unpack(options.cache.clone())?;
     let mut host = Host::start(link, open, half, options)?;
+    host.cache = cache;
     // Whatever happens, the runners are ended first.
     let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
     host.end();
@@ -162,6 +165,10 @@ struct Host {
     signals: Handle,
     channels: Channels,
     threads: Threads,
+    /// To the thread that copies directories here, once there is one.
+    sync: Option<Sender<SyncCommand>>,
+    /// Where copies go that go nowhere in particular.
+    cache: Option<PathBuf>,
 }
 
 /// What a first runner says about an image.
@@ -239,6 +246,8 @@ impl Host {
             signals: signals_handle,
             channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS), files: bounded(1) },
             threads,
+            sync: None,
+            cache: None,
         })
     }
 
@@ -282,7 +291,12 @@ impl Host {
     /// Answers the host's own end when it has come.
     fn handle(&mut self, event: Event, now: Instant) -> Option<Result<(), HostError>> {
         match event {
-            Event::Command(command) => self.command(*command, now),
+            Event::Command(command) => match *command {
+                CoordinatorMessage::SyncBegin(begin) => return self.sync(SyncCommand::Begin(begin)),
+                CoordinatorMessage::SyncData(data) => return self.sync(SyncCommand::Data(data)),
+                command => self.command(command, now),
+            },
+            Event::Sync(message) => self.outbox.send(&message),
             Event::Written => self.outbox.written(),
             Event::Runner(worker, event) => self.runner_event(worker, event, now),
             Event::File(part) => self.outbox.send(&part),
@@ -306,6 +320,8 @@ impl Host {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
             CoordinatorMessage::Fetch(request) => return self.fetch(request.clone()),
+            // They are about no worker, and were dealt with before.
+            CoordinatorMessage::SyncBegin(_) | CoordinatorMessage::SyncData(_) => return,
             CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Answer(command) => command.worker,
             CoordinatorMessage::Suspend(command) => command.worker,
@@ -345,6 +361,23 @@ impl Host {
                 ..FetchDone::default()
             }));
         }
+    }
+
+    /// Passes something on to the thread that copies directories, which is started by the first of it.
+    fn sync(&mut self, command: SyncCommand) -> Option<Result<(), HostError>> {
+        if self.sync.is_none() {
+            let (sender, commands) = bounded(sync::QUEUED_COMMANDS);
+            let (events, cache) = (self.channels.lifecycle.0.clone(), self.cache.clone());
+            let started =
+                self.threads.start(Source::Sync, move || sync::copy_trees(&commands, &events, cache));
+            if let Err(error) = started {
+                return Some(Err(HostError::Resources(error)));
+            }
+            self.sync = Some(sender);
+        }
+        let taken = self.sync.as_ref().is_some_and(|sender| sender.try_send(command).is_ok());
+        let error = || HostError::Garbled("it sends more than it was asked for".to_owned());
+        (!taken).then(|| Err(error()))
     }
 
     fn configure(&mut self, configure: &Configure, now: Instant) {
@@ -481,7 +514,7 @@ impl Host {
         let (worker, event) = match source {
             Source::Reader(worker, pipe) => (worker, RunnerEvent::Closed(pipe)),
             Source::Waiter(worker) => (worker, RunnerEvent::Exited),
-            Source::LinkReader | Source::LinkWriter | Source::Signals | Source::Fetch => {
+            Source::LinkReader | Source::LinkWriter | Source::Signals | Source::Fetch | Source::Sync => {
                 return Some(Err(HostError::Panicked { thread: source.to_string(), text }));
             }
         };
@@ -501,7 +534,7 @@ impl Host {
         // The other end may be gone already, and then there is nothing to shut down.
         let _ = self.link.shutdown(Shutdown::Both);
         self.signals.close();
-        drop((self.outbox, self.channels));
+        drop((self.outbox, self.channels, self.sync));
         self.threads.join_all(JOIN_PATIENCE);
         // Now that nobody waits for them any more, dropping the supervisors collects the runners.
         drop(self.supervisors);

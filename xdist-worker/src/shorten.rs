@@ -48,6 +48,10 @@ pub(crate) fn shorten(message: &WorkerMessage, payload: &[u8], limit: usize) -> 
         | WorkerMessage::InternalError(_)
         | WorkerMessage::UsageError(_)
         | WorkerMessage::WorkerOutput(_)
+        | WorkerMessage::SyncWant(_)
+        | WorkerMessage::SyncTaken(_)
+        | WorkerMessage::SyncEnd(_)
+        | WorkerMessage::SyncFailed(_)
         | WorkerMessage::Pong(_) => cut(payload, limit).map(|payload| vec![payload]),
     }
 }

@@ -126,9 +126,11 @@ impl Supervisor {
                 slot::Event::Shutdown { grace: Duration::from_millis(shutdown.grace_ms) }
             }
             // Both are answered by the host.
-            CoordinatorMessage::Configure(_) | CoordinatorMessage::Ping(_) | CoordinatorMessage::Fetch(_) => {
-                return;
-            }
+            CoordinatorMessage::Configure(_)
+            | CoordinatorMessage::SyncBegin(_)
+            | CoordinatorMessage::SyncData(_)
+            | CoordinatorMessage::Fetch(_)
+            | CoordinatorMessage::Ping(_) => return,
         };
         self.decide(event, now, outbox);
     }
@@ -269,9 +271,13 @@ impl Supervisor {
             | WorkerMessage::Unscheduled(_)
             | WorkerMessage::Output(_)
             | WorkerMessage::Down(_)
-            | WorkerMessage::Pong(_)
+            | WorkerMessage::SyncWant(_)
+            | WorkerMessage::SyncTaken(_)
+            | WorkerMessage::SyncEnd(_)
+            | WorkerMessage::SyncFailed(_)
             | WorkerMessage::Fetched(_)
-            | WorkerMessage::FetchDone(_) => {
+            | WorkerMessage::FetchDone(_)
+            | WorkerMessage::Pong(_) => {
                 self.fail("it sent a message that only the host sends".to_owned());
                 return None;
             }

@@ -551,6 +551,7 @@ impl Terminal {
                 self.step(*worker, Step::Collected(*items));
             }
             RunEvent::Unforkable { reason, .. } => self.unforkable(reason),
+            RunEvent::FilesCopied(copied) => self.files_copied(copied),
             RunEvent::CollectReport { report, .. } => {
                 self.stats.file(&report::collect_report(report), None, &self.view);
             }

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+use xdist_proto::frontend::FilesCopied;
 
 /// `1 error`, `2 errors`: only nouns take a plural, `failed` and its kin do not.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
@@ -53,6 +54,26 @@ pub(crate) fn test_duration(duration: Duration) -> String {
     match whole {
         0..3600 => format!("{}m {}s", whole / 60, whole % 60),
         _ => format!("{}h {}m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// What was copied: `synced 3 of 20000 files to build1 (12 kB, 0.4 s)`.
+pub(crate) fn files_copied(copied: &FilesCopied) -> String {
+    let FilesCopied { host, name, path, files, written, removed, bytes, took_ms } = copied;
+    let removed = if *removed > 0 { format!(", {removed} removed") } else { String::new() };
+    let seconds = Duration::from_millis(*took_ms).as_secs_f64();
+    let size = size(*bytes);
+    format!("synced {name} to {path} on {host}: {written} of {files} files{removed}, {size}, {seconds:.1} s")
+}
+
+/// A number of bytes, to be read at a glance: `512 bytes`, `12 kB`, `3.4 MB`.
+fn size(bytes: u64) -> String {
+    let scaled = |unit: f64| bytes as f64 / unit;
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{:.0} kB", scaled(1e3)),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled(1e6)),
+        _ => format!("{:.2} GB", scaled(1e9)),
     }
 }
 

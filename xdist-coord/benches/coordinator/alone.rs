@@ -187,6 +187,7 @@ impl Driver {
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
                 Output::StartPytestHost { .. }
                 | Output::AskConfiguration { .. }
+                | Output::Sync { .. }
                 | Output::FreeTerminal { .. }
                 | Output::Fetch { .. } => {
                     unreachable!("nobody asks in this run")

@@ -109,6 +109,7 @@ pub(crate) fn answer(
         CoordinatorMessage::Cancel(cancel) => vec![unscheduled(cancel.worker, cancel.request, Vec::new())],
         CoordinatorMessage::Interrupt(interrupt) => vec![down(interrupt.worker)],
         CoordinatorMessage::Shutdown(shutdown) => vec![down(shutdown.worker)],
+        CoordinatorMessage::SyncBegin(_) | CoordinatorMessage::SyncData(_) => Vec::new(),
         CoordinatorMessage::Ping(ping) => vec![WorkerMessage::Pong(Pong { nonce: ping.nonce })],
         CoordinatorMessage::Proceed(_)
         | CoordinatorMessage::Answer(_)

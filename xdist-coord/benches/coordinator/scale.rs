@@ -159,6 +159,7 @@ impl Simulation {
                 Output::Answer { .. } | Output::Close { .. } | Output::Report(_) => {}
                 Output::StartPytestHost { .. }
                 | Output::AskConfiguration { .. }
+                | Output::Sync { .. }
                 | Output::FreeTerminal { .. }
                 | Output::Fetch { .. } => {
                     unreachable!("nobody asks in this run")

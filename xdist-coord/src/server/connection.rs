@@ -175,6 +175,11 @@ impl<M: Message> Connection<M> {
         self.watch_writable(registry, token)
     }
 
+    /// How many bytes wait to be sent.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.outbox.waiting_bytes()
+    }
+
     pub(super) fn has_queued(&self) -> bool {
         !self.outbox.is_empty()
     }

@@ -124,6 +124,11 @@ impl Outbox {
         Ok(true)
     }
 
+    /// How much waits in memory.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.queued.len() - self.sent
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.sent == self.queued.len() && self.spilled.is_none()
     }

@@ -14,6 +14,8 @@ pub(super) enum Source {
     PytestHost,
     /// The gate has something to say.
     Gate,
+    /// Something of a directory that is copied is ready.
+    Sync,
     /// A link may be read or written.
     Link(LinkId),
 }
@@ -22,6 +24,7 @@ const SIGNALS: Token = Token(0);
 const KEYBOARD: Token = Token(1);
 const PYTEST_HOST: Token = Token(2);
 const GATE: Token = Token(3);
+const SYNC: Token = Token(4);
 const FIRST_LINK: usize = 4;
 
 impl From<Source> for Token {
@@ -31,6 +34,7 @@ impl From<Source> for Token {
             Source::Keyboard => KEYBOARD,
             Source::PytestHost => PYTEST_HOST,
             Source::Gate => GATE,
+            Source::Sync => SYNC,
             Source::Link(LinkId(link)) => Self(FIRST_LINK + link as usize),
         }
     }
@@ -43,6 +47,7 @@ impl From<Token> for Source {
             KEYBOARD => Self::Keyboard,
             PYTEST_HOST => Self::PytestHost,
             GATE => Self::Gate,
+            SYNC => Self::Sync,
             Token(number) => {
                 Self::Link(LinkId(u32::try_from(number - FIRST_LINK).expect("tokens are made from a LinkId")))
             }

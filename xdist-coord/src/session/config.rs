@@ -1,10 +1,12 @@
 //! What a run starts from.
 
 use crate::scheduler::Mode;
+use crate::sync::Root;
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::time::Duration;
 use xdist_proto::RunId;
 use xdist_proto::message::{Ready, Start, Wants};
+use xdist_proto::sync::Files;
 
 /// What is known before the first worker has read its options. Whatever is `None` comes from the options that the first
 /// worker reports ([`xdist_proto::message::RunOptions`]); what is given here was given on the command line, which wins.
@@ -63,18 +65,49 @@ pub struct Place {
     pub rootdir: Option<String>,
     /// Its configuration file, absolute.
     pub inifile: Option<String>,
+    /// What is copied to workers elsewhere.
+    pub files: Files,
+    /// The same, as directories ([`crate::sync::roots`]).
+    pub roots: Vec<Root>,
+    /// The directory for what is of use to later runs.
+    pub cache: Option<String>,
+    /// What the copies of this project are known by on a host: a name that no other project has.
+    pub project: String,
+}
+
+/// A directory and its copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The directory, absolute.
+    pub here: String,
+    /// Its copy on a host, absolute.
+    pub there: String,
 }
 
 impl Place {
     /// The directory that a worker is to start in; `None` for its host's own. Whoever had a host dial in chose that one.
-    pub(super) fn directory_of(&self, spec: &WorkerSpec) -> Option<String> {
+    pub(super) fn directory_of(&self, spec: &WorkerSpec, copies: &[Copied]) -> Option<String> {
+        if let Some(directory) = there(copies, &self.directory) {
+            return Some(directory);
+        }
+        if let (None, Some(copied)) = (&spec.chdir, copies.first()) {
+            // Beside the copies, as the original has it.
+            return copied.there.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+        }
         let same = matches!(spec.host, HostSpec::Ssh(_)) && !self.directory.is_empty();
         spec.chdir.clone().or_else(|| same.then(|| self.directory.clone()))
     }
 
     /// What pytest is to be told of the root directory before any other argument. On another machine and in another
     /// directory the same tree begins elsewhere, so there it is told from that directory.
-    pub(super) fn arguments(&self, spec: &WorkerSpec) -> impl Iterator<Item = String> + use<> {
+    pub(super) fn arguments(
+        &self,
+        spec: &WorkerSpec,
+        copies: &[Copied],
+    ) -> impl Iterator<Item = String> + use<> {
+        if !copies.is_empty() {
+            return self.arguments_in_copies(copies).into_iter();
+        }
         let moved = match spec.host {
             HostSpec::Ssh(_) => spec.chdir.is_some(),
             HostSpec::Joined(_) => true,
@@ -86,18 +119,63 @@ impl Place {
         };
         let rootdir = self.rootdir.as_ref().map(|path| format!("--rootdir={}", seen(path)));
         let inifile = self.inifile.as_ref().map(|path| ["-c".to_owned(), seen(path)]);
-        rootdir.into_iter().chain(inifile.into_iter().flatten())
+        rootdir.into_iter().chain(inifile.into_iter().flatten()).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The same where directories were copied. What was not copied cannot be told.
+    fn arguments_in_copies(&self, copies: &[Copied]) -> Vec<String> {
+        let there = |path: &Option<String>| path.as_ref().and_then(|path| there(copies, path));
+        let rootdir = there(&self.rootdir).map(|path| format!("--rootdir={path}"));
+        let inifile = there(&self.inifile).map(|path| ["-c".to_owned(), path]);
+        rootdir.into_iter().chain(inifile.into_iter().flatten()).collect()
     }
 
     /// Where a path in a worker's tree is in the coordinator's: the same way from the directories that both started in.
     /// Paths that do not belong to the tree are the same everywhere.
-    pub(super) fn path_here(&self, spec: &WorkerSpec, ready: &Ready, path: &str) -> String {
+    pub(super) fn path_here(
+        &self,
+        spec: &WorkerSpec,
+        copies: &[Copied],
+        ready: &Ready,
+        path: &str,
+    ) -> String {
+        let copied = copies.iter().find(|copied| is_below(&copied.there, path));
+        if let Some(Copied { here, there }) = copied {
+            return joined(here, &relative(there, path));
+        }
         let same = self.directory.is_empty() || ready.cwd == self.directory || !spec.host.is_elsewhere();
         let belongs = [&ready.cwd, &ready.rootdir].iter().any(|tree| is_below(tree, path));
         match belongs && !same {
             true => joined(&self.directory, &relative(&ready.cwd, path)),
             false => path.to_owned(),
         }
+    }
+}
+
+/// Where the copy of something absolute is: of the smallest directory that it is in, if it is in one that was copied.
+fn there(copies: &[Copied], path: &str) -> Option<String> {
+    let inside = copies.iter().filter(|copied| is_below(&copied.here, path));
+    let copied = inside.max_by_key(|copied| copied.here.len())?;
+    Some(joined(&copied.there, &relative(&copied.here, path)))
+}
+
+/// An argument as it is for a worker that has copies: an absolute path into a directory that was copied, also one with a
+/// node id's `::` behind it or an option's name and `=` before it, leads into the copy.
+pub(super) fn argument_there(copies: &[Copied], argument: &str) -> String {
+    let (option, value) = match argument.split_once('=') {
+        Some((option, value)) if option.starts_with('-') && !option.contains('/') => (Some(option), value),
+        Some(_) | None => (None, argument),
+    };
+    let (path, rest) = match value.find("::") {
+        Some(at) => value.split_at(at),
+        None => (value, ""),
+    };
+    match there(copies, path) {
+        Some(path) => match option {
+            Some(option) => format!("{option}={path}{rest}"),
+            None => format!("{path}{rest}"),
+        },
+        None => argument.to_owned(),
     }
 }
 
@@ -200,21 +278,22 @@ mod tests {
             directory: "/home/me/project/sub".to_owned(),
             rootdir: Some("/home/me/project".to_owned()),
             inifile: Some("/home/me/project/sub/x/pytest.ini".to_owned()),
+            ..Place::default()
         };
-        let arguments = |text| place.arguments(&spec(text)).collect::<Vec<_>>().join(" ");
+        let arguments = |text| place.arguments(&spec(text), &[]).collect::<Vec<_>>().join(" ");
         let here = "--rootdir=/home/me/project -c /home/me/project/sub/x/pytest.ini";
         assert_eq!(arguments("popen//chdir=/srv/t"), here);
         assert_eq!(arguments("ssh=h"), here);
         assert_eq!(arguments("ssh=h//chdir=/srv/t"), "--rootdir=.. -c x/pytest.ini");
 
-        let directory = |text| place.directory_of(&spec(text));
+        let directory = |text| place.directory_of(&spec(text), &[]);
         assert_eq!(directory("popen"), None);
         assert_eq!(directory("ssh=h").as_deref(), Some("/home/me/project/sub"));
         assert_eq!(directory("ssh=h//chdir=t").as_deref(), Some("t"));
 
         let found = |text, cwd: &str, path| {
             let ready = Ready { cwd: cwd.to_owned(), rootdir: "/srv".to_owned(), ..Ready::default() };
-            place.path_here(&spec(text), &ready, path)
+            place.path_here(&spec(text), &[], &ready, path)
         };
         assert_eq!(found("popen", "/srv/t", "/srv/t"), "/srv/t");
         assert_eq!(found("ssh=h", "/home/me/project/sub", "/srv"), "/srv");
@@ -227,9 +306,9 @@ mod tests {
     #[test]
     fn nothing_is_said_of_a_place_that_is_not_known() {
         let place = Place::default();
-        assert_eq!(place.arguments(&spec("ssh=h")).count(), 0);
-        assert_eq!(place.directory_of(&spec("ssh=h")), None);
+        assert_eq!(place.arguments(&spec("ssh=h"), &[]).count(), 0);
+        assert_eq!(place.directory_of(&spec("ssh=h"), &[]), None);
         let ready = Ready { cwd: "/a".to_owned(), rootdir: "/a".to_owned(), ..Ready::default() };
-        assert_eq!(place.path_here(&spec("ssh=h"), &ready, "/a/b"), "/a/b");
+        assert_eq!(place.path_here(&spec("ssh=h"), &[], &ready, "/a/b"), "/a/b");
     }
 }

@@ -4,6 +4,7 @@ use crate::scheduler::Mode;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+use xdist_proto::frontend::FilesCopied;
 use xdist_proto::item::Collection;
 use xdist_proto::message::{DisplayOptions, EndCause, Ready, RunOptions, Stream};
 use xdist_proto::report::{CollectReport, ItemReport, Phase, WarningRecord};
@@ -40,6 +41,8 @@ pub enum RunEvent {
         /// What it told of itself.
         ready: Box<Ready>,
     },
+    /// A host has a copy of a directory that is the same as here.
+    FilesCopied(Box<FilesCopied>),
     /// A worker collects.
     WorkerCollecting {
         /// The worker.

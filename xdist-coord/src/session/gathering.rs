@@ -9,11 +9,14 @@ use super::timer::Timer;
 use super::violation::Violation;
 use super::{Course, RunEvent, Session};
 use crate::scheduler::{Distribution, Mode};
+use crate::sync::{self, RootError};
 use crate::workers::spec::WorkerSpec;
 use crate::workers::{Active, Ending, Farewell, Life, Worker};
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use xdist_proto::message::{Collected, CollectionChunk, CoordinatorMessage, Ready, SendCollection};
+use xdist_proto::message::{
+    Collected, CollectionChunk, CoordinatorMessage, Ready, RunOptions, SendCollection,
+};
 use xdist_proto::report::{CollectReport, OutcomeClass};
 use xdist_proto::{Collection, CollectionDigest, Item, WorkerId};
 
@@ -84,12 +87,17 @@ impl Session {
             self.begin_ending(RunEnd::Plain(reason.clone()), &Ending::Shutdown(None));
             return;
         }
+        if let Err(error) = self.take_files(&ready.options) {
+            self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR);
+            return;
+        }
         let mut plan = match Plan::new(&self.config, &ready.options, self.others_may_join()) {
             Ok(plan) => plan,
             Err(error) => return self.usage_error(ready.worker, format!("ERROR: {error}"), USAGE_ERROR),
         };
         let spec = &self.workers.get(ready.worker).spec;
-        let here = |path: &mut String| *path = self.config.place.path_here(spec, ready, path);
+        let copies = self.copies_of(ready.worker);
+        let here = |path: &mut String| *path = self.config.place.path_here(spec, copies, ready, path);
         let (mut options, mut display) = (ready.options.clone(), ready.display.clone());
         let mut rootdir = ready.rootdir.clone();
         let junit = display.junit.as_mut().map(|junit| &mut junit.path);
@@ -144,6 +152,17 @@ impl Session {
                 self.counts.failures += 1;
                 self.check_failures();
             }
+        }
+        Ok(())
+    }
+
+    /// Where workers come from configuration files, so may what is copied to them. Otherwise that was looked up before the
+    /// first worker was started, which may be elsewhere and see other files.
+    fn take_files(&mut self, options: &RunOptions) -> Result<(), RootError> {
+        let place = &mut self.config.place;
+        if self.config.workers.is_none() && !options.files.is_empty() {
+            place.roots = sync::roots(&options.files)?;
+            place.files = options.files.clone();
         }
         Ok(())
     }

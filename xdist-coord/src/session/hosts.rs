@@ -1,5 +1,6 @@
 //! Hosts and their links: launch, handshake, signs of life, loss.
 
+use super::config::argument_there;
 use super::input::{CloseCause, GarbledError};
 use super::output::CloseReason;
 use super::timer::Timer;
@@ -14,6 +15,7 @@ use xdist_proto::fetch::FEATURE_FETCH;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::message::{Collect, Configure, CoordinatorMessage, Ping, Wants, WorkerMessage};
+use xdist_proto::sync;
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{RunId, WorkerId};
 
@@ -59,6 +61,9 @@ impl Session {
         if self.pytest_host.is_present() && answered.is_none() {
             return;
         }
+        if !self.has_files(id) {
+            return;
+        }
         let worker = self.workers.get_mut(id);
         worker.life = Life::Configuring;
         let python = worker.spec.python.clone().unwrap_or_else(|| match worker.spec.host {
@@ -68,6 +73,8 @@ impl Session {
         });
         let files = self.trees.asks(self.workers.get(id).host, self.is_anybody_elsewhere());
         let worker = self.workers.get(id);
+        let copies = self.copies_of(id);
+        let args: Vec<String> = self.config.args.iter().map(|text| argument_there(copies, text)).collect();
         let configure = Configure {
             worker: id,
             name: worker.name.clone(),
@@ -76,9 +83,9 @@ impl Session {
                 (None, Some(workers)) => self.worker_count(workers),
                 (None, None) => 0,
             },
-            args: self.config.place.arguments(&worker.spec).chain(self.config.args.clone()).collect(),
+            args: self.config.place.arguments(&worker.spec, copies).chain(args).collect(),
             python,
-            chdir: self.config.place.directory_of(&worker.spec),
+            chdir: self.config.place.directory_of(&worker.spec, copies),
             env: worker.spec.env.clone(),
             nice: worker.spec.nice,
             input: answered.unwrap_or_default(),
@@ -208,7 +215,7 @@ impl Session {
                     WorkerMessage::Pong(pong) => self.pong(host, pong.nonce),
                     WorkerMessage::Fetched(part) => self.fetched(host, part),
                     WorkerMessage::FetchDone(done) => self.fetch_done(host, done),
-                    message => self.worker_message(host, message),
+                    message => self.sync_message(host, message),
                 }
             }
             HostLife::Launched { .. } => Err(Violation::Early),
@@ -275,6 +282,7 @@ impl Session {
 
     fn forget_host(&mut self, host: HostId) {
         self.workers.host_mut(host).life = HostLife::Closed;
+        self.forget_copies(host);
         for timer in [Timer::Connect(host), Timer::Ping(host), Timer::Silence(host), Timer::Fetch(host)] {
             self.timers.cancel(timer);
         }
@@ -397,7 +405,7 @@ fn acceptance(hello: &Hello) -> Result<ProtocolVersion, Box<Refused>> {
 
 /// The features that both sides have, each as far as the lesser side has it.
 fn features_in_force(theirs: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let own = [(FEATURE_FETCH, 1)].into_iter();
+    let own = [(FEATURE_FETCH, 1), (sync::FEATURE, 1)].into_iter();
     own.filter_map(|(name, ours)| Some((name.to_owned(), ours.min(*theirs.get(name)?)))).collect()
 }
 

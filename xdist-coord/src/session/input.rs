@@ -125,6 +125,13 @@ pub enum Input {
         /// What has come of it.
         stored: Stored,
     },
+    /// A directory that is being copied cannot be read here.
+    SyncFailed {
+        /// The number of the copying.
+        tree: u32,
+        /// What happened and what to do.
+        error: String,
+    },
     /// The time that `next_deadline` gave has come.
     DeadlineReached,
     /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.

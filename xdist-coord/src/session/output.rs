@@ -1,11 +1,13 @@
 //! What a session wants done.
 
 use super::event::{RunEvent, RunSummary};
+use crate::sync::Source;
 use crate::workers::spec::HostSpec;
 use crate::workers::{HostId, LinkId};
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::fetch::Fetched;
 use xdist_proto::message::CoordinatorMessage;
+use xdist_proto::tree::BlobHash;
 use xdist_proto::{FetchId, WorkerId};
 
 /// Something to do, in this order.
@@ -38,6 +40,13 @@ pub enum Output {
         link: LinkId,
         /// Why.
         reason: CloseReason,
+    },
+    /// Copy a directory to a host.
+    Sync {
+        /// The number of the copying.
+        tree: u32,
+        /// What is to be done about it.
+        order: SyncOrder,
     },
     /// Tell the frontends.
     Report(RunEvent),
@@ -79,6 +88,35 @@ pub enum FetchStep {
     Part(Box<Fetched>),
     /// Nothing more comes; a file that is not complete is of no use. Answered by [`Input::Stored`](super::Input::Stored).
     End,
+}
+
+/// What is to be done about a copying.
+#[derive(Clone, Debug)]
+pub enum SyncOrder {
+    /// Read the directory, and send `sync_begin` with what was found. If it cannot be read, `SyncFailed` is the answer.
+    Begin {
+        /// To which host.
+        link: LinkId,
+        /// What and where.
+        job: Box<SyncJob>,
+    },
+    /// Send these blobs.
+    Want(Vec<BlobHash>),
+    /// The host has taken so many chunks.
+    Taken(u32),
+    /// It is done, or nobody is there for it any more.
+    Forget,
+}
+
+/// What is copied where.
+#[derive(Clone, Debug)]
+pub struct SyncJob {
+    /// The directory that the copy goes into; `None` for one of the host's choice.
+    pub base: Option<String>,
+    /// What the copies of one project have in common.
+    pub project: String,
+    /// The directory here.
+    pub source: Source,
 }
 
 /// Why the session closes a link.

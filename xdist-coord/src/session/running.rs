@@ -115,8 +115,14 @@ impl Session {
             }
             WorkerMessage::WorkerOutput(output) => self.worker_output(output),
             WorkerMessage::Down(down) => self.down(down),
-            // It names no worker, and was dealt with where the link is.
-            WorkerMessage::Pong(_) | WorkerMessage::Fetched(_) | WorkerMessage::FetchDone(_) => Ok(()),
+            // They name no worker, and were dealt with where the link is.
+            WorkerMessage::SyncWant(_)
+            | WorkerMessage::SyncTaken(_)
+            | WorkerMessage::SyncEnd(_)
+            | WorkerMessage::SyncFailed(_)
+            | WorkerMessage::Fetched(_)
+            | WorkerMessage::FetchDone(_)
+            | WorkerMessage::Pong(_) => Ok(()),
         }
     }
 
@@ -368,7 +374,13 @@ const fn sender(message: &WorkerMessage) -> Option<WorkerId> {
         WorkerMessage::UsageError(event) => event.worker,
         WorkerMessage::WorkerOutput(event) => event.worker,
         WorkerMessage::Down(event) => event.worker,
-        WorkerMessage::Pong(_) | WorkerMessage::Fetched(_) | WorkerMessage::FetchDone(_) => return None,
+        WorkerMessage::SyncWant(_)
+        | WorkerMessage::SyncTaken(_)
+        | WorkerMessage::SyncEnd(_)
+        | WorkerMessage::SyncFailed(_)
+        | WorkerMessage::Fetched(_)
+        | WorkerMessage::FetchDone(_)
+        | WorkerMessage::Pong(_) => return None,
     })
 }
 

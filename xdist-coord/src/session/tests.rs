@@ -2,9 +2,10 @@
 
 use super::event::{CrashCause, FailedAttempt, Failure};
 use super::input::{CloseCause, GarbledError, Stored};
-use super::output::FetchStep;
+use super::output::{FetchStep, SyncJob, SyncOrder};
 use super::*;
 use crate::scheduler::{Mode, Took};
+use crate::sync::Source;
 use crate::workers::HostId;
 use crate::workers::spec::{HostSpec, WorkerSpec};
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ mod shared;
 
 mod ssh;
 
+mod sync;
+
 mod terminal;
 
 /// A session, its clock, and what it has said since that was last looked at.
@@ -44,6 +47,8 @@ struct Bench {
     nonce: u64,
     /// Whose link workers speak on.
     link: LinkId,
+    /// Whether its hosts take copies of directories.
+    takes_files: bool,
 }
 
 const LINK: LinkId = LinkId(0);
@@ -73,8 +78,8 @@ impl Bench {
     fn new(config: Config) -> Self {
         #[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
         let now = Instant::now();
-        let mut bench =
-            Self { session: Session::new(config, 1, now), now, said: Vec::new(), nonce: 0, link: LINK };
+        let session = Session::new(config, 1, now);
+        let mut bench = Self { session, now, said: Vec::new(), nonce: 0, link: LINK, takes_files: false };
         bench.drain();
         bench
     }
@@ -125,13 +130,15 @@ impl Bench {
     }
 
     fn hello(&mut self, link: LinkId, versions: VersionRange, role: Role, slots: u32) {
+        let mut features = BTreeMap::from([(FEATURE_FETCH.to_owned(), 7)]);
+        features.extend(self.takes_files.then(|| ("sync".to_owned(), 1)));
         let hello = Hello {
             implementation: Implementation { name: "other".to_owned(), version: "9".to_owned() },
             versions,
             role,
             host: HostFacts::default(),
             slots,
-            features: [(FEATURE_FETCH.to_owned(), 7)].into(),
+            features,
             generation: 0,
             proof: Vec::new(),
         };
@@ -287,6 +294,17 @@ fn summarize(output: Output) -> Option<String> {
         Output::Close { link, reason } => format!("close {} {reason:?}", link.0),
         Output::Report(event) => format!("* {}", told(event)?),
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
+        Output::Sync { tree, order } => match order {
+            SyncOrder::Begin { link, job } => {
+                let SyncJob { base, project, source: Source { root, ignore, .. } } = *job;
+                let base = base.unwrap_or_else(|| format!("its own for {project}"));
+                let without = ignore.join(" ");
+                format!("copy {tree} on {}: {} to {base} without {without:?}", link.0, root.path)
+            }
+            SyncOrder::Want(blobs) => format!("copy {tree}: {} blobs are wanted", blobs.len()),
+            SyncOrder::Taken(chunks) => format!("copy {tree}: {chunks} were taken"),
+            SyncOrder::Forget => format!("copy {tree} is over"),
+        },
         Output::FreeTerminal { worker } => format!("free the terminal for {worker}"),
         Output::AskConfiguration { worker } => format!("ask about {worker}"),
         Output::Fetch { fetch, step } => match step {
@@ -322,7 +340,10 @@ fn command(message: CoordinatorMessage) -> Option<String> {
         CoordinatorMessage::Answer(command) => format!("{} answer {:?}", command.worker, command.reply),
         CoordinatorMessage::Suspend(command) => format!("{} suspend", command.worker),
         CoordinatorMessage::Resume(command) => format!("{} resume", command.worker),
-        CoordinatorMessage::Collect(_) | CoordinatorMessage::Ping(_) => return None,
+        CoordinatorMessage::Collect(_)
+        | CoordinatorMessage::Ping(_)
+        | CoordinatorMessage::SyncBegin(_)
+        | CoordinatorMessage::SyncData(_) => return None,
         CoordinatorMessage::Fetch(request) => {
             format!("fetch {} from {}: {}", request.request.0, request.directory, request.patterns.join(" "))
         }
@@ -368,6 +389,12 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::TerminalBack { worker } => format!("{worker} has given the terminal back"),
         RunEvent::TakenBack { worker, items } => format!("{worker} gave back {}", numbers(&items)),
         RunEvent::WorkerCollected { worker, items, .. } => format!("{worker} collected {items}"),
+        RunEvent::FilesCopied(copied) => {
+            let xdist_proto::frontend::FilesCopied {
+                host, name, path, files, written, removed, bytes, ..
+            } = *copied;
+            format!("{host} has {name} in {path}: {written} of {files}, -{removed}, {bytes} bytes")
+        }
         RunEvent::Unforkable { worker, reason } => format!("{worker} unforkable: {reason}"),
         RunEvent::CollectReport { worker, report } => {
             format!("{worker} could not collect {}", report.node_id)

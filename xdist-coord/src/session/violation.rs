@@ -15,6 +15,8 @@ pub(crate) enum Violation {
     Worker { worker: WorkerId },
     #[error("{worker} sent {kind} while it was {state}")]
     Unexpected { worker: WorkerId, kind: &'static str, state: &'static str },
+    #[error("no copying has the number {tree}")]
+    Tree { tree: u32 },
     #[error("{worker} sent worker_output twice")]
     SecondOutput { worker: WorkerId },
     #[error("{worker} sent host_wanted twice")]

@@ -14,6 +14,7 @@ use xdist_proto::message::{
     Unscheduled, UsageError, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{CollectReport, FailureText, ItemReport, OutcomeClass, Phase};
+use xdist_proto::sync::{SyncEnd, SyncFailed, SyncTaken, SyncWant};
 use xdist_proto::{Collection, ItemIndex, LeaseId, Value, WorkerId};
 
 /// Something that a worker does later.
@@ -148,6 +149,11 @@ fn files(request: &Fetch) -> Vec<Deed> {
     ]
 }
 
+/// A directory is as it should be.
+fn copied(tree: u32) -> Deed {
+    send(WorkerMessage::SyncEnd(SyncEnd { tree, path: "/there/a".to_owned(), ..SyncEnd::default() }))
+}
+
 impl FakeHost {
     pub(crate) fn configure(
         &mut self,
@@ -191,6 +197,22 @@ impl FakeHost {
                 return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
             }
             CoordinatorMessage::Fetch(request) => return files(request),
+            CoordinatorMessage::SyncBegin(begin) => {
+                let blobs = vec![begin.root];
+                return match begin.tree % 8 {
+                    // As on a full disk.
+                    7 => {
+                        let text = "no space".to_owned();
+                        vec![send(WorkerMessage::SyncFailed(SyncFailed { tree: begin.tree, text }))]
+                    }
+                    0..3 => vec![copied(begin.tree)],
+                    _ => vec![send(WorkerMessage::SyncWant(SyncWant { tree: begin.tree, blobs }))],
+                };
+            }
+            CoordinatorMessage::SyncData(data) => {
+                let taken = WorkerMessage::SyncTaken(SyncTaken { tree: data.tree, chunks: 1 });
+                return vec![send(taken), copied(data.tree)];
+            }
             CoordinatorMessage::Configure(_) => unreachable!("the world chooses the fate"),
             CoordinatorMessage::Proceed(command) => command.worker,
             CoordinatorMessage::Answer(command) => command.worker,
@@ -246,9 +268,11 @@ impl FakeWorker {
 
     fn command(&mut self, suite: &Suite, command: &CoordinatorMessage) -> Vec<Deed> {
         match command {
-            CoordinatorMessage::Ping(_) | CoordinatorMessage::Configure(_) | CoordinatorMessage::Fetch(_) => {
-                Vec::new()
-            }
+            CoordinatorMessage::Ping(_)
+            | CoordinatorMessage::SyncBegin(_)
+            | CoordinatorMessage::SyncData(_)
+            | CoordinatorMessage::Fetch(_)
+            | CoordinatorMessage::Configure(_) => Vec::new(),
             CoordinatorMessage::Proceed(_) => {
                 if self.activity == Activity::AskingForHost {
                     self.ready(suite)

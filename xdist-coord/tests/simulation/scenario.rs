@@ -3,6 +3,7 @@
 use std::time::Duration;
 use xdist_coord::scheduler::{History, Mode, Took};
 use xdist_coord::session::{Config, Joining, Place, PytestHost, Timeouts};
+use xdist_coord::sync::Root;
 use xdist_coord::workers::spec::{HostSpec, SshSpec, WorkerSpec};
 use xdist_proto::message::{RunOptions, Start, Wants};
 use xdist_proto::{Item, Resource, RunId, WorkerId};
@@ -212,7 +213,7 @@ impl Scenario {
             args: Vec::new(),
             python: vec!["python".to_owned()],
             start: Start::Auto,
-            place: Place::default(),
+            place: place(seed),
             wants: Wants::default(),
             pytest_host,
             terminal: seed.is_multiple_of(4).then(|| "/dev/tty".to_owned()),
@@ -401,6 +402,18 @@ fn plugins(seed: u64, kind: Kind) -> (PytestHost, Plugins) {
     (presence, plugins)
 }
 
+/// In some runs there is something to be copied to workers elsewhere.
+fn place(seed: u64) -> Place {
+    let root =
+        |name: &str| Root { path: format!("/{name}"), name: name.to_owned(), heeds_ignore_files: true };
+    let roots = match seed % 7 {
+        0 => vec![root("a")],
+        1 => vec![root("a"), root("b")],
+        _ => Vec::new(),
+    };
+    Place { directory: "/a/b".to_owned(), roots, ..Place::default() }
+}
+
 fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<WorkerSpec> {
     let mut spec = || WorkerSpec {
         host: match own_hosts.then(|| rng.u32(0..5)) {
@@ -408,6 +421,7 @@ fn specs_of(rng: &mut fastrand::Rng, workers: u32, own_hosts: bool) -> Vec<Worke
             Some(2) => HostSpec::Ssh(SshSpec { words: vec!["y".to_owned()], ..SshSpec::default() }),
             Some(_) | None => HostSpec::Local,
         },
+        chdir: (own_hosts && rng.bool()).then(|| "/there".to_owned()),
         ..WorkerSpec::default()
     };
     (0..workers).map(|_| spec()).collect()

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use xdist_coord::scheduler::Mode;
 use xdist_coord::session::event::StopReason;
 use xdist_coord::session::input::{CloseCause, GarbledError, Stored};
-use xdist_coord::session::output::FetchStep;
+use xdist_coord::session::output::{FetchStep, SyncOrder};
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, Session};
 use xdist_coord::workers::{HostId, LinkId};
 use xdist_proto::codec::{CoordinatorOpening, DecodeError};
 use xdist_proto::handshake::{Hello, HostFacts, Implementation, Role};
 use xdist_proto::message::{Configure, CoordinatorMessage, Pong, StopKind, WorkerMessage};
+use xdist_proto::sync::{Piece, PieceEnd, SyncBegin, SyncData};
+use xdist_proto::tree::BlobHash;
 use xdist_proto::version::VersionRange;
 use xdist_proto::{CollectionDigest, Item, ItemIndex, LeaseId, WorkerId};
 
@@ -50,6 +52,8 @@ enum Event {
     HostFault(HostId),
     FromPytestHost(Box<Input>),
     TerminalFree,
+    /// A directory that is to be copied.
+    Unreadable(u32),
     Interrupt,
 }
 
@@ -78,6 +82,8 @@ pub(crate) struct World {
     in_flight: usize,
     peers: BTreeMap<HostId, Peer>,
     links: BTreeMap<LinkId, HostId>,
+    /// What is being copied over which link.
+    trees: BTreeMap<u32, LinkId>,
     pytest_host: FakePytestHost,
     audit: Audit,
     trace: Trace,
@@ -124,6 +130,7 @@ impl World {
             in_flight: 0,
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
+            trees: BTreeMap::new(),
             pytest_host,
             audit,
             trace,
@@ -239,6 +246,9 @@ impl World {
             }
             Event::HostFault(host) => self.host_fault(host),
             Event::TerminalFree => self.input(Input::TerminalFree),
+            Event::Unreadable(tree) => {
+                self.input(Input::SyncFailed { tree, error: "cannot read /a".to_owned() });
+            }
             Event::FromPytestHost(input) => {
                 if self.pytest_host.is_heard(&input) {
                     self.input(*input);
@@ -297,11 +307,7 @@ impl World {
             role: Role::Worker,
             host: HostFacts::default(),
             slots: slots(fate != HostFate::Unacceptable),
-            features: if one_in(&mut self.scenario.rng, 9) {
-                BTreeMap::new()
-            } else {
-                [("fetch".to_owned(), 1)].into()
-            },
+            features: self.features(host),
             generation: 0,
             proof: Vec::new(),
         };
@@ -313,6 +319,13 @@ impl World {
             | HostFate::LiesAfter(after) => self.at(self.now + after, Event::HostFault(host)),
             HostFate::None | HostFate::LaunchFails | HostFate::NeverConnects | HostFate::Unacceptable => {}
         }
+    }
+
+    /// What a host can do that not all can.
+    fn features(&mut self, host: HostId) -> BTreeMap<String, u64> {
+        let fetch = (!one_in(&mut self.scenario.rng, 9)).then_some("fetch");
+        let sync = (host.0 % 5 < 4).then_some("sync");
+        fetch.into_iter().chain(sync).map(|name| (name.to_owned(), 1)).collect()
     }
 
     fn host_fault(&mut self, host: HostId) {
@@ -465,6 +478,10 @@ impl World {
             },
             WorkerMessage::FetchDone(done) => done.request.0 += 1,
             WorkerMessage::Pong(pong) => pong.nonce = rng.u64(0..5),
+            WorkerMessage::SyncWant(want) => want.tree = rng.u32(0..5),
+            WorkerMessage::SyncTaken(taken) => taken.tree = rng.u32(0..5),
+            WorkerMessage::SyncEnd(end) => end.tree = rng.u32(0..5),
+            WorkerMessage::SyncFailed(failed) => failed.tree = rng.u32(0..5),
             WorkerMessage::HostWanted(_)
             | WorkerMessage::Ask(_)
             | WorkerMessage::AskWithdrawn(_)
@@ -552,6 +569,7 @@ impl World {
                 let at = peer.last_out;
                 self.at(at, Event::ToHost(host, Box::new(message)));
             }
+            Output::Sync { tree, order } => self.copy(tree, order),
             Output::Answer { message, .. } => {
                 if let CoordinatorOpening::Welcome(welcome) = message {
                     assert!(VersionRange::SUPPORTED.contains(welcome.version));
@@ -582,6 +600,33 @@ impl World {
                 self.session.handle(input, self.epoch + self.now);
             }
             Output::Report(_) | Output::Finished(_) => {}
+        }
+    }
+
+    /// As the shell does: reads, and sends what the host is to be sent.
+    fn copy(&mut self, tree: u32, order: SyncOrder) {
+        match order {
+            SyncOrder::Begin { link, .. } => {
+                self.trees.insert(tree, link);
+                if self.scenario.faults != Faults::None && one_in(&mut self.scenario.rng, 20) {
+                    let at = self.after(300);
+                    self.at(at, Event::Unreadable(tree));
+                    return;
+                }
+                let (name, root) = ("a".to_owned(), BlobHash([0; 32]));
+                let begin = SyncBegin { tree, base: None, project: String::new(), name, root };
+                self.act(Output::Send { link, message: CoordinatorMessage::SyncBegin(begin) });
+            }
+            SyncOrder::Want(_) => {
+                let pieces = vec![Piece { length: 0, end: PieceEnd::Gone }];
+                let data = SyncData { tree, pieces, packed: false, data: Vec::new() };
+                let link = self.trees[&tree];
+                self.act(Output::Send { link, message: CoordinatorMessage::SyncData(data) });
+            }
+            SyncOrder::Taken(_) => assert!(self.trees.contains_key(&tree), "it is over"),
+            SyncOrder::Forget => {
+                self.trees.remove(&tree).expect("it was begun, and ends once");
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
-    EndKind, ErrorKind, FilesFetched, Finished, FrontendCommand, FrontendMessage, InterruptRun, ItemResult,
-    ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker, RestartsExhausted,
-    Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling, Stopping, TakeBack,
-    TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected, WorkerDown,
-    WorkerRecycled, WorkerStarting,
+    EndKind, ErrorKind, FilesCopied, FilesFetched, Finished, FrontendCommand, FrontendMessage, InterruptRun,
+    ItemResult, ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker,
+    RestartsExhausted, Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling,
+    Stopping, TakeBack, TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected,
+    WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -65,6 +65,19 @@ fn of_workers() -> Vec<(&'static str, FrontendMessage)> {
         (
             "unforkable",
             FrontendMessage::Unforkable(Unforkable { worker: WORKER, reason: "a thread is running".into() }),
+        ),
+        (
+            "files_copied",
+            FrontendMessage::FilesCopied(FilesCopied {
+                host: "build1".into(),
+                name: "project".into(),
+                path: "/srv/project".into(),
+                files: 20_000,
+                written: 3,
+                removed: 1,
+                bytes: 70_000,
+                took_ms: 400,
+            }),
         ),
         ("terminal_lent", FrontendMessage::TerminalLent(TerminalLent { worker: WORKER })),
         ("terminal_back", FrontendMessage::TerminalBack(TerminalBack {})),

@@ -13,6 +13,10 @@ use xdist_proto::report::{
     CollectReport, CrashLine, FailureText, ItemReport, Location, OutcomeClass, Phase, PhaseReport, Section,
     SkipReason, Status, WarningRecord,
 };
+use xdist_proto::sync::{
+    Changed, Files, Piece, PieceEnd, SyncBegin, SyncData, SyncEnd, SyncFailed, SyncTaken, SyncWant,
+};
+use xdist_proto::tree::BlobHash;
 use xdist_proto::value::{Value, extension};
 use xdist_proto::version::{ProtocolVersion, VersionRange};
 use xdist_proto::{Collection, DecodeError, FetchId, Item, ItemIndex, LeaseId, Resource, RunId, WorkerId};
@@ -287,6 +291,47 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
         ("drain", CoordinatorMessage::Drain(Drain { worker: WORKER })),
         ("interrupt", CoordinatorMessage::Interrupt(Interrupt { worker: WORKER })),
         ("shutdown", CoordinatorMessage::Shutdown(Shutdown { worker: WORKER, grace_ms: 500 })),
+        (
+            "sync_begin",
+            CoordinatorMessage::SyncBegin(SyncBegin {
+                tree: 3,
+                base: Some("/srv".into()),
+                project: "project-0123456789abcdef".into(),
+                name: "project".into(),
+                root: BlobHash::of(b"a listing"),
+            }),
+        ),
+        (
+            "sync_begin-minimal",
+            CoordinatorMessage::SyncBegin(SyncBegin {
+                tree: 0,
+                base: None,
+                project: String::new(),
+                name: "project".into(),
+                root: BlobHash::of(b""),
+            }),
+        ),
+        (
+            "sync_data",
+            sync_data(vec![
+                Piece { length: 2, end: PieceEnd::Whole },
+                Piece {
+                    length: 1,
+                    end: PieceEnd::Changed(Changed { content: BlobHash::of(b"c"), mtime_ns: -1 }),
+                },
+                Piece { length: 0, end: PieceEnd::Gone },
+                Piece { length: 3, end: PieceEnd::More },
+            ]),
+        ),
+        (
+            "sync_data-packed",
+            CoordinatorMessage::SyncData(SyncData {
+                tree: 3,
+                pieces: vec![Piece { length: 300, end: PieceEnd::Whole }],
+                packed: true,
+                data: packed_letters(),
+            }),
+        ),
         ("ping", CoordinatorMessage::Ping(Ping { nonce: 1 << 40 })),
         (
             "fetch",
@@ -300,6 +345,15 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
             }),
         ),
     ]
+}
+
+fn sync_data(pieces: Vec<Piece>) -> CoordinatorMessage {
+    CoordinatorMessage::SyncData(SyncData { tree: 3, pieces, packed: false, data: b"abcdef".to_vec() })
+}
+
+/// 300 times the letter x, as one frame of Zstandard: a block that repeats one byte (RFC 8878, 3.1.1).
+fn packed_letters() -> Vec<u8> {
+    vec![0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x2c, 0x00, 0x63, 0x09, 0x00, b'x']
 }
 
 fn answer(reply: Reply) -> CoordinatorMessage {
@@ -373,6 +427,32 @@ fn session_events() -> Vec<(&'static str, WorkerMessage)> {
                 data: b"oops \xff\n".to_vec(),
             }),
         ),
+        (
+            "sync_want",
+            WorkerMessage::SyncWant(SyncWant {
+                tree: 3,
+                blobs: vec![BlobHash::of(b""), BlobHash::of(b"a listing")],
+            }),
+        ),
+        ("sync_taken", WorkerMessage::SyncTaken(SyncTaken { tree: 3, chunks: 17 })),
+        (
+            "sync_end",
+            WorkerMessage::SyncEnd(SyncEnd {
+                tree: 3,
+                path: "/srv/project".into(),
+                files: 20_000,
+                written: 3,
+                removed: 1,
+                received: 70_000,
+            }),
+        ),
+        (
+            "sync_failed",
+            WorkerMessage::SyncFailed(SyncFailed {
+                tree: 3,
+                text: "cannot write \"/srv/project\": No space left on device".into(),
+            }),
+        ),
         ("pong", WorkerMessage::Pong(Pong { nonce: 1 << 40 })),
     ]
     .into_iter()
@@ -443,6 +523,11 @@ pub(super) fn ready() -> Ready {
             flaky_fails: true,
             fetch: vec![".coverage*".into(), "shots/**/*.png".into()],
             fetch_to: Some("far".into()),
+            files: Files {
+                sync: vec!["/work/project".into()],
+                rsync: vec!["/work/lib".into()],
+                ignore: vec!["*.log".into()],
+            },
         },
         display: display(),
         machine: Some("build1".into()),

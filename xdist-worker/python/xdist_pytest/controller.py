@@ -279,6 +279,9 @@ class DistSession:
     def _on_unforkable(self, worker: int, reason: str) -> None:
         self._terminal.unforkable(reason)
 
+    def _on_files_copied(self, **copied: Any) -> None:
+        self._terminal.files_copied(**copied)
+
     def _on_collect_report(self, worker: int, report: dict[str, Any]) -> None:
         # Without a `node`, as in pytest-xdist: the others have found the same.
         self.config.hook.pytest_collectreport(report=self._reviver.collect_report(report))

@@ -78,6 +78,7 @@ class Distributor(XdistPlugin):
         command = [
             *(find_binary(), "run", "--controller-fd", str(descriptor), "--python", sys.executable),
             *self._pinned(session.config),
+            *self._files(session.config),
             *(() if self._terminal is None else ("--terminal", self._terminal)),
             *("--worker-specs", "\n".join(session.config.option.tx), "--dist", session.config.option.dist, *self._args),
         ]
@@ -114,6 +115,13 @@ class Distributor(XdistPlugin):
         if config.inipath is not None and not config.getoption("inifilename", None):
             pinned.append(f"--found-inifile={config.inipath}")
         return pinned
+
+    @staticmethod
+    def _files(config: pytest.Config) -> list[str]:
+        """What is copied to workers elsewhere, which may stand in settings that the coordinator does not read."""
+        if all(spec.split("//")[0] == "popen" and "//chdir=" not in spec for spec in config.option.tx):
+            return []
+        return ["--found-files", "\n".join(options.files_as_lines(config))]
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -88,6 +88,21 @@ class DistTerminal:
             self._told_unforkable = True
             self.line(f"every worker collects by itself: {reason}")
 
+    def files_copied(self, host: str, name: str, path: str, files: int = 0, written: int = 0, removed: int = 0, bytes: int = 0, took_ms: int = 0) -> None:  # fmt: skip
+        """A directory was copied to another machine."""
+        if self.verbosity > 0:
+            gone = f", {removed} removed" if removed else ""
+            size = (
+                f"{bytes} bytes"
+                if bytes < 1000
+                else f"{bytes / 1e3:.0f} kB"
+                if bytes < 1e6
+                else f"{bytes / 1e6:.1f} MB"
+            )
+            self.line(
+                f"synced {name} to {path} on {host}: {written} of {files} files{gone}, {size}, {took_ms / 1000:.1f} s"
+            )
+
     def scheduling(self, name: str) -> None:
         """Tests are about to be handed out."""
         if not self._done:

@@ -255,9 +255,40 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
         "flaky_fails": option.flakyresult == "fail" or None,
         "fetch": list(option.fetch) or None,
         "fetch_to": option.fetchto,
+        "files": files(config) or None,
         "durations_from": option.durationsfrom and os.path.abspath(os.path.expanduser(option.durationsfrom)),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def files(config: pytest.Config) -> dict[str, list[str]]:
+    """What is to be copied to workers elsewhere: the `Files` of the wire; empty for nothing."""
+    option = config.option
+    directory = str(config.invocation_params.dir)
+
+    def absolute(paths: list[Any]) -> list[str]:
+        return [os.path.realpath(os.path.join(directory, os.path.expanduser(str(path)))) for path in paths]
+
+    found = {
+        "sync": absolute(option.syncdir),
+        "rsync": absolute([*option.rsyncdir, *config.getini("rsyncdirs")]),
+        "ignore": [*option.rsyncignore, *map(str, config.getini("rsyncignore"))],
+    }
+    return found if found["sync"] or found["rsync"] else {}
+
+
+def files_as_lines(config: pytest.Config) -> list[str]:
+    """The same as `xdist run` takes it (`--found-files`).
+
+    Raises `pytest.UsageError` for a directory that is not there.
+    """
+    found = files(config)
+    for path in (*found.get("sync", []), *found.get("rsync", [])):
+        if not os.path.isdir(path):
+            from pytest import UsageError
+
+            raise UsageError(f"--sync or --rsyncdir (rsyncdirs): there is no directory {path}")
+    return [f"{kind}={value}" for kind, values in found.items() for value in values]
 
 
 def run_worker_count(options: dict[str, Any]) -> int:

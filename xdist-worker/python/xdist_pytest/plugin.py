@@ -420,6 +420,14 @@ def _add_environment_options(group: Any) -> None:
     )
     group._addoption("-d", dest="distload", action="store_true", default=False, help="The same as --dist=load.")
     group.addoption(
+        "--sync",
+        dest="syncdir",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="A directory to copy to workers elsewhere, without what its ignore files name; . for this one.",
+    )
+    group.addoption(
         "--rsyncdir",
         dest="rsyncdir",
         action="append",

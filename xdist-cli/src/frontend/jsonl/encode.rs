@@ -4,6 +4,7 @@ use crate::frontend::crash;
 use crate::frontend::roster::Roster;
 use crate::frontend::value;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 use xdist_coord::session::event::{
     Configured, Crash, CrashCause, FailedAttempt, Failure, FilesFetched, Mismatch, RunEnd, RunEvent,
     RunSummary, StopReason,
@@ -37,6 +38,19 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
         RunEvent::Unforkable { worker, reason } => {
             ("Unforkable", json!({ "worker_id": name(worker), "reason": reason }))
         }
+        RunEvent::FilesCopied(copied) => (
+            "FilesCopied",
+            json!({
+                "host": copied.host,
+                "name": copied.name,
+                "path": copied.path,
+                "files": copied.files,
+                "written": copied.written,
+                "removed": copied.removed,
+                "bytes": copied.bytes,
+                "duration": Duration::from_millis(copied.took_ms).as_secs_f64(),
+            }),
+        ),
         RunEvent::Collected { worker, collection } => {
             ("Collected", collected(worker.as_ref().map(name), collection))
         }

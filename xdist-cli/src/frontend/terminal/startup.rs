@@ -5,12 +5,13 @@ use super::{Stage, Target, Terminal};
 use crate::frontend::roster::python_version;
 use crate::frontend::screen::Drawing;
 use crate::frontend::style::Markup;
-use crate::frontend::words::counted;
+use crate::frontend::words::{self, counted};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use xdist_coord::scheduler::Mode;
 use xdist_coord::session::event::Configured;
 use xdist_proto::WorkerId;
+use xdist_proto::frontend::FilesCopied;
 use xdist_proto::message::Ready;
 
 /// How far a worker is.
@@ -182,6 +183,13 @@ impl Terminal {
         if self.stage == Stage::Starting && self.view.verbosity() > 0 && !self.told_unforkable {
             self.told_unforkable = true;
             self.line_above(&format!("every worker collects by itself: {reason}"));
+        }
+    }
+
+    /// Tells with `-v` what was copied to another machine.
+    pub(super) fn files_copied(&mut self, copied: &FilesCopied) {
+        if self.view.verbosity() > 0 {
+            self.line_above(&words::files_copied(copied));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn place() -> Place {
-    Place { directory: "/here".to_owned(), rootdir: Some("/here".to_owned()), inifile: None }
+    Place { directory: "/here".to_owned(), rootdir: Some("/here".to_owned()), ..Place::default() }
 }
 
 /// Two workers on one machine, one on another, and one here.
