@@ -25,7 +25,7 @@ const KEYBOARD: Token = Token(1);
 const PYTEST_HOST: Token = Token(2);
 const GATE: Token = Token(3);
 const SYNC: Token = Token(4);
-const FIRST_LINK: usize = 4;
+const FIRST_LINK: usize = SYNC.0 + 1;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Self {
@@ -51,6 +51,19 @@ impl From<Token> for Source {
             Token(number) => {
                 Self::Link(LinkId(u32::try_from(number - FIRST_LINK).expect("tokens are made from a LinkId")))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_means_one_source() {
+        use Source::{Gate, Keyboard, Link, PytestHost, Signals, Sync};
+        for source in [Signals, Keyboard, PytestHost, Gate, Sync, Link(LinkId(0)), Link(LinkId(7))] {
+            assert_eq!(Source::from(Token::from(source)), source);
         }
     }
 }
