@@ -650,7 +650,7 @@ pub struct RunOptions {
     #[serde(rename = "flaky_fails", default)]
     pub flaky_fails: bool,
     /// `--sync` and pytest-xdist's options for that, where the worker runs.
-    #[serde(rename = "files", default, skip_serializing_if = "Files::is_empty")]
+    #[serde(rename = "files", default, skip_serializing_if = "Files::is_default")]
     pub files: Files,
 }
 
