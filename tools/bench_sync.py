@@ -82,7 +82,9 @@ class Bench:
 
     def _through(self, program: str) -> None:
         """Makes everybody start ssh in this way."""
-        self._ssh.write_text(f'#!/bin/sh\nPATH={shlex.quote(os.environ["PATH"])}\n{program} -F {self.server.config} "$@"\n')
+        self._ssh.write_text(
+            f'#!/bin/sh\nPATH={shlex.quote(os.environ["PATH"])}\n{program} -F {self.server.config} "$@"\n'
+        )
         self._ssh.chmod(0o755)
         path = self._directory / "bin"
         path.mkdir(exist_ok=True)

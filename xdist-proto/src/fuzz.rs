@@ -7,6 +7,7 @@ use crate::frame::{FrameDecoder, FrameError, MAX_FRAME_BYTES};
 use crate::frontend::{FrontendCommand, FrontendMessage};
 use crate::handshake::{PREAMBLE_BYTES, check_preamble};
 use crate::message::{CoordinatorMessage, WorkerMessage};
+use crate::tree;
 use arbitrary::{Arbitrary, Unstructured};
 use std::fmt::Debug;
 
@@ -34,6 +35,15 @@ pub fn frames(data: &[u8]) {
     assert_eq!(whole, cut(data, piece, limit), "cut into pieces of {piece} bytes");
     for payload in whole.payloads.iter().map(Vec::as_slice).chain([data]) {
         any_payload(payload);
+        any_listing(payload);
+    }
+}
+
+/// Whatever is taken for the listing of a directory is one, byte for byte, and leads nowhere else.
+fn any_listing(bytes: &[u8]) {
+    if let Ok(entries) = tree::decode_listing(bytes) {
+        assert_eq!(tree::encode_listing(&entries), bytes);
+        assert!(entries.iter().all(|entry| tree::is_name(&entry.name)));
     }
 }
 

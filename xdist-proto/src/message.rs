@@ -681,7 +681,7 @@ pub struct RunOptions {
     #[serde(rename = "fetch_to", default, skip_serializing_if = "Option::is_none")]
     pub fetch_to: Option<String>,
     /// `--sync` and pytest-xdist's options for that, where the worker runs.
-    #[serde(rename = "files", default, skip_serializing_if = "Files::is_empty")]
+    #[serde(rename = "files", default, skip_serializing_if = "Files::is_default")]
     pub files: Files,
 }
 

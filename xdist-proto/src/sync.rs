@@ -175,6 +175,12 @@ pub struct Files {
 }
 
 impl Files {
+    /// Whether nothing at all is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether there is nothing to copy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
