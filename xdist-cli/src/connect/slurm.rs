@@ -125,13 +125,13 @@ fn explain(failure: &Failure) -> String {
 
 /// What srun or a node says the reason is, with what to do.
 fn reason(said: &VecDeque<String>) -> Option<String> {
-    let ours = said.iter().rev().find_map(|line| line.strip_prefix("xdist: "));
-    if let Some(ours) = ours {
-        return Some(ours.to_owned());
+    if let Some((line, advice)) = advice(said) {
+        let line = line.trim_start_matches("srun: ").trim_start_matches("error: ");
+        return Some(format!("{line}; {advice}"));
     }
-    let (line, advice) = advice(said)?;
-    let line = line.trim_start_matches("srun: ").trim_start_matches("error: ");
-    Some(format!("{line}; {advice}"))
+    // What the nodes say has what to do in it.
+    let ours = said.iter().rev().find_map(|line| line.strip_prefix("xdist: "))?;
+    Some(ours.trim_start_matches("error: ").to_owned())
 }
 
 /// What srun says (Slurm 22.05, `slurm_errno.c` and `srun`), and what to do about it.
