@@ -97,6 +97,10 @@ class Cluster:
         steps = self._ask("squeue", "-h", "-s", "-j", job, "-o", "%i").split()
         return [step for step in steps if step.rpartition(".")[2].isdigit()]
 
+    def show(self, *what):
+        """All that Slurm tells of something."""
+        return self._ask("scontrol", "show", "--details", *what)
+
     def await_queue(self, *states, name="xdist"):
         """Waits until the jobs of this name are in these states; without any, until there is none."""
         self._await(lambda: self.queue(name) == list(states), lambda: f"the queue holds {self.queue(name)}")

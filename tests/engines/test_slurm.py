@@ -143,12 +143,13 @@ def test_ctrl_c_in_an_allocation_ends_the_step_alone(slurm, xdist):
         shell.communicate("\n", timeout=DEADLINE)
 
 
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("state", ["running", "pending"])
-def test_nothing_outlives_a_coordinator_that_is_killed(slurm, xdist, state):
+def test_nothing_outlives_a_coordinator_that_is_killed(slurm, xdist, door, state):
     xdist.files(test_a=WAITING)
     if state == "pending":
         slurm.occupy()
-    run = xdist.start("--tx", "slurm=2")
+    run = start(xdist, door, "--tx", "slurm=2")
     if state == "pending":
         slurm.await_queue("PENDING")
     else:
@@ -214,6 +215,59 @@ def test_when_the_only_job_is_cancelled_the_run_says_so(slurm, xdist):
     assert "it was cancelled, or its machines are needed by others" in words(result), result.text
 
 
+# --- what is kept secret
+
+
+def _of(pid, name):
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        # It has ended.
+        return ""
+
+
+def _listens_at(pid):
+    """The IPv4 addresses that a process listens at, as the kernel writes them."""
+    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    lines = [line.split() for line in _of(pid, "net/tcp").splitlines()[1:]]
+    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets}
+
+
+def test_nothing_listens_more_widely_than_slurm_needs(slurm, xdist):
+    xdist.files(test_a=WAITING)
+    launcher = f"exec={xdist.binary} worker --join --slots 1 --python {PYTHON}//hosts=1"
+    found = []
+    for spec in ("slurm=1", launcher):
+        run = xdist.start("--tx", spec)
+        xdist.signals.next()
+        (gate,) = [pid for pid in descendants(run.popen.pid) if "\0gate\0" in _of(pid, "cmdline")]
+        found.append(_listens_at(gate))
+        run.signal(signal.SIGINT)
+        assert run.wait().code == 2
+    everywhere, loopback = "00000000", "0100007F"
+    assert len(found[0]) == 1 and everywhere not in found[0], found
+    assert found[1] == {loopback}, found
+
+
+def test_the_token_is_on_no_command_line_and_slurm_does_not_show_it(slurm, xdist):
+    xdist.files(test_a=WAITING)
+    run = xdist.start("--tx", "slurm=1")
+    job = xdist.signals.next().split()[3]
+    processes = [pid for pid in os.listdir("/proc") if pid.isdigit()]
+    variables = "\0".join(_of(pid, "environ") for pid in descendants(run.popen.pid)).split("\0")
+    (token,) = {line.partition("=")[2] for line in variables if line.startswith("XDIST_JOIN=")}
+    secret = token[20:60]
+    lines = [_of(pid, "cmdline") for pid in processes]
+    assert any("\0--join\0" in line for line in lines) and any("srun\0" in line for line in lines)
+    assert not [line for line in lines if secret in line]
+    shown = slurm.show("job", job) + slurm.show("step", f"{job}.0")
+    assert f"JobId={job}" in shown and f"StepId={job}.0" in shown and secret not in shown
+    (xdist.directory / "go").touch()
+    result = run.wait()
+    assert result.code == 0 and secret not in result.text + result.log.read_text()
+
+
 # --- bad input
 
 
@@ -237,7 +291,9 @@ def test_what_cannot_be_had_is_one_line_with_what_to_do(slurm, xdist, door, spec
 
 def test_a_cluster_that_is_not_reached_is_told_of(slurm, xdist):
     xdist.files(test_a=TWENTY)
-    result = xdist.run("--tx", "slurm=1", SLURM_CONF=str(xdist.scratch / "absent"))
+    # srun looks for one that is absent for a minute.
+    (xdist.scratch / "empty").touch()
+    result = xdist.run("--tx", "slurm=1", SLURM_CONF=str(xdist.scratch / "empty"))
     assert result.code == 3 and "see where SLURM_CONF leads" in words(result), result.text
 
 

@@ -184,8 +184,10 @@ Workers:
       --maxprocesses N   Most workers that -n may mean
       --tx [K*]SPEC      K workers as SPEC says; may be repeated. For example
                          popen//python=python3.12//chdir=DIR//env:NAME=VALUE, ssh=[USER@]HOST for
-                         workers on another machine, or exec=COMMAND for a program that speaks the
-                         worker protocol
+                         workers on another machine, slurm=N//cpus=C//partition=NAME for N nodes of
+                         a cluster (slurm alone for all of an allocation), exec=COMMAND//hosts=N for
+                         what starts N times xdist worker --join, or exec=COMMAND for a program
+                         that speaks the worker protocol
       --python COMMAND   The interpreter (default: of the active virtual environment, else python3)
       --max-worker-restart N
                          How many crashed workers are replaced (default: 4 for each of -n; 0: none)
