@@ -1,5 +1,6 @@
 """The manifest for Kubernetes, against Kubernetes' own schemas and without a cluster; and its commands, as processes."""
 
+import base64
 import copy
 import re
 import shutil
@@ -173,6 +174,22 @@ def test_what_needs_no_cluster_can_be_followed_to_the_letter(tmp_path, xdist):
     assert secret["metadata"]["name"] == "xdist-join" and list(secret["data"]) == ["token"]
     for version in VERSIONS:
         check([*changed, secret], version)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="not run: no kubectl on this machine")
+def test_the_token_gets_into_the_secret_by_a_pipe(tmp_path):
+    """The page's command, with a file in place of the coordinator's pod, and told to make nothing."""
+    page = (ROOT / "docs" / "guide" / "kubernetes.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"(kubectl exec .*?/dev/stdin)", page, re.DOTALL)
+    source = "kubectl exec job/xdist-coordinator -- cat /run/xdist/token"
+    assert source in command
+    (tmp_path / "token").write_text("xdist-join-1-no-secret\n")
+    command = f"{command.replace(source, 'cat token')} --dry-run=client --output=yaml"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, text=True, capture_output=True, timeout=DEADLINE)
+    (secret,) = read(done.stdout)
+    assert base64.b64decode(secret["data"]["token"]) == b"xdist-join-1-no-secret\n", done.stderr
+    (volume,) = named(manifest(), "Job", "xdist-workers")["spec"]["template"]["spec"]["volumes"]
+    assert secret["metadata"]["name"] == volume["secret"]["secretName"]
 
 
 def test_every_command_of_the_page_is_one_that_kubectl_has():

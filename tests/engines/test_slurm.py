@@ -190,11 +190,12 @@ def test_a_run_begins_with_the_workers_that_are_there_while_others_wait_in_the_q
     slurm.await_queue()
 
 
-def test_when_a_job_is_cancelled_others_run_its_tests(slurm, xdist):
+@pytest.mark.parametrize("step", ["", ".0"])
+def test_when_a_job_or_step_is_cancelled_others_run_its_tests(slurm, xdist, step):
     xdist.files(test_a=WAITING)
     run = xdist.start("--tx", "2*slurm=1", "--min-workers", "2", "--host-timeout", "3s")
     begun = [xdist.signals.next().split() for _ in range(2)]
-    slurm.cancel(begun[0][3])
+    slurm.cancel(begun[0][3] + step)
     slurm.await_queue("RUNNING")
     (xdist.directory / "go").touch()
     result = run.wait()
