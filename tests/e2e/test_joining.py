@@ -235,7 +235,7 @@ def test_a_launcher_that_fails_is_told_of_with_its_words(xdist):
     result = xdist.run("--tx", "exec=sh -c 'echo no such partition >&2; exit 7'//hosts=2")
     assert result.code == 3, result.text
     text = " ".join(result.text.split())
-    assert "no such partition" in text and "exit status: 7" in text, text
+    assert "it ended with exit code 7; it said last: no such partition" in text, text
 
 
 def test_a_launcher_that_is_no_program_is_an_error(xdist):

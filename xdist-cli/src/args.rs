@@ -80,8 +80,11 @@ pub(crate) struct WorkerArgs {
 #[derive(Args, Debug)]
 pub(crate) struct GateArgs {
     /// Where to listen: HOST:PORT, or a port alone for this machine only
-    #[arg(long, value_name = "ADDRESS", required = true)]
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "listen_at_own_name")]
     pub(crate) listen: Vec<String>,
+    /// Listen at the addresses that others know this machine by
+    #[arg(long)]
+    pub(crate) listen_at_own_name: bool,
     /// What the token says instead, where the gate is reached another way
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Vec<String>,
@@ -115,6 +118,38 @@ pub(crate) struct ConnectArgs {
 pub(crate) enum Means {
     /// Over ssh
     Ssh(SshArgs),
+    /// By a command that has worker hosts dial in
+    Launch(LaunchArgs),
+    /// By Slurm, which has worker hosts dial in
+    Slurm(SlurmArgs),
+}
+
+/// What `connect launch` was given.
+#[derive(Args, Debug)]
+pub(crate) struct LaunchArgs {
+    /// The command
+    #[arg(required = true, last = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// What `connect slurm` was given.
+#[derive(Args, Debug, Default)]
+pub(crate) struct SlurmArgs {
+    /// How many hosts [default: as many as the allocation has nodes]
+    #[arg(long, value_name = "N")]
+    pub(crate) hosts: Option<u32>,
+    /// How many processors each of them gets, and how many workers it has [default: Slurm's]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u32>,
+    /// The directory with the tests, from the current one
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// The command that starts Python, if it is there too
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    pub(crate) python: String,
+    /// Options of srun
+    #[arg(last = true)]
+    pub(crate) options: Vec<String>,
 }
 
 /// What `connect ssh` was given.
@@ -149,8 +184,10 @@ Workers:
       --maxprocesses N   Most workers that -n may mean
       --tx [K*]SPEC      K workers as SPEC says; may be repeated. For example
                          popen//python=python3.12//chdir=DIR//env:NAME=VALUE, ssh=[USER@]HOST for
-                         workers on another machine, or exec=COMMAND for a program that speaks the
-                         worker protocol
+                         workers on another machine, slurm=N//cpus=C//partition=NAME for N nodes of
+                         a cluster (slurm alone for all of an allocation), exec=COMMAND//hosts=N for
+                         what starts N times xdist worker --join, or exec=COMMAND for a program
+                         that speaks the worker protocol
       --sync DIR         Copy a directory to workers elsewhere, without what ignore files name
       --rsyncdir DIR, --rsyncignore GLOB
                          The same as pytest-xdist has it; what is left out of both

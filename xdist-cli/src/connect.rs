@@ -1,4 +1,5 @@
-//! `xdist connect ssh`: the way to a worker host on another machine.
+//! `xdist connect`: the ways to worker hosts on other machines. What follows is about ssh; the others are in
+//! [`launcher`].
 //!
 //! The coordinator starts it in place of a host. It runs ssh, has the far side start `xdist worker --stdio`, after sending
 //! it this very program where it is not there, and then passes bytes in both directions. What it says on standard output
@@ -10,7 +11,11 @@
 
 mod greeting;
 
+mod launcher;
+
 mod script;
+
+mod slurm;
 
 mod trouble;
 
@@ -68,9 +73,15 @@ pub(crate) fn connect(args: ConnectArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("descriptor {} is no link to a coordinator", args.link_fd))?;
     // ssh may leave a process behind that others share, which must not hold the link.
     rustix::io::fcntl_setfd(&link, rustix::io::FdFlags::CLOEXEC)?;
-    let Means::Ssh(ssh) = args.means;
     let patience = Duration::try_from_secs_f64(args.patience).context("--patience")?;
-    match Connection::open(&ssh, link, patience).and_then(Connection::serve) {
+    let outcome = match args.means {
+        Means::Ssh(ssh) => Connection::open(&ssh, link, patience)
+            .and_then(Connection::serve)
+            .map_err(|trouble| trouble.to_string()),
+        Means::Launch(launch) => launcher::run_words(&launch.words, link),
+        Means::Slurm(slurm) => slurm::run(&slurm, link),
+    };
+    match outcome {
         Ok(()) => Ok(ExitCode::Ok),
         Err(trouble) => {
             tell(&trouble);
@@ -79,9 +90,9 @@ pub(crate) fn connect(args: ConnectArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the coordinator reads it")]
-fn tell(trouble: &Trouble) {
-    println!("{trouble}");
+fn tell(trouble: &str) {
+    // The coordinator reads it, if it is still there.
+    let _ = writeln!(io::stdout(), "{trouble}");
 }
 
 /// What the threads of a connection report.
@@ -142,8 +153,14 @@ impl Connection {
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
             let (to_link, watched) = (connection.share_link()?, connection.share_link()?);
             let listener = key.listener();
-            connection.start("watch", move |sender| watch(&watched, &sender))?;
-            connection.start("standard error", move |sender| pass_lines_on(stderr, &sender))?;
+            connection.start("watch", move |sender| {
+                await_end_of(&watched);
+                let _ = sender.send(Event::LinkEnded);
+            })?;
+            connection.start("standard error", move |sender| {
+                read_lines(stderr, |line| sender.send(Event::Said(line)).is_ok());
+                let _ = sender.send(Event::Silent);
+            })?;
             connection.start("output", move |sender| listen(stdout, &listener, to_link, &sender))?;
         }
         Ok(connection)
@@ -158,9 +175,7 @@ impl Connection {
         name: &str,
         body: impl FnOnce(SyncSender<Event>) + Send + 'static,
     ) -> Result<(), Trouble> {
-        let sender = self.sender.clone();
-        let started = thread::Builder::new().name(name.to_owned()).spawn(move || body(sender));
-        started.map(drop).map_err(|error| Trouble::local("cannot start a thread", &error))
+        start(name, &self.sender, body).map_err(|error| Trouble::local("cannot start a thread", &error))
     }
 
     /// Until either end ends.
@@ -380,30 +395,34 @@ fn send(
     Ok(())
 }
 
-/// Reports the end of the link, whatever is still to be read from it.
-fn watch(link: &UnixStream, sender: &SyncSender<Event>) {
-    // That the other end is gone is reported without being asked for.
-    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(link, PollFlags::empty())], None) {}
-    let _ = sender.send(Event::LinkEnded);
+/// Starts a thread that reports to this sender.
+fn start<E: Send + 'static>(
+    name: &str,
+    sender: &SyncSender<E>,
+    body: impl FnOnce(SyncSender<E>) + Send + 'static,
+) -> io::Result<()> {
+    let sender = sender.clone();
+    thread::Builder::new().name(name.to_owned()).spawn(move || body(sender)).map(drop)
 }
 
-/// Reports lines until there are no more.
-fn pass_lines_on(stderr: impl Read, sender: &SyncSender<Event>) {
-    let mut reader = BufReader::new(stderr);
+/// Waits for the end of the link, whatever is still to be read from it.
+fn await_end_of(link: &UnixStream) {
+    // That the other end is gone is reported without being asked for.
+    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(link, PollFlags::empty())], None) {}
+}
+
+/// Reads lines until there are no more, or nobody takes them.
+fn read_lines(from: impl Read, mut take: impl FnMut(String) -> bool) {
+    let mut reader = BufReader::new(from);
     let mut line = Vec::new();
     loop {
         line.clear();
         match reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                if sender.send(Event::Said(text)).is_err() {
-                    return;
-                }
-            }
+            Ok(0) | Err(_) => return,
+            Ok(_) if !take(String::from_utf8_lossy(&line).trim_end().to_owned()) => return,
+            Ok(_) => {}
         }
     }
-    let _ = sender.send(Event::Silent);
 }
 
 /// Reports the answers among what a login shell prints, until the worker host is up; then passes on what it says.

@@ -54,7 +54,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let run = RunId(random.iter().map(|byte| format!("{byte:02x}")).collect());
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
     watcher.join_file = JoinFile::new(&invocation, &run);
-    let launcher = launcher(&invocation, &run)?;
+    let launcher = launcher(&invocation, &run, &python)?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
     let has_controller = controller.is_some();
     let parent = rustix::process::getppid();
@@ -196,19 +196,32 @@ fn plain(python: &[String], args: Vec<String>) -> anyhow::Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", python.join(" ")))
 }
 
-fn launcher(invocation: &Invocation, run: &RunId) -> anyhow::Result<Launcher> {
+fn launcher(invocation: &Invocation, run: &RunId, python: &[String]) -> anyhow::Result<Launcher> {
     let host_program = env::current_exe().context("cannot find the path of this program")?;
-    let ssh_args = ["connect", "ssh"].map(OsString::from).to_vec();
+    let connect = |means: &str| ["connect", means].map(OsString::from).to_vec();
+    let mut slurm_args = connect("slurm");
+    let python = shlex::try_join(python.iter().map(String::as_str)).context("--python")?;
+    slurm_args.push(format!("--python={python}").into());
     let hold = timeouts(invocation.host_timeout).host.as_secs_f64();
     let mut gate_args = vec!["gate".to_owned(), format!("--run={run}"), format!("--hold={hold}")];
     gate_args.extend(invocation.listen.iter().map(|address| format!("--listen={address}")));
-    if invocation.listen.is_empty() {
-        // For launchers that stay on this machine.
-        gate_args.push("--listen=127.0.0.1:0".to_owned());
-    }
     gate_args.extend(invocation.advertise.iter().map(|address| format!("--advertise={address}")));
     let gate_args = gate_args.into_iter().map(OsString::from).collect();
-    Ok(Launcher { host_program, host_args: vec!["worker".into()], ssh_args, gate_args })
+    // Nothing listens beyond this machine unless told to; and where the user says where, there alone.
+    let unless_said = |option: &str| match invocation.listen.is_empty() {
+        true => vec![OsString::from(option)],
+        false => Vec::new(),
+    };
+    Ok(Launcher {
+        host_program,
+        host_args: vec!["worker".into()],
+        ssh_args: connect("ssh"),
+        launch_args: connect("launch"),
+        slurm_args,
+        gate_args,
+        gate_here: unless_said("--listen=127.0.0.1:0"),
+        gate_elsewhere: unless_said("--listen-at-own-name"),
+    })
 }
 
 fn random_bytes() -> [u8; RUN_ID_BYTES] {

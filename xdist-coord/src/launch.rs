@@ -1,7 +1,7 @@
 //! How worker hosts come up: a process of ours, connected by a socket pair that it inherits.
 #![expect(clippy::disallowed_methods, reason = "a shell module: it bounds its waits by the clock")]
 
-use crate::workers::spec::{HostSpec, LauncherSpec};
+use crate::workers::spec::{CommandSpec, HostSpec, LauncherSpec, SlurmSpec, SshSpec};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::OsString;
@@ -26,6 +26,13 @@ pub const LAUNCH_VARIABLE: &str = "XDIST_LAUNCH";
 /// Tells a host the number of the descriptor that its link is on.
 pub const LINK_FD_VARIABLE: &str = "XDIST_LINK_FD";
 
+/// How long a host's process may take to end after its link is closed.
+const HOST_EXIT_GRACE: Duration = Duration::from_secs(2);
+
+/// The same for what looks after a launcher, which it ends in steps (`xdist connect`): with its hosts, when it is told to, and
+/// by force.
+const LAUNCHER_EXIT_GRACE: Duration = Duration::from_secs(14);
+
 /// Starts hosts.
 #[derive(Clone, Debug)]
 pub struct Launcher {
@@ -35,8 +42,25 @@ pub struct Launcher {
     pub host_args: Vec<OsString>,
     /// The arguments that make the same program the way to a host on another machine. What `ssh` is to be given follows.
     pub ssh_args: Vec<OsString>,
+    /// The arguments that make the same program look after a launcher, whose command follows.
+    pub launch_args: Vec<OsString>,
+    /// The arguments that make the same program have Slurm start hosts. What Slurm is asked for follows.
+    pub slurm_args: Vec<OsString>,
     /// The arguments that make the same program the gate that hosts dial in at.
     pub gate_args: Vec<OsString>,
+    /// Where the gate listens besides when hosts of this machine are to dial in.
+    pub gate_here: Vec<OsString>,
+    /// The same for hosts of other machines.
+    pub gate_elsewhere: Vec<OsString>,
+}
+
+/// Which hosts are to dial in, where the user has not said where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of this machine.
+    Here,
+    /// Those of other machines too.
+    Elsewhere,
 }
 
 /// How hosts can dial in.
@@ -94,30 +118,21 @@ impl Launcher {
         invitation: Option<(&Invitation, u32)>,
     ) -> Result<(UnixStream, HostProcess), LaunchError> {
         let mut command = match spec {
-            HostSpec::Local => {
-                let mut command = Command::new(&self.host_program);
-                command.args(&self.host_args);
-                command
-            }
+            HostSpec::Local => self.program(&self.host_args),
             HostSpec::Joined(joined) => return Err(LaunchError::Elsewhere { name: joined.name.clone() }),
-            HostSpec::Exec(words) | HostSpec::Launcher(LauncherSpec { words, .. }) => {
+            HostSpec::Exec(words) => {
                 let mut words = words.iter();
                 let mut command = Command::new(words.next().map_or("", String::as_str));
                 command.args(words);
                 command
             }
-            HostSpec::Ssh(ssh) => {
-                let mut command = Command::new(&self.host_program);
-                command.args(&self.ssh_args);
-                for hop in &ssh.via {
-                    command.arg(format!("--via={}", hop.arguments()));
-                }
-                if let Some(config) = &ssh.config {
-                    command.arg(format!("--ssh-config={config}"));
-                }
-                command.arg("--").args(&ssh.words);
+            HostSpec::Launcher(LauncherSpec::Command(CommandSpec { words, .. })) => {
+                let mut command = self.program(&self.launch_args);
+                command.arg("--").args(words);
                 command
             }
+            HostSpec::Launcher(LauncherSpec::Slurm(slurm)) => self.slurm(slurm),
+            HostSpec::Ssh(ssh) => self.ssh(ssh),
         };
         if let Some((invitation, launch)) = invitation {
             command.env(JOIN_VARIABLE, &invitation.token).env(LAUNCH_VARIABLE, launch.to_string());
@@ -130,28 +145,70 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(match spec {
                 // What a host prints is for people to read, and standard output is for the report.
-                HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) | HostSpec::Joined(_) => {
+                HostSpec::Local | HostSpec::Exec(_) | HostSpec::Joined(_) => {
                     stderr_of_ours().map_err(socket_error)?
                 }
                 // Why it could not go on.
-                HostSpec::Ssh(_) => Stdio::piped(),
+                HostSpec::Ssh(_) | HostSpec::Launcher(_) => Stdio::piped(),
             })
             // A group of its own: the terminal's Ctrl-C is for the coordinator, which decides.
             .process_group(0);
         let child = spawn_with_link(command, theirs)
             .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
-        Ok((ours, HostProcess { child, name, own_group: true }))
+        let exit_grace = match spec {
+            HostSpec::Launcher(_) => LAUNCHER_EXIT_GRACE,
+            HostSpec::Local | HostSpec::Exec(_) | HostSpec::Ssh(_) | HostSpec::Joined(_) => HOST_EXIT_GRACE,
+        };
+        Ok((ours, HostProcess { child, name, own_group: true, exit_grace }))
+    }
+
+    fn program(&self, args: &[OsString]) -> Command {
+        let mut command = Command::new(&self.host_program);
+        command.args(args);
+        command
+    }
+
+    fn ssh(&self, ssh: &SshSpec) -> Command {
+        let mut command = self.program(&self.ssh_args);
+        for hop in &ssh.via {
+            command.arg(format!("--via={}", hop.arguments()));
+        }
+        if let Some(config) = &ssh.config {
+            command.arg(format!("--ssh-config={config}"));
+        }
+        command.arg("--").args(&ssh.words);
+        command
+    }
+
+    fn slurm(&self, slurm: &SlurmSpec) -> Command {
+        let mut command = self.program(&self.slurm_args);
+        if let Some(hosts) = slurm.hosts {
+            command.arg(format!("--hosts={hosts}"));
+        }
+        if let Some(cpus) = slurm.cpus {
+            command.arg(format!("--cpus={cpus}"));
+        }
+        if let Some(chdir) = &slurm.chdir {
+            command.arg(format!("--chdir={chdir}"));
+        }
+        command.arg("--");
+        command.args(slurm.options.iter().map(|(key, value)| format!("--{key}={value}"))).args(&slurm.args);
+        command
     }
 }
 
 impl Launcher {
-    /// Starts the gate and gives our end of the socket that its reports and the links of hosts come over.
+    /// Starts the gate, for hosts of other machines too if they are wanted, and gives our end of the socket that its reports
+    /// and the links of hosts come over.
     ///
     /// # Errors
     /// [`LaunchError`] when the operating system refuses.
-    pub fn launch_gate(&self) -> Result<(OwnedFd, HostProcess), LaunchError> {
-        let mut command = Command::new(&self.host_program);
-        command.args(&self.gate_args);
+    pub fn launch_gate(&self, wanted: Wanted) -> Result<(OwnedFd, HostProcess), LaunchError> {
+        let mut command = self.program(&self.gate_args);
+        command.args(match wanted {
+            Wanted::Here => &self.gate_here,
+            Wanted::Elsewhere => &self.gate_elsewhere,
+        });
         let name = command.get_program().to_string_lossy().into_owned();
         let socket_error = |source| LaunchError::Socket { command: name.clone(), source };
         let (ours, theirs) = datagram_pair().map_err(socket_error)?;
@@ -162,7 +219,7 @@ impl Launcher {
             .process_group(0);
         let child = spawn_with_link(command, theirs)
             .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
-        Ok((ours, HostProcess { child, name, own_group: true }))
+        Ok((ours, HostProcess { child, name, own_group: true, exit_grace: HOST_EXIT_GRACE }))
     }
 }
 
@@ -177,7 +234,7 @@ pub fn launch_pytest_host(mut command: Command) -> Result<(UnixStream, HostProce
     command.env(LINK_FD_VARIABLE, LINK_FD.to_string());
     let child = spawn_with_link(command, theirs)
         .map_err(|source| LaunchError::Spawn { command: name.clone(), source })?;
-    Ok((ours, HostProcess { child, name, own_group: false }))
+    Ok((ours, HostProcess { child, name, own_group: false, exit_grace: HOST_EXIT_GRACE }))
 }
 
 /// Sockets that keep datagrams apart and, where the system can do that, tell when the other is closed.
@@ -206,6 +263,7 @@ pub struct HostProcess {
     name: String,
     /// Whether it leads a process group of its own.
     own_group: bool,
+    exit_grace: Duration,
 }
 
 impl HostProcess {
@@ -219,6 +277,12 @@ impl HostProcess {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long it may take to end after its link is closed.
+    #[must_use]
+    pub fn exit_grace(&self) -> Duration {
+        self.exit_grace
     }
 
     /// Whether the process has ended.

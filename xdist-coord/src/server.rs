@@ -23,7 +23,7 @@ mod sync;
 
 mod token;
 
-use crate::launch::{HostProcess, Invitation, Launcher};
+use crate::launch::{HostProcess, Invitation, Launcher, Wanted};
 use crate::scheduler::History;
 use crate::session::Session;
 use crate::session::config::{Config, PytestHost};
@@ -50,9 +50,6 @@ use sync::{Copying, Step};
 use terminal::Lent;
 use token::Source;
 use xdist_proto::message::WorkerMessage;
-
-/// How long a host's process may take to end after its link is closed.
-const HOST_EXIT_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a host whose link ended is waited for, to learn how it ended.
 const HOST_STATUS_GRACE: Duration = Duration::from_millis(200);
@@ -184,7 +181,7 @@ pub fn run(
         summary: None,
     };
     if listens {
-        server.open_gate()?;
+        server.open_gate(Wanted::Here)?;
     }
     if at_once {
         server.start_pytest_host();
@@ -527,7 +524,8 @@ impl Server<'_> {
 
     fn try_launch(&mut self, host: HostId, spec: &HostSpec) -> Result<LinkId, String> {
         if matches!(spec, HostSpec::Launcher(_)) && self.gate.is_none() {
-            self.open_gate().map_err(|error| error.to_string())?;
+            let wanted = if spec.wants_others_in() { Wanted::Elsewhere } else { Wanted::Here };
+            self.open_gate(wanted).map_err(|error| error.to_string())?;
         }
         let invitation = match spec {
             HostSpec::Launcher(_) => self.gate.as_ref().map(|gate| (&gate.invitation, launch_number(host))),
@@ -550,8 +548,8 @@ impl Server<'_> {
     }
 
     /// Lets hosts dial in from now on.
-    fn open_gate(&mut self) -> Result<(), GateError> {
-        let gate = Gate::open(self.launcher, self.poll.registry())?;
+    fn open_gate(&mut self, wanted: Wanted) -> Result<(), GateError> {
+        let gate = Gate::open(self.launcher, wanted, self.poll.registry())?;
         self.observer.listening(&gate.invitation);
         self.gate = Some(gate);
         // What has arrived meanwhile is not announced again.
@@ -598,8 +596,9 @@ impl Server<'_> {
             self.departing.extend(link.and_then(|link| link.process));
         }
         self.close_gate();
-        let deadline = Instant::now() + HOST_EXIT_GRACE;
+        let now = Instant::now();
         for process in &mut self.departing {
+            let deadline = now + process.exit_grace();
             process.wait_until(deadline);
         }
     }

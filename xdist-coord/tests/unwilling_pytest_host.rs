@@ -82,7 +82,11 @@ fn run_with_script(script: &str, mut user: User) -> server::Outcome {
         host_program: "unused".into(),
         host_args: Vec::new(),
         ssh_args: Vec::new(),
+        launch_args: Vec::new(),
+        slurm_args: Vec::new(),
         gate_args: Vec::new(),
+        gate_here: Vec::new(),
+        gate_elsewhere: Vec::new(),
     };
     server::run(config, 1, &launcher, PytestHostSource::Command(&command), &mut user).unwrap()
 }

@@ -49,7 +49,11 @@ fn run(suite: Suite, program: &Path) -> Run {
         host_program: program.to_owned(),
         host_args: Vec::new(),
         ssh_args: Vec::new(),
-        gate_args: ["gate", "--run=bench", "--hold=15", "--listen=127.0.0.1:0"].map(Into::into).to_vec(),
+        launch_args: Vec::new(),
+        slurm_args: Vec::new(),
+        gate_args: ["gate", "--run=bench", "--hold=15"].map(Into::into).to_vec(),
+        gate_here: vec!["--listen=127.0.0.1:0".into()],
+        gate_elsewhere: Vec::new(),
     };
     let joining = Joining { open: true, min_workers: HOSTS, patience: Duration::from_secs(120) };
     let config = Config { joining, ..config(Vec::new(), Mode::WorkSteal) };

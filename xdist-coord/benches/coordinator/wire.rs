@@ -75,7 +75,11 @@ pub(crate) fn run(suite: Suite, case: Case) -> Cost {
         host_program: command[0].clone().into(),
         host_args: command[1..].iter().map(Into::into).collect(),
         ssh_args: Vec::new(),
+        launch_args: Vec::new(),
+        slurm_args: Vec::new(),
         gate_args: Vec::new(),
+        gate_here: Vec::new(),
+        gate_elsewhere: Vec::new(),
     };
     let host = if case.one_link { HostSpec::Local } else { HostSpec::Exec(command) };
     let config = config(vec![WorkerSpec { host, ..WorkerSpec::default() }; case.workers], case.mode);

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell module: it bounds its wait by the clock")]
 
 use super::token::Source;
-use crate::launch::{HostProcess, Invitation, LaunchError, Launcher};
+use crate::launch::{HostProcess, Invitation, LaunchError, Launcher, Wanted};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,8 +74,8 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Starts the gate, and waits until it listens.
-    pub(super) fn open(launcher: &Launcher, registry: &Registry) -> Result<Self, GateError> {
-        let (socket, process) = launcher.launch_gate()?;
+    pub(super) fn open(launcher: &Launcher, wanted: Wanted, registry: &Registry) -> Result<Self, GateError> {
+        let (socket, process) = launcher.launch_gate(wanted)?;
         let lost = |error: io::Error| GateError::Lost(format!("cannot be heard ({error})"));
         rustix::io::ioctl_fionbio(&socket, true).map_err(|error| lost(error.into()))?;
         let mut gate = Self {

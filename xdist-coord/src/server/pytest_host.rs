@@ -5,7 +5,7 @@ mod link;
 
 pub(super) use link::PytestHostLink;
 
-use super::{EVENTS_PER_TURN, HOST_EXIT_GRACE, PytestHostSource, Server, ServerError};
+use super::{EVENTS_PER_TURN, PytestHostSource, Server, ServerError};
 use crate::launch::{HostProcess, launch_pytest_host};
 use crate::session::event::{RunEnd, RunEvent, RunSummary, StopReason};
 use crate::session::input::Input;
@@ -133,7 +133,8 @@ impl Server<'_> {
         let Some(pytest_host) = self.pytest_host.take() else { return };
         self.pytest_host_readable = false;
         let process = pytest_host.hang_up(self.poll.registry());
-        let status = process.and_then(|mut process| process.wait_until(Instant::now() + HOST_EXIT_GRACE));
+        let status =
+            process.and_then(|mut process| process.wait_until(Instant::now() + process.exit_grace()));
         let error = match status {
             Some(status) => format!("{error}; its process ended with {status}"),
             None => error,

@@ -142,7 +142,11 @@ impl Session {
     }
 }
 
-/// Takes the launchers out of these specifications.
+/// Takes the launchers out of these specifications. The first of them has the gate opened, so those come first that need
+/// one which is open to other machines.
 pub(super) fn launchers_among(specs: &mut Vec<WorkerSpec>) -> Vec<WorkerSpec> {
-    specs.extract_if(.., |spec| matches!(spec.host, HostSpec::Launcher(_))).collect()
+    let launchers = specs.extract_if(.., |spec| matches!(spec.host, HostSpec::Launcher(_)));
+    let mut launchers: Vec<WorkerSpec> = launchers.collect();
+    launchers.sort_by_key(|spec| !spec.host.wants_others_in());
+    launchers
 }

@@ -185,7 +185,11 @@ mod tests {
             r#"unknown distribution mode "lod": choose from each, load, loadscope, loadfile, loadgroup, worksteal, no"#,
         );
         let tx = RunOptions { tx: vec!["via=x".to_owned()], ..RunOptions::default() };
-        check(None, &tx, r#"--tx "via=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#);
+        check(
+            None,
+            &tx,
+            r#"--tx "via=x": exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed"#,
+        );
     }
 
     #[test]

@@ -276,9 +276,7 @@ fn summarize(output: Output) -> Option<String> {
             HostSpec::Local => format!("launch {}", host.0),
             HostSpec::Exec(command) => format!("launch {} {}", host.0, command.join(" ")),
             HostSpec::Ssh(ssh) => format!("launch {} ssh {}", host.0, ssh.words.join(" ")),
-            HostSpec::Launcher(launcher) => {
-                format!("launch {} {} for {} hosts", host.0, launcher.words.join(" "), launcher.hosts)
-            }
+            HostSpec::Launcher(launcher) => format!("launch {} {launcher}", host.0),
             HostSpec::Joined(joined) => format!("launch {} joined {}", host.0, joined.name),
         },
         Output::Answer { message: CoordinatorOpening::Welcome(welcome), .. } => {
@@ -535,7 +533,7 @@ fn options_that_make_no_sense_are_a_usage_error() {
     bench.tell_ready(0, RunOptions { tx: vec!["via=x".to_owned()], ..options() });
     bench.end(0);
     bench.expect(
-        "* gw0 usage error: ERROR: --tx \"via=x\": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed
+        "* gw0 usage error: ERROR: --tx \"via=x\": exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed
          gw0 shutdown 2500 ms
          * gw0 down
          close 0 Done

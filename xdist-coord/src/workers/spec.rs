@@ -1,7 +1,10 @@
 //! Worker specifications: what `--tx` says.
 
+mod launchers;
+
 mod proxies;
 
+pub use launchers::{CommandSpec, LauncherSpec, SlurmSpec};
 use proxies::Proxies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,7 +32,8 @@ const REFUSED: [(&str, &str); 3] = [
 const SSH_OPTIONS_WITH_VALUES: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 
 /// The keys there are, for messages.
-const KEYS: &str = "popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id";
+const KEYS: &str = "popen, ssh, exec, slurm, ssh_config, hosts, cpus, partition, account, qos, time, gres, slurm_args, \
+                    via, python, chdir, env:NAME, nice and id";
 
 /// Where and how one worker runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,19 +65,10 @@ pub enum HostSpec {
     Exec(Vec<String>),
     /// `ssh=`: another machine; all workers with the same words share one connection and one host process.
     Ssh(SshSpec),
-    /// `exec=` with `hosts=`: a command that has hosts dial in. It describes the workers of those.
+    /// `exec=` with `hosts=`, or `slurm=`: has hosts dial in. It describes the workers of those.
     Launcher(LauncherSpec),
     /// A host that has dialled in. No text means this one.
     Joined(JoinedSpec),
-}
-
-/// A command that starts `xdist worker --join` on other machines.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LauncherSpec {
-    /// The command.
-    pub words: Vec<String>,
-    /// How many hosts are to dial in.
-    pub hosts: u32,
 }
 
 /// A host that has dialled in.
@@ -136,6 +131,24 @@ pub enum SpecError {
         /// The specification.
         spec: String,
     },
+    /// What only Slurm is asked for.
+    #[error("{spec:?}: {key:?} goes together with slurm=N only")]
+    NoSlurm {
+        /// The specification.
+        spec: String,
+        /// The key.
+        key: String,
+    },
+    /// Something else than Slurm can be asked for.
+    #[error("{spec:?}: {key:?} needs {wanted}")]
+    Slurm {
+        /// The specification.
+        spec: String,
+        /// The key.
+        key: String,
+        /// What it needs.
+        wanted: String,
+    },
     /// `via=` names nothing, or leads in a circle.
     #[error(
         "{spec:?}: no --px has the id {id:?}, or it leads in a circle; name the machine in between with --px ssh=HOST//id={id}"
@@ -190,8 +203,8 @@ pub enum SpecError {
         /// The key.
         key: String,
     },
-    /// None of `popen`, `ssh=` and `exec=`, or several.
-    #[error("{spec:?}: exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed")]
+    /// None of `popen`, `ssh=`, `exec=` and `slurm=`, or several.
+    #[error("{spec:?}: exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed")]
     Kind {
         /// The specification.
         spec: String,
@@ -259,7 +272,7 @@ impl WorkerSpec {
             }
             spec.set(text, key, value)?;
         }
-        if ["popen", "ssh", "exec"].iter().filter(|kind| seen.contains(*kind)).count() != 1 {
+        if ["popen", "ssh", "exec", "slurm"].iter().filter(|kind| seen.contains(*kind)).count() != 1 {
             return Err(SpecError::Kind { spec: text.to_owned() });
         }
         if seen.contains("ssh_config") && !seen.contains("ssh") {
@@ -267,6 +280,12 @@ impl WorkerSpec {
         }
         if seen.contains("hosts") && !seen.contains("exec") {
             return Err(SpecError::Launcher { spec: text.to_owned() });
+        }
+        if let Some(key) = seen.iter().find(|key| SlurmSpec::knows(key) && !seen.contains("slurm")) {
+            return Err(SpecError::NoSlurm { spec: text.to_owned(), key: (*key).to_owned() });
+        }
+        if let HostSpec::Launcher(LauncherSpec::Slurm(slurm)) = &mut spec.host {
+            slurm.chdir = spec.chdir.take();
         }
         Ok(spec)
     }
@@ -281,6 +300,9 @@ impl WorkerSpec {
             "exec" => self.set_command(command(text, key, needed()?)?),
             "via" => self.via = Some(needed()?.to_owned()),
             "hosts" => self.set_hosts(text, needed()?)?,
+            "slurm" if value.is_none() => _ = self.slurm_mut(),
+            "slurm" => self.set_slurm(text, key, needed()?)?,
+            _ if SlurmSpec::knows(key) => self.set_slurm(text, key, needed()?)?,
             "ssh" => {
                 let ssh = self.ssh_mut();
                 ssh.words = command(text, key, needed()?)?;
@@ -307,7 +329,7 @@ impl WorkerSpec {
     /// `exec=`, before or after `hosts=`.
     fn set_command(&mut self, words: Vec<String>) {
         match &mut self.host {
-            HostSpec::Launcher(launcher) => launcher.words = words,
+            HostSpec::Launcher(LauncherSpec::Command(command)) => command.words = words,
             _ => self.host = HostSpec::Exec(words),
         }
     }
@@ -320,8 +342,26 @@ impl WorkerSpec {
             HostSpec::Exec(words) => words,
             _ => Vec::new(),
         };
-        self.host = HostSpec::Launcher(LauncherSpec { words, hosts });
+        self.host = HostSpec::Launcher(LauncherSpec::Command(CommandSpec { words, hosts }));
         Ok(())
+    }
+
+    /// `slurm=`, or what goes with it.
+    fn set_slurm(&mut self, text: &str, key: &str, value: &str) -> Result<(), SpecError> {
+        let (spec, name) = (text.to_owned(), key.to_owned());
+        let wrong = || SpecError::Slurm { spec, key: name, wanted: SlurmSpec::wanted(key) };
+        self.slurm_mut().set(key, value).ok_or_else(wrong)
+    }
+
+    /// What Slurm is asked for, whichever of its keys comes first.
+    fn slurm_mut(&mut self) -> &mut SlurmSpec {
+        if !matches!(self.host, HostSpec::Launcher(LauncherSpec::Slurm(_))) {
+            self.host = HostSpec::Launcher(LauncherSpec::Slurm(SlurmSpec::default()));
+        }
+        let HostSpec::Launcher(LauncherSpec::Slurm(slurm)) = &mut self.host else {
+            unreachable!("it was just made one")
+        };
+        slurm
     }
 
     /// The connection, whichever of its keys comes first.
@@ -339,9 +379,8 @@ impl fmt::Display for WorkerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             HostSpec::Local => f.write_str("popen")?,
-            HostSpec::Exec(words) | HostSpec::Launcher(LauncherSpec { words, .. }) => {
-                write!(f, "exec={}", words.join(" "))?;
-            }
+            HostSpec::Exec(words) => write!(f, "exec={}", words.join(" "))?,
+            HostSpec::Launcher(launcher) => write!(f, "{launcher}")?,
             HostSpec::Joined(joined) => write!(f, "join={}", joined.name)?,
             HostSpec::Ssh(ssh) => {
                 write!(f, "ssh={}", ssh.words.join(" "))?;
@@ -349,9 +388,6 @@ impl fmt::Display for WorkerSpec {
                     write!(f, "//ssh_config={config}")?;
                 }
             }
-        }
-        if let HostSpec::Launcher(launcher) = &self.host {
-            write!(f, "//hosts={}", launcher.hosts)?;
         }
         if let Some(python) = &self.python {
             write!(f, "//python={}", python.join(" "))?;
@@ -379,7 +415,7 @@ impl HostSpec {
             Self::Local => "the local worker host".to_owned(),
             Self::Exec(command) => format!("the worker host {:?}", command.join(" ")),
             Self::Ssh(ssh) => format!("the worker host on {}", ssh.machine()),
-            Self::Launcher(launcher) => format!("the launcher {:?}", launcher.words.join(" ")),
+            Self::Launcher(launcher) => launcher.describe(),
             Self::Joined(joined) => format!("the worker host on {}", joined.name),
         }
     }
@@ -398,6 +434,14 @@ impl HostSpec {
             Self::Ssh(ssh) => Some(ssh.machine()),
             Self::Joined(joined) => Some(&joined.name),
             Self::Local | Self::Exec(_) | Self::Launcher(_) => None,
+        }
+    }
+
+    /// Whether hosts on other machines are to dial in.
+    pub(crate) const fn wants_others_in(&self) -> bool {
+        match self {
+            Self::Launcher(launcher) => launcher.leaves_this_machine(),
+            Self::Local | Self::Exec(_) | Self::Ssh(_) | Self::Joined(_) => false,
         }
     }
 
@@ -590,7 +634,7 @@ mod tests {
         check("ssh_config=f//exec=x", r#""ssh_config=f//exec=x": "ssh_config" needs ssh=[USER@]HOST"#);
         check(
             "popen//pyton=x",
-            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id"#,
+            r#""popen//pyton=x": unknown key "pyton"; known are popen, ssh, exec, slurm, ssh_config, hosts, cpus, partition, account, qos, time, gres, slurm_args, via, python, chdir, env:NAME, nice and id"#,
         );
         check("popen=1", r#""popen=1": "popen" takes no value"#);
         check("popen//chdir", r#""popen//chdir": "chdir" needs a value"#);
@@ -599,15 +643,18 @@ mod tests {
         check("exec=a 'b", r#""exec=a 'b": the command of "exec" has an unfinished quotation or escape"#);
         check("exec= ", r#""exec= ": "exec" needs a value"#);
         check("ssh=-p 22", r#""ssh=-p 22": "ssh" needs a value"#);
-        check("python=x", r#""python=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#);
+        check(
+            "python=x",
+            r#""python=x": exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed"#,
+        );
         check(
             "popen//exec=x",
-            r#""popen//exec=x": exactly one of popen, ssh=[USER@]HOST and exec=COMMAND is needed"#,
+            r#""popen//exec=x": exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed"#,
         );
         check("2*popen//id=a", r#"two workers are called "a""#);
         check(
             "",
-            r#""": unknown key ""; known are popen, ssh, exec, ssh_config, hosts, via, python, chdir, env:NAME, nice and id"#,
+            r#""": unknown key ""; known are popen, ssh, exec, slurm, ssh_config, hosts, cpus, partition, account, qos, time, gres, slurm_args, via, python, chdir, env:NAME, nice and id"#,
         );
     }
 

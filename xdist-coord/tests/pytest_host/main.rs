@@ -92,7 +92,11 @@ fn run(worker_host: Vec<String>, pytest_host: PytestHostSource<'_>, watcher: &mu
         host_program: "unused".into(),
         host_args: Vec::new(),
         ssh_args: Vec::new(),
+        launch_args: Vec::new(),
+        slurm_args: Vec::new(),
         gate_args: Vec::new(),
+        gate_here: Vec::new(),
+        gate_elsewhere: Vec::new(),
     };
     server::run(config, 1, &launcher, pytest_host, watcher).unwrap()
 }

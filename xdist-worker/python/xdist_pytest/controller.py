@@ -122,7 +122,7 @@ class DistSession:
             reporter.showfspath = False
             self.config.pluginmanager.register(self._terminal, "terminaldistreporter")
         # Whom launchers start joins later.
-        specs = [spec for spec in map(Spec, self.config.option.tx) if not spec.hosts]
+        specs = [spec for spec in map(Spec, self.config.option.tx) if not (spec.hosts or spec.slurm)]
         for number, spec in enumerate(specs):
             if spec.id is None:
                 spec.id = f"gw{number}"

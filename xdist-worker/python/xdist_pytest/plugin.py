@@ -391,7 +391,7 @@ def _add_environment_options(group: Any) -> None:
         default=[],
         metavar="SPEC",
         help="Where to run a worker, for example popen//python=python3.12 or ssh=user@host//chdir=work; 3*SPEC is "
-        "three of them.",
+        "three of them. slurm=2//cpus=4 has Slurm start workers on 2 nodes.",
     )
     group.addoption(
         "--px",

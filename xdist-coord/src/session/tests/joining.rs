@@ -153,11 +153,19 @@ fn whoever_comes_when_the_run_ends_is_told_so() {
 fn the_hosts_of_a_launcher_have_workers_as_it_says() {
     let launcher = WorkerSpec::parse_tx("exec=srun xdist worker --join//hosts=2//nice=3").unwrap();
     let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });
-    bench.expect("launch 0 srun xdist worker --join for 2 hosts");
+    bench.expect("launch 0 exec=srun xdist worker --join//hosts=2");
     bench.launch(0);
     bench.join(1, 1, Some(0));
     bench.expect("* gw0 starts\nwelcome gw0\ngw0 configure gw0 of 1");
     assert_eq!(bench.session.workers.get(WorkerId(0)).spec.nice, 3);
+}
+
+#[test]
+fn the_gate_is_opened_for_those_who_come_from_other_machines() {
+    let texts = ["exec=x//hosts=2", "slurm=2//cpus=4", "popen"];
+    let workers = WorkerSpec::parse_all(texts, []).unwrap();
+    let mut bench = Bench::new(Config { workers: Some(workers), ..config(None) });
+    bench.expect("launch 0 slurm=2//cpus=4\nlaunch 1 exec=x//hosts=2\n* gw0 starts\nlaunch 2");
 }
 
 #[test]
