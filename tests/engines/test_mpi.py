@@ -79,10 +79,11 @@ def test_with_recovery_the_others_run_what_a_lost_host_had(mpi):
     run = mpi.start("--tx", LAUNCHER.format("--enable-recovery "), "--min-workers", "2", "--host-timeout", "2s")
     begun = [mpi.signals.next().split() for _ in range(2)]
     lost = begun[0]
-    # mpirun's own child: what joined.
-    for pid in descendants(run.popen.pid):
-        if _rank(pid) == lost[2] and "--join" in _line(pid):
-            os.kill(pid, signal.SIGKILL)
+    below = {pid: (_read(pid, "cmdline"), _read(pid, "environ")) for pid in descendants(run.popen.pid)}
+    # What mpirun has started, which joined; not what that has started.
+    rank = f"OMPI_COMM_WORLD_RANK={lost[2]}"
+    (joined,) = [pid for pid, (line, variables) in below.items() if "--join" in line and rank in variables]
+    os.kill(joined, signal.SIGKILL)
     (mpi.directory / "go").touch()
     result = run.wait()
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
@@ -90,15 +91,14 @@ def test_with_recovery_the_others_run_what_a_lost_host_had(mpi):
     assert lost[1] in {number for _, number, _ in later} and {rank for _, _, rank in later} == {begun[1][2]}
 
 
-def _line(pid):
-    with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
-        return file.read()
-
-
-def _rank(pid):
-    with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as file:
-        variables = dict(line.partition("=")[::2] for line in file.read().split("\0"))
-    return variables.get("OMPI_COMM_WORLD_RANK")
+def _read(pid, name):
+    """The words of a file about a process."""
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read().split("\0")
+    except OSError:
+        # It has ended.
+        return []
 
 
 def test_what_mpirun_says_of_a_failure_is_told(mpi):
