@@ -212,8 +212,10 @@ mod tests {
             "timeout: ran for more than 0.5 s, in call of a.py::test_it (pid 123 on buildhost)"
         );
         assert_eq!(line(None, &signaled), "signal 11 (SIGSEGV) (pid 123 on buildhost)");
-        let nowhere = Crash { pid: None, host: String::new(), ..crash(EndCause::Exited(3)) };
-        assert_eq!(line(None, &nowhere), "exit code 3");
+        let nowhere = |end| Crash { pid: None, host: String::new(), ..crash(end) };
+        assert_eq!(line(None, &nowhere(EndCause::TimedOut(500))), "timeout: ran for more than 0.5 s");
+        let told = line(None, &nowhere(EndCause::Exited(3)));
+        assert!(told.starts_with("exit code 3, before pytest was up: "), "{told}");
     }
 
     #[test]
