@@ -187,7 +187,10 @@ impl Session {
                 let name = opened.spec.other_machine().map(str::to_owned);
                 opened.name = name.unwrap_or_else(|| hello.host.hostname.clone());
                 for worker in self.workers.living_on(host) {
-                    self.configure_worker(worker);
+                    // What one of them needs may have cost the host, and them all.
+                    if !self.workers.get(worker).is_down() {
+                        self.configure_worker(worker);
+                    }
                 }
             }
             Err(refused) => {

@@ -185,11 +185,12 @@ fn a_directory_that_cannot_be_read_here_ends_the_same() {
 
 #[test]
 fn a_host_that_does_not_take_files_is_told_so() {
-    let mut bench = started(&["/lib"], &["ssh=a"], &[]);
+    let mut bench = started(&["/lib"], &["2*ssh=a"], &[]);
     bench.takes_files = false;
     connected(&mut bench, 0);
     let said = bench.said.join("\n");
     assert!(said.contains("it does not take files"), "{said}");
+    assert!(said.contains("finished Stopped(NoWorkers("), "none of its workers is waited for: {said}");
     // Somebody else's program may do without.
     let mut bench = started(&["/lib"], &["exec=x//chdir=/y"], &[]);
     bench.takes_files = false;
