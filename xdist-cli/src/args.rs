@@ -60,7 +60,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "TEXT", default_value = "", hide = true)]
     pub(crate) greeting: String,
     /// How many workers this host offers [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) slots: Option<u32>,
     /// The command that starts Python, where the run names none [default: python3]
     #[arg(long, value_name = "COMMAND")]

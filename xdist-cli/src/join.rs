@@ -31,7 +31,11 @@ const TOKEN_MARK: &str = "xdist-join-";
 pub(crate) fn join(args: &WorkerArgs, place: Option<&OsStr>) -> anyhow::Result<ExitCode> {
     let text = match place {
         Some(token) if token.to_string_lossy().starts_with(TOKEN_MARK) => {
-            return Err(hide(&token.to_string_lossy()));
+            let token = token.to_string_lossy();
+            if let Err(error) = token.parse::<Token>() {
+                return Err(anyhow::Error::new(error).context("--join: that is no join token"));
+            }
+            return Err(hide(&token));
         }
         Some(place) if place == "-" => {
             first_line(io::stdin().lock()).context("cannot read the join token from standard input")?

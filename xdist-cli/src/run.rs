@@ -53,7 +53,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let random = random_bytes();
     let run = RunId(random.iter().map(|byte| format!("{byte:02x}")).collect());
     let mut watcher = Watcher::new(invocation.report_log.clone())?;
-    watcher.join_file = JoinFile::new(&invocation, &run);
+    watcher.join_file = JoinFile::new(&invocation, &run)?;
     let launcher = launcher(&invocation, &run, &python)?;
     let controller = invocation.controller.map(xdist_worker::inherited_link).transpose()?;
     let has_controller = controller.is_some();

@@ -142,10 +142,13 @@ impl Session {
         if self.is_discarded(id) {
             return Ok(());
         }
+        let failed = matches!(report.class, OutcomeClass::Fail | OutcomeClass::Infrastructure);
+        if failed && self.turned_away_late(id, &format!("{} cannot be collected there", report.node_id)) {
+            return Ok(());
+        }
         let failure = report.failure.as_ref().map(|failure| &failure.text);
         let text = failure.or(report.skip.as_ref().map(|skip| &skip.reason)).cloned().unwrap_or_default();
         if self.collect_reports.insert((report.node_id.clone(), text)) {
-            let failed = matches!(report.class, OutcomeClass::Fail | OutcomeClass::Infrastructure);
             self.report(RunEvent::CollectReport { worker: id, report });
             if failed {
                 self.counts.collect_errors += 1;
@@ -523,6 +526,9 @@ impl Session {
 
     /// A replacement is of no use.
     fn reject(&mut self, id: WorkerId, reason: String) {
+        if self.turned_away_late(id, &reason) {
+            return;
+        }
         tracing::warn!(worker = %id, reason, "replacement not used");
         self.end_worker(id, Ending::Shutdown(Some(reason)), self.config.timeouts.grace());
         self.check_left();
@@ -539,6 +545,9 @@ impl Session {
 
     /// Ends the run over wrong arguments, unless it is ending anyway.
     pub(super) fn usage_error(&mut self, id: WorkerId, text: String, code: i32) {
+        if self.turned_away_late(id, &text) {
+            return;
+        }
         self.workers.get_mut(id).farewell = Farewell::Error;
         let ending = match self.course {
             Course::Gathering => Ending::Shutdown(None),

@@ -2,11 +2,13 @@
 //! are waited for.
 
 use super::event::{RunEnd, StopReason};
+use super::output::CloseReason;
 use super::timer::Timer;
 use super::{Course, RunEvent, Session};
 use crate::workers::spec::{HostSpec, JoinedSpec, MAX_WORKERS, WorkerSpec};
 use crate::workers::{Ending, HostId, Life, LinkId};
 use std::collections::{BTreeMap, BTreeSet};
+use xdist_proto::WorkerId;
 use xdist_proto::handshake::Hello;
 
 /// What is known of hosts that dial in.
@@ -110,6 +112,34 @@ impl Session {
         self.joining.at_the_door.insert(host, launcher);
         self.launched(host, link);
         self.timers.set(Timer::Connect(host), self.now + self.connect_timeout(host));
+    }
+
+    /// Turns a host away that is of no use to a run which goes on with others, and answers whether that was so: whatever is
+    /// wrong is its machine's affair, and not the run's.
+    pub(super) fn turned_away_late(&mut self, id: WorkerId, text: &str) -> bool {
+        let worker = self.workers.get(id);
+        let host = worker.host;
+        let is_early = match self.course {
+            // The first says what the run is to be; nobody can tell whose fault it is.
+            Course::Gathering => self.plan.is_none() || !self.is_anybody_ready_beside(host),
+            Course::Running => worker.active().is_some(),
+            Course::Ending(_) | Course::Over => true,
+        };
+        if is_early || !matches!(worker.spec.host, HostSpec::Joined(_)) {
+            return false;
+        }
+        let text = text.trim().trim_start_matches("ERROR: ");
+        self.lose_host(host, format!("it takes no part, since {text}"), CloseReason::Done);
+        true
+    }
+
+    fn is_anybody_ready_beside(&self, host: HostId) -> bool {
+        let is_ready = |life: &Life| {
+            matches!(life, Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_))
+        };
+        self.workers
+            .all()
+            .any(|(_, worker)| worker.host != host && worker.is_in_use() && is_ready(&worker.life))
     }
 
     /// Gives a host that has dialled in its name and its workers, and says why it cannot have any.

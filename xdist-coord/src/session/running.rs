@@ -307,11 +307,17 @@ impl Session {
             StopKind::Interrupt => StopReason::KeyboardInterrupt(event.worker),
             StopKind::Recycle => return,
         };
+        if self.turned_away_late(event.worker, &reason.to_string()) {
+            return;
+        }
         self.begin_ending(RunEnd::Stopped(reason), &Ending::Drain);
     }
 
     fn internal_error(&mut self, id: WorkerId, text: String) {
         if self.is_discarded(id) {
+            return;
+        }
+        if self.turned_away_late(id, text.lines().last().unwrap_or_default()) {
             return;
         }
         self.workers.get_mut(id).farewell = Farewell::Error;

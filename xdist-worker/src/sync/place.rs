@@ -60,9 +60,11 @@ impl Place {
         let shown = path.as_os_str().as_bytes();
         make_directory(parent, name.as_bytes(), 0o777).map_err(SyncError::io("make the directory", shown))?;
         let root = open_directory(parent, name.as_bytes()).map_err(SyncError::io("open", shown))?;
+        // Somebody else may be about to copy to the same place: where that has begun, it is seen before anything else.
+        let is_new = is_empty(&root).map_err(SyncError::io("read", shown))?;
         let own = match open_directory(&root, OWN_DIRECTORY) {
             Ok(own) => own,
-            Err(Errno::NOENT) if is_empty(&root).map_err(SyncError::io("read", shown))? => {
+            Err(Errno::NOENT) if is_new => {
                 let inside = path.join(OsStr::from_bytes(OWN_DIRECTORY));
                 let shown = inside.as_os_str().as_bytes();
                 make_directory(&root, OWN_DIRECTORY, 0o700)

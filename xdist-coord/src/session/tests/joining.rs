@@ -64,7 +64,38 @@ fn one_that_collects_something_else_is_turned_away_and_the_run_goes_on() {
     bench.on(1).collect(1, "a b");
     bench.said.clear();
     bench.on(1).list(1, "a b");
-    bench.expect("gw1 shutdown 2500 ms");
+    let why = "it takes no part, since it collected other tests than the run: 2 missing, such as c";
+    bench.expect(&format!(
+        "close 1 Done\n* lost the worker host on peer1: {why}\n* gw1 down: host lost: {why}"
+    ));
+}
+
+#[test]
+fn what_is_wrong_with_a_late_one_is_no_affair_of_the_run() {
+    let wrong: [fn(&mut Bench); 3] = [
+        |bench| {
+            let text = "ERROR: no such option".to_owned();
+            bench.tell(WorkerMessage::UsageError(UsageError { worker: WorkerId(1), text, exit_code: 4 }));
+        },
+        |bench| bench.stop(1, StopKind::Exit),
+        |bench| {
+            let (worker, text) = (WorkerId(1), "broken".to_owned());
+            bench.tell(WorkerMessage::InternalError(InternalError { worker, text }));
+        },
+    ];
+    for go_wrong in wrong {
+        let mut bench = running();
+        bench.join(1, 1, None);
+        bench.on(1);
+        bench.said.clear();
+        go_wrong(&mut bench);
+        assert!(
+            bench.said[1].starts_with("* lost the worker host on peer1: it takes no part, since "),
+            "{:?}",
+            bench.said
+        );
+        assert_eq!(bench.session.course, Course::Running);
+    }
 }
 
 #[test]
