@@ -143,12 +143,18 @@ impl Session {
             return Ok(());
         }
         let failed = matches!(report.class, OutcomeClass::Fail | OutcomeClass::Infrastructure);
-        if failed && self.turned_away_late(id, &format!("{} cannot be collected there", report.node_id)) {
-            return Ok(());
-        }
         let failure = report.failure.as_ref().map(|failure| &failure.text);
         let text = failure.or(report.skip.as_ref().map(|skip| &skip.reason)).cloned().unwrap_or_default();
-        if self.collect_reports.insert((report.node_id.clone(), text)) {
+        let known = (report.node_id.clone(), text);
+        // What is wrong on one machine only is not the suite's fault; while all collect, nobody can tell.
+        let is_new = self.course == Course::Running && !self.collect_reports.contains(&known);
+        if failed
+            && is_new
+            && self.turned_away_late(id, &format!("{} cannot be collected there", report.node_id))
+        {
+            return Ok(());
+        }
+        if self.collect_reports.insert(known) {
             self.report(RunEvent::CollectReport { worker: id, report });
             if failed {
                 self.counts.collect_errors += 1;

@@ -36,7 +36,12 @@ impl Pattern {
     /// Every text is a pattern. A bracket that is not closed stands for itself.
     pub(super) fn new(text: &str) -> Self {
         let names = text.split('/').filter(|name| !matches!(*name, "" | "."));
-        Self { names: names.map(Name::new).collect() }
+        let mut names: Vec<Name> = names.map(Name::new).collect();
+        if names.last() == Some(&Name::AnyDirectories) {
+            // Only files are meant in the end.
+            names.push(Name::Wild(vec![Piece::AnyChars]));
+        }
+        Self { names }
     }
 
     pub(super) fn names(&self) -> &[Name] {

@@ -100,6 +100,7 @@ fn files_that_fit_are_found_below_the_directory() {
     assert_eq!(tree.names(&["**/*.png"]), "shots/a.png shots/deep/er/b.png");
     assert_eq!(tree.names(&["shots/*.png", "*.xml", "a*"]), "a.xml shots/a.png");
     assert_eq!(tree.names(&["*/deep/**/*"]), "shots/deep/c.txt shots/deep/er/b.png");
+    assert_eq!(tree.names(&["shots/**"]), "shots/a.png shots/deep/c.txt shots/deep/er/b.png");
     assert_eq!(tree.names(&["shots", "nothing/*", "a.xml/x"]), "");
 }
 
