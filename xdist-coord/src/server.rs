@@ -294,7 +294,9 @@ impl Server<'_> {
 
     /// Rounded up, so that a deadline less than a millisecond away does not make the poll spin.
     fn time_to_wait(&self) -> Option<Duration> {
-        if !self.readable.is_empty() || self.pytest_host_readable || self.gate_readable {
+        // What was queued since the last flush goes out first.
+        let is_busy = !self.readable.is_empty() || !self.unsent.is_empty();
+        if is_busy || self.pytest_host_readable || self.gate_readable {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.session.next_deadline(), self.observer.next_tick()];
