@@ -161,7 +161,7 @@ impl Invocation {
             "--python" => self.python = Some(value_of(option, attached, rest)?),
             "--report-log" => self.report_log = Some(value_of(option, attached, rest)?.into()),
             "--listen" => self.listen.push(value_of(option, attached, rest)?),
-            "--advertise" => self.advertise.push(value_of(option, attached, rest)?),
+            "--advertise" => self.advertise.push(address(option, value_of(option, attached, rest)?)?),
             "--join-file" => self.join_file = Some(value_of(option, attached, rest)?.into()),
             "--min-workers" => self.min_workers = Some(number(option, value_of(option, attached, rest)?)?),
             "--wait-for-workers" => {
@@ -252,6 +252,15 @@ fn host_choice(value: String) -> Result<HostChoice, InvocationError> {
             value,
         }),
     }
+}
+
+/// What may be an address; more is found out where it is used.
+fn address(option: &str, value: String) -> Result<String, InvocationError> {
+    let expected = "HOST or HOST:PORT";
+    if value.is_empty() || value.contains(char::is_whitespace) {
+        return Err(InvocationError::WrongValue { option: option.to_owned(), expected, value });
+    }
+    Ok(value)
 }
 
 /// A number greater than 0.
@@ -364,7 +373,14 @@ mod tests {
 
     #[test]
     fn numbers_and_times_that_make_no_sense_are_told() {
-        for argument in ["--min-workers=0", "--min-workers=x", "--host-timeout=0", "--wait-for-workers=1d"] {
+        for argument in [
+            "--advertise=",
+            "--advertise=a b",
+            "--min-workers=0",
+            "--min-workers=x",
+            "--host-timeout=0",
+            "--wait-for-workers=1d",
+        ] {
             let error = Invocation::parse(vec![argument.into()]).unwrap_err().to_string();
             let (option, value) = argument.split_once('=').unwrap();
             assert!(error.contains(option) && error.contains(&format!("{value:?}")), "{error}");

@@ -84,7 +84,8 @@ fn explain(error: xdist_link::token::TokenError, place: Option<&OsStr>) -> anyho
 
 fn read_file(file: &Path) -> anyhow::Result<String> {
     let name = file.display();
-    let hint = "--join takes a file with the join token, the token itself, or - for standard input";
+    let hint = "--join takes a file with the join token (which is gone when the run is over), the token itself, or - for \
+                standard input";
     let opened = File::open(file).with_context(|| format!("cannot read {name}; {hint}"))?;
     let mut text = String::new();
     let limit = MAX_TOKEN_BYTES as u64;

@@ -90,6 +90,7 @@ impl Far {
                 self.by_hand
             ),
             (Stage::Sending | Stage::Open, Some(SSH_FAILED)) => format!("the connection broke{last}"),
+            (Stage::Sending | Stage::Open, None) => format!("ssh was ended here ({how}){last}"),
             (Stage::Sending, _) => format!("the worker host did not start ({how}){last}"),
             (Stage::Open, _) => format!("the worker host there ended ({how}){last}"),
         })
@@ -279,7 +280,7 @@ mod tests {
             &["the worker host there ended (exit code 4): xdist: error: why"],
         );
         let signal = far().ended(Stage::Open, Some(ExitStatus::from_raw(9)), &VecDeque::new());
-        assert_eq!(signal.to_string(), "the worker host there ended (signal 9)");
+        assert_eq!(signal.to_string(), "ssh was ended here (signal 9)");
     }
 
     #[test]

@@ -329,7 +329,7 @@ class DistSession:
             self._terminal.show_groups(self._items[None])
         own = self._bridge and type(self._bridge.scheduler).__name__
         self._terminal.scheduling(own or SCHEDULERS.get(mode, mode))
-        if warning and self.config.option.verbose >= 0:
+        if warning:
             self._terminal.line(f"warning: {warning}")
 
     def _item(self, worker: Optional[int], item: int) -> dict[str, Any]:

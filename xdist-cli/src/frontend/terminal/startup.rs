@@ -213,7 +213,8 @@ impl Terminal {
         if self.stage == Stage::Running && self.view.verbosity() > 0 {
             self.screen.line(&format!("scheduling tests via {}\n", scheduling_name(mode)));
         }
-        if let Some(warning) = warning.filter(|_| self.view.verbosity() >= 0) {
+        // Also where little is said: outcomes may mean something else than they seem to.
+        if let Some(warning) = warning {
             self.screen.line(&format!("warning: {warning}\n"));
         }
     }

@@ -290,6 +290,17 @@ fn quiet_output_is_short() {
 }
 
 #[test]
+fn what_may_change_outcomes_is_said_however_little_is_shown() {
+    for verbosity in [0, -1, -2] {
+        let said = shown(verbose(verbosity), &["t.py::test_a"], |player| {
+            let warning = Some("test_a.py is not the same on box as here".to_owned());
+            player.play(RunEvent::Scheduling { mode: Mode::WorkSteal, warning });
+        });
+        assert!(said.contains("warning: test_a.py is not the same on box as here"), "{said}");
+    }
+}
+
+#[test]
 fn without_the_terminal_plugin_nothing_is_shown() {
     let (mut player, stdout, stderr) = player(Target::Plain);
     player.start(DisplayOptions { no_terminal: true, ..display() }, &["a.py::test_1"]);
