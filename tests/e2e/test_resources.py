@@ -250,7 +250,7 @@ def test_a_scheduler_of_ones_own_says_so_too(xdist, run):
     result = run("-n2")
     assert (result.code, result.totals) == (0, {"passed": 1}), result.text
     assert result.out.count("have no effect beside a scheduler of your own (pytest_xdist_make_scheduler)") == 1
-    assert "have no effect" not in run("-n2", "-q").out
+    assert run("-n2", "-q").out.count("have no effect") == 1, "it may change outcomes"
 
 
 @pytest.mark.parametrize(

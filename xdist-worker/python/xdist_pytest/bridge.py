@@ -163,7 +163,7 @@ class Bridge:
             for node in list(self.scheduler.nodes):
                 self.shut_down(node)
 
-    def settle(self, stopping: bool) -> None:
+    def settle(self, stopping: bool, nodes: Iterable[Node]) -> None:
         """Sees to it that nobody waits for what will not come. To be called when nothing more is there to be told.
 
         Workers ask for the test after the last one they have, as pytest-xdist's do. Raises `pytest.UsageError` if the
@@ -174,7 +174,9 @@ class Bridge:
                 self._parked.add(node)
                 self._link.send("park_worker", worker=node.number)
         is_idle = self._queued and not any(self._queued.values())
-        if self._has_begun and self._left > 0 and is_idle and not stopping:
+        # A worker that still comes up may be the one that the rest is for.
+        is_awaited = any(not node.is_down and node not in self._queued for node in nodes)
+        if self._has_begun and self._left > 0 and is_idle and not stopping and not is_awaited:
             name = type(self.scheduler).__name__
             raise pytest.UsageError(
                 f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left"

@@ -166,7 +166,7 @@ class DistSession:
                     if handler is not None:
                         handler(**fields)
                     if self._bridge is not None and not link.has_more():
-                        self._bridge.settle(self._stopping is not None)
+                        self._bridge.settle(self._stopping is not None, self._nodes.values())
             raise LinkError("the coordinator ended before the run was over; what it said stands above")
         finally:
             # Whatever happened here, the run is not to go on without.
