@@ -7,7 +7,7 @@ DEBUG := target/debug/xdist
 VENV := .venv/bin/python
 PYTHON_SOURCES := demo docs/examples tests tools xdist-worker/python
 
-.PHONY: help demo test test-rust test-python test-end-to-end-1 test-end-to-end-2 test-plugins compare bench lint fuzz-smoke picture release debug clean
+.PHONY: help demo test test-rust test-python test-plugins compare bench lint fuzz-smoke picture release debug clean
 
 help:
 	@echo "make demo                    run the example suite in demo/ on all cores"
@@ -35,15 +35,16 @@ test-rust: $(VENV)
 
 test-python: debug $(VENV)
 	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-end-to-end-1 test-end-to-end-2
+	@$(MAKE) --no-print-directory -j3 --output-sync=target $(END_TO_END)
 
-# Most of what these do is to wait for processes, so two halves at a time take little more than half as long.
-END_TO_END = XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -rs -p no:cacheprovider
-test-end-to-end-1:
-	$(END_TO_END) $$(ls tests/e2e/test_*.py | awk 'NR % 2 == 1') tests/docs tests/tools
-test-end-to-end-2:
-	$(END_TO_END) $$(ls tests/e2e/test_*.py | awk 'NR % 2 == 0')
-	$(END_TO_END) tests/engines
+# Most of what these do is to wait for processes, so on two cores three at a time take little more than a third as long.
+END_TO_END = $(addprefix test-end-to-end-,0 1 2 engines)
+PYTEST_END_TO_END = XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -rs -p no:cacheprovider
+test-end-to-end-engines:
+	$(PYTEST_END_TO_END) tests/engines
+	$(PYTEST_END_TO_END) tests/docs tests/tools
+test-end-to-end-%:
+	$(PYTEST_END_TO_END) $$(ls tests/e2e/test_*.py | awk 'NR % 3 == $*')
 
 # Each plugin has an environment of its own, which is made once. ALL=1 also runs them with this project installed.
 plugin-tests = $(1:%=tests/plugins/test_%.py)
