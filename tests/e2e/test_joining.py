@@ -238,6 +238,16 @@ def test_a_launcher_that_fails_is_told_of_with_its_words(xdist):
     assert "it ended with exit code 7; it said last: no such partition" in text, text
 
 
+@pytest.mark.parametrize("wrong", [["--python", "/nowhere"], ["--chdir", "/nowhere"]])
+def test_when_no_host_of_a_launcher_is_of_use_the_run_ends_at_once(xdist, wrong):
+    xdist.files(test_a="def test_a(): pass\n")
+    launcher = f"exec={xdist.binary} worker --join --slots 1 {' '.join(wrong)}//hosts=1"
+    # Otherwise it would wait for longer than this test may take.
+    result = xdist.run("--tx", launcher, "--wait-for-workers", "1000")
+    assert result.code in (3, 4), result.text
+    assert "/nowhere" in result.text
+
+
 def test_a_launcher_that_is_no_program_is_an_error(xdist):
     xdist.files(test_a=TWENTY)
     result = xdist.run("--tx", "exec=no-such-program//hosts=2")

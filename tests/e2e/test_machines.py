@@ -95,9 +95,28 @@ def test_files_that_differ_are_told_of_before_the_tests(xdist, up, door):
     assert "warning: conftest.py and another file are not the same on box as here: " in run(xdist, door, *tx).text
 
 
-def test_two_machines_are_compared_where_nothing_runs_here(xdist, up):
+@pytest.mark.parametrize("door", ["run", "pytest"])
+def test_one_machine_is_compared_with_the_files_here_where_no_worker_is_here(xdist, up, door):
+    xdist.files(test_a=TWO, test_b="def test_c(): pass\n", conftest="")
+    (there,) = elsewhere(xdist, "there")
+    tx = ["--tx", up.tx(f"chdir={there}", RECORDER, python=PYTHON), "--dist", "load"]
+    assert "not the same" not in run(xdist, door, *tx).text
+    with open(there / "test_b.py", "a") as test:
+        test.write("# changed\n")
+    result = run(xdist, door, *tx)
+    assert "warning: test_b.py is not the same on box as here: check out the same revision" in result.text
+    # Who has no tests here has nothing to compare.
+    for path in ["test_a.py", "test_b.py", "conftest.py"]:
+        (xdist.directory / path).unlink()
+    result = run(xdist, door, *tx)
+    assert result.totals == {"failed": 1, "passed": 2}
+    assert "not the same" not in result.text
+
+
+def test_two_machines_are_compared_where_no_tests_are_here(xdist, up):
     xdist.files(test_a=TWO)
     first, second = elsewhere(xdist, "first", "second")
+    (xdist.directory / "test_a.py").unlink()
     with open(second / "test_a.py", "a") as test:
         test.write("# changed\n")
     tx = [up.tx(f"chdir={first}", python=PYTHON), up.tx(f"chdir={second}", machine="bystander", python=PYTHON)]

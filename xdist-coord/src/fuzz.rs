@@ -379,7 +379,7 @@ impl Driver {
 
     fn ready(&mut self, link: LinkId, worker: WorkerId) {
         let (options, cwd) = (self.options.clone(), "/d".to_owned());
-        let ready = Ready { worker, options, cwd, ..Ready::default() };
+        let ready = Ready { worker, options, rootdir: cwd.clone(), cwd, ..Ready::default() };
         self.input(Input::Received { link, message: WorkerMessage::Ready(Box::new(ready)) });
     }
 
@@ -483,6 +483,9 @@ impl Driver {
                     assert!(self.pytest_host.is_some(), "there is no pytest host in this run");
                 }
                 Output::Sync { .. } => panic!("nothing is to be copied in this run"),
+                Output::ReadFiles { .. } => {
+                    self.session.handle(Input::FilesRead { files: BTreeMap::new() }, self.now);
+                }
                 Output::FreeTerminal { .. } => self.lends = true,
                 Output::AskConfiguration { worker } => self.asked(Question::Configuration(worker)),
                 Output::Report(event) => self.event(&event),

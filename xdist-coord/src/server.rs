@@ -399,6 +399,10 @@ impl Server<'_> {
                     let step = self.copying.order(self.poll.registry(), tree, order);
                     step.into_iter().for_each(|step| self.copying_step(step));
                 }
+                Output::ReadFiles { directory, paths } => {
+                    let step = self.copying.read(self.poll.registry(), directory, paths);
+                    step.into_iter().for_each(|step| self.copying_step(step));
+                }
                 Output::Close { link, reason } => self.close(link, &reason),
                 Output::Report(event) => {
                     self.awaits_history |= matches!(event, RunEvent::Configured(_));
@@ -494,10 +498,11 @@ impl Server<'_> {
     fn copying_step(&mut self, step: Step) {
         match step {
             Step::Send(link, message) => self.with_link(link, |connection| connection.send(&message)),
-            // Not through `handle`: the session's further outputs may be being carried out already.
+            // Neither through `handle`: the session's further outputs may be being carried out already.
             Step::Fail(tree, error) => {
                 self.session.handle(Input::SyncFailed { tree, error }, Instant::now());
             }
+            Step::Hashed(files) => self.session.handle(Input::FilesRead { files }, Instant::now()),
         }
     }
 

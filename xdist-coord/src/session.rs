@@ -233,6 +233,7 @@ impl Session {
             Input::Stored { fetch, stored } => self.stored(fetch, stored),
             Input::History(history) => self.history = history,
             Input::SyncFailed { tree, error } => self.sync_failed(tree, error),
+            Input::FilesRead { files } => self.files_read(files),
             Input::DeadlineReached => self.expire(),
             Input::InterruptRequested => self.interrupted(),
         }

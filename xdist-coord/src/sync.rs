@@ -1,5 +1,7 @@
-//! Reads the directories that are copied to hosts, and packs what hosts lack. One thread does that for all of them, since
-//! reading and hashing take their time: each directory is gone through once in a run.
+//! Reads the directories that are copied to hosts, and packs what hosts lack; reads files that are compared with those of
+//! hosts. One thread does all of that, since reading and hashing take their time: each directory is gone through once in a run.
+
+mod contents;
 
 mod known;
 
@@ -33,6 +35,8 @@ enum Order {
     Next { tree: u32 },
     /// Nothing more is needed for it.
     Forget { tree: u32 },
+    /// Hash these files.
+    Hash { directory: String, paths: Vec<String> },
 }
 
 /// A directory to be read.
@@ -55,6 +59,8 @@ pub(crate) enum Packed {
     Chunk(SyncData),
     /// It cannot be read, or what is wanted makes no sense.
     Failed { tree: u32, text: String },
+    /// These files have these hashes.
+    Hashed(BTreeMap<String, u64>),
 }
 
 /// The thread, and the ways to and from it.
@@ -110,6 +116,10 @@ impl Packer {
 
     pub(crate) fn forget(&self, tree: u32) {
         self.order(Order::Forget { tree });
+    }
+
+    pub(crate) fn hash(&self, directory: String, paths: Vec<String>) {
+        self.order(Order::Hash { directory, paths });
     }
 
     fn order(&self, order: Order) {
@@ -171,6 +181,9 @@ impl Work {
             Order::Forget { tree } => {
                 self.streams.remove(&tree);
                 None
+            }
+            Order::Hash { directory, paths } => {
+                Some(Packed::Hashed(contents::hashes(&directory, paths, &self.stop)))
             }
         }
     }

@@ -188,6 +188,7 @@ impl Driver {
                 Output::StartPytestHost { .. }
                 | Output::AskConfiguration { .. }
                 | Output::Sync { .. }
+                | Output::ReadFiles { .. }
                 | Output::FreeTerminal { .. }
                 | Output::Fetch { .. } => {
                     unreachable!("nobody asks in this run")

@@ -160,6 +160,7 @@ impl Simulation {
                 Output::StartPytestHost { .. }
                 | Output::AskConfiguration { .. }
                 | Output::Sync { .. }
+                | Output::ReadFiles { .. }
                 | Output::FreeTerminal { .. }
                 | Output::Fetch { .. } => {
                     unreachable!("nobody asks in this run")

@@ -1,4 +1,4 @@
-//! Passes directories on from the thread that reads them to the hosts that lack them.
+//! Passes directories on from the thread that reads them to the hosts that lack them, and to the session what is in files.
 //!
 //! A chunk is put onto a link only when nearly nothing else waits there, and only so many as the host has taken. So what
 //! must be quick never waits behind more than one chunk here, and nothing piles up anywhere.
@@ -44,6 +44,8 @@ pub(super) enum Step {
     Send(LinkId, CoordinatorMessage),
     /// Tell the session that a directory cannot be read.
     Fail(u32, String),
+    /// Tell the session what is in the files that it asked about.
+    Hashed(BTreeMap<String, u64>),
 }
 
 impl Copying {
@@ -76,6 +78,25 @@ impl Copying {
             }
         }
         None
+    }
+
+    /// Has files read. If that cannot be, the answer is there at once.
+    pub(super) fn read(
+        &mut self,
+        registry: &Registry,
+        directory: String,
+        paths: Vec<String>,
+    ) -> Option<Step> {
+        match self.packer(registry) {
+            Ok(packer) => {
+                packer.hash(directory, paths);
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "files here cannot be compared with those elsewhere");
+                Some(Step::Hashed(BTreeMap::new()))
+            }
+        }
     }
 
     fn packer(&mut self, registry: &Registry) -> io::Result<&Packer> {
@@ -114,6 +135,7 @@ impl Copying {
                     }
                 }
                 Packed::Failed { tree, text } => steps.push(Step::Fail(tree, text)),
+                Packed::Hashed(files) => steps.push(Step::Hashed(files)),
             }
         }
         for (&tree, stream) in &mut self.streams {

@@ -391,7 +391,7 @@ impl Session {
             Course::Gathering => {
                 if self.workers.all().any(|(_, worker)| worker.is_in_use()) {
                     self.advance_gathering();
-                } else if self.expects_joiners() {
+                } else if self.hopes_for_joiners() {
                     self.await_joiners();
                 } else {
                     self.begin_ending(RunEnd::Stopped(self.nobody_left()), &Ending::Drain);
@@ -417,7 +417,7 @@ impl Session {
                 served[book] = true;
             }
         }
-        if !each && !served[0] && self.open_books > 0 && self.expects_joiners() {
+        if !each && !served[0] && self.open_books > 0 && self.hopes_for_joiners() {
             return self.await_joiners();
         }
         for (book, served) in served.into_iter().enumerate() {

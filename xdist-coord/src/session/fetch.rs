@@ -285,7 +285,7 @@ impl Session {
 }
 
 /// Whether a path from elsewhere leads to a place below the directory that it is relative to, and nowhere else.
-fn is_fit(path: &str) -> bool {
+pub(super) fn is_fit(path: &str) -> bool {
     let is_fit_name =
         |name: &str| !matches!(name, "" | "." | "..") && name.len() <= NAME_BYTES && !name.contains('\0');
     path.len() <= PATH_BYTES && path.split('/').all(is_fit_name)

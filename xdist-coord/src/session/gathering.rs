@@ -103,6 +103,7 @@ impl Session {
         let junit = display.junit.as_mut().map(|junit| &mut junit.path);
         let files = [options.durations_from.as_mut(), display.cache_dir.as_mut(), junit];
         files.into_iter().flatten().chain([&mut rootdir]).for_each(here);
+        self.trees.root_is(rootdir.clone());
         self.start_launchers(launchers_among(&mut plan.workers));
         let configured = Configured {
             run: plan.run.clone(),
@@ -286,7 +287,9 @@ impl Session {
                 return self.breach(self.workers.get(id).host, &Violation::Digest { worker: id });
             }
         }
-        self.agree(&collected);
+        if !self.reads_files_here() {
+            self.agree(&collected);
+        }
     }
 
     fn agree(&mut self, collected: &[(WorkerId, CollectionDigest, u32)]) {

@@ -132,6 +132,11 @@ pub enum Input {
         /// What happened and what to do.
         error: String,
     },
+    /// What is in files here: the answer to [`ReadFiles`](super::Output::ReadFiles).
+    FilesRead {
+        /// A hash of each, as in `collected`, by the path that was asked for. Those that are not here are left out.
+        files: BTreeMap<String, u64>,
+    },
     /// The time that `next_deadline` gave has come.
     DeadlineReached,
     /// The user wants the run to end (Ctrl-C, SIGTERM). The second time, at once.

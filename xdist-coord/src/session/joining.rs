@@ -5,19 +5,16 @@ use super::event::{RunEnd, StopReason};
 use super::output::CloseReason;
 use super::timer::Timer;
 use super::{Course, RunEvent, Session};
-use crate::workers::spec::{HostSpec, JoinedSpec, MAX_WORKERS, WorkerSpec};
-use crate::workers::{Ending, HostId, Life, LinkId};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::workers::spec::{HostSpec, JoinedSpec, LauncherSpec, MAX_WORKERS, WorkerSpec};
+use crate::workers::{Ending, HostId, HostLife, Life, LinkId};
+use std::collections::BTreeMap;
 use xdist_proto::WorkerId;
 use xdist_proto::handshake::Hello;
 
 /// What is known of hosts that dial in.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// What the workers are to be like of the hosts that each launcher starts.
-    launchers: BTreeMap<HostId, WorkerSpec>,
-    /// Launchers that have failed.
-    failed: BTreeSet<HostId>,
+    launchers: BTreeMap<HostId, Launcher>,
     /// Hosts that have dialled in and not said `hello`, with the launcher that has started them.
     at_the_door: BTreeMap<HostId, Option<HostId>>,
     /// How many have dialled in.
@@ -26,13 +23,35 @@ pub(super) struct State {
     waited: bool,
 }
 
+/// What starts hosts that dial in.
+#[derive(Debug)]
+struct Launcher {
+    /// What the workers of its hosts are to be like.
+    template: WorkerSpec,
+    has_failed: bool,
+    /// The hosts that it has started, as far as they have dialled in.
+    hosts: Vec<HostId>,
+}
+
+impl Launcher {
+    /// How many hosts it is to start, if that is known.
+    fn wanted(&self) -> Option<usize> {
+        match &self.template.host {
+            HostSpec::Launcher(LauncherSpec::Command(command)) => Some(command.hosts as usize),
+            HostSpec::Launcher(LauncherSpec::Slurm(slurm)) => slurm.hosts.map(|hosts| hosts as usize),
+            HostSpec::Local | HostSpec::Exec(_) | HostSpec::Ssh(_) | HostSpec::Joined(_) => None,
+        }
+    }
+}
+
 impl Session {
     /// Starts launchers, and waits for those who dial in.
     pub(super) fn start_launchers(&mut self, launchers: Vec<WorkerSpec>) {
         for spec in launchers {
             let host = self.workers.add_host(spec.host.clone());
             self.launch(host);
-            self.joining.launchers.insert(host, spec);
+            let launcher = Launcher { template: spec, has_failed: false, hosts: Vec::new() };
+            self.joining.launchers.insert(host, launcher);
         }
         self.await_joiners();
     }
@@ -51,7 +70,20 @@ impl Session {
     /// Whether it makes sense to wait for somebody to dial in.
     pub(super) fn expects_joiners(&self) -> bool {
         let joining = &self.joining;
-        !joining.waited && (self.config.joining.open || joining.failed.len() < joining.launchers.len())
+        let is_launching = || joining.launchers.values().any(|launcher| !launcher.has_failed);
+        !joining.waited && (self.config.joining.open || is_launching())
+    }
+
+    /// Whether somebody may still dial in when nobody here is of use any more. Of a launcher whose hosts are all there,
+    /// nothing more can be hoped for; hosts that are gone may be started anew by what has them in its care.
+    pub(super) fn hopes_for_joiners(&self) -> bool {
+        let is_there = |host: &&HostId| matches!(self.workers.host(**host).life, HostLife::Open { .. });
+        let may_start_more = |launcher: &Launcher| {
+            let there = launcher.hosts.iter().filter(is_there).count();
+            !launcher.has_failed && launcher.wanted().is_none_or(|wanted| there < wanted)
+        };
+        self.expects_joiners()
+            && (self.config.joining.open || self.joining.launchers.values().any(may_start_more))
     }
 
     /// Whether there are too few workers to begin with.
@@ -148,7 +180,11 @@ impl Session {
         if matches!(self.course, Course::Ending(_) | Course::Over) {
             return Err("the run is ending and needs no more workers");
         }
-        let template = launcher.and_then(|launcher| self.joining.launchers.get(&launcher)).cloned();
+        let launcher = launcher.and_then(|launcher| self.joining.launchers.get_mut(&launcher));
+        let settings = launcher.map_or_else(WorkerSpec::default, |launcher| {
+            launcher.hosts.push(host);
+            launcher.template.clone()
+        });
         let HostSpec::Joined(spec) = &mut self.workers.host_mut(host).spec else { return Ok(()) };
         if !hello.host.hostname.is_empty() {
             spec.name.clone_from(&hello.host.hostname);
@@ -156,8 +192,7 @@ impl Session {
         let host_spec = HostSpec::Joined(spec.clone());
         tracing::info!(host = host.0, name = spec.name, slots = hello.slots, "a host joined");
         for _ in 0..hello.slots.min(MAX_WORKERS) {
-            let settings = template.clone().unwrap_or_default();
-            self.start_worker(WorkerSpec { id: None, host: host_spec.clone(), ..settings }, None);
+            self.start_worker(WorkerSpec { id: None, host: host_spec.clone(), ..settings.clone() }, None);
         }
         Ok(())
     }
@@ -167,7 +202,9 @@ impl Session {
         let name = self.workers.host(host).spec.describe();
         self.lost_first(&name, error);
         self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
-        self.joining.failed.insert(host);
+        if let Some(launcher) = self.joining.launchers.get_mut(&host) {
+            launcher.has_failed = true;
+        }
         self.check_left();
     }
 }

@@ -48,6 +48,13 @@ pub enum Output {
         /// What is to be done about it.
         order: SyncOrder,
     },
+    /// Find out what is in files here. Answered by `FilesRead`.
+    ReadFiles {
+        /// The directory that they are in.
+        directory: String,
+        /// Their paths below it.
+        paths: Vec<String>,
+    },
     /// Tell the frontends.
     Report(RunEvent),
     /// Start the pytest host. It is told everything from the beginning of the run.

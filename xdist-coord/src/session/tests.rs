@@ -161,6 +161,11 @@ impl Bench {
     }
 
     fn collect(&mut self, worker: u32, items: &str) {
+        self.collect_from(worker, items, BTreeMap::new());
+    }
+
+    /// The same, with what is in the files.
+    fn collect_from(&mut self, worker: u32, items: &str, files: BTreeMap<String, u64>) {
         let (worker, collection) = (WorkerId(worker), collection(items));
         self.tell(WorkerMessage::Collecting(Collecting { worker }));
         let count = u32::try_from(collection.items.len()).unwrap();
@@ -170,7 +175,7 @@ impl Bench {
             count,
             deselected: 0,
             unforkable: None,
-            files: BTreeMap::new(),
+            files,
         }));
     }
 
@@ -292,6 +297,7 @@ fn summarize(output: Output) -> Option<String> {
         Output::Close { link, reason } => format!("close {} {reason:?}", link.0),
         Output::Report(event) => format!("* {}", told(event)?),
         Output::StartPytestHost { hooks } => format!("start the pytest host for {}", hooks.join(", ")),
+        Output::ReadFiles { directory, paths } => format!("read in {directory}: {}", paths.join(" ")),
         Output::Sync { tree, order } => match order {
             SyncOrder::Begin { link, job } => {
                 let SyncJob { base, project, source: Source { root, ignore, .. } } = *job;

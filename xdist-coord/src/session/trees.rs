@@ -1,5 +1,8 @@
-//! Whether the tests are the same on all machines: what is in their files, as the first worker of each host finds it.
+//! Whether the tests are the same on all machines: what is in their files, as the first worker of each host finds it. Where
+//! no worker is on this machine, its files are read here.
 
+use super::fetch::is_fit;
+use super::{Output, Session};
 use crate::workers::{HostId, Workers};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +16,19 @@ pub(super) struct State {
     asked: BTreeMap<HostId, bool>,
     /// A hash of each file's content, by its path.
     files: BTreeMap<HostId, BTreeMap<String, u64>>,
+    /// Where the root directory is on this machine, if it is here.
+    root: String,
+    here: Here,
+}
+
+/// What is known of the files of this machine, where no worker tells of them.
+#[derive(Debug, Default)]
+enum Here {
+    #[default]
+    Unread,
+    BeingRead,
+    /// A hash of each, by its path.
+    Read(BTreeMap<String, u64>),
 }
 
 impl State {
@@ -23,20 +39,42 @@ impl State {
     }
 
     /// Takes in what the first worker of the host has found.
-    pub(super) fn found(&mut self, host: HostId, files: BTreeMap<String, u64>) {
-        if self.asked.get(&host) == Some(&true) && (1..=MOST_FILES).contains(&files.len()) {
+    pub(super) fn found(&mut self, host: HostId, mut files: BTreeMap<String, u64>) {
+        files.retain(|path, _| is_fit(path));
+        // Those that come later are not compared: others were read here.
+        let is_early = matches!(self.here, Here::Unread);
+        if is_early && self.asked.get(&host) == Some(&true) && (1..=MOST_FILES).contains(&files.len()) {
             self.files.entry(host).or_insert(files);
         }
     }
 
-    /// What differs from this machine, or from the first one if no worker is here; forgets what was found.
+    /// The root directory of the run is this one, seen from this machine.
+    pub(super) fn root_is(&mut self, root: String) {
+        self.root = root;
+    }
+
+    /// The files to read here, if that is needed.
+    fn unread(&self, workers: &Workers) -> Option<Vec<String>> {
+        let is_needed = matches!(self.here, Here::Unread)
+            && !self.root.is_empty()
+            && self.files.keys().all(|host| workers.other_machine(*host).is_some());
+        let paths: BTreeSet<&String> = self.files.values().flat_map(BTreeMap::keys).collect();
+        let paths = paths.into_iter().take(MOST_FILES).cloned().collect();
+        Some(paths).filter(|paths: &Vec<String>| is_needed && !paths.is_empty())
+    }
+
+    /// What differs from this machine, or from the first one if the tests are not here; forgets what was found.
     pub(super) fn differences(&mut self, workers: &Workers) -> Vec<String> {
         let mut files = std::mem::take(&mut self.files);
-        let here = files.keys().find(|host| workers.other_machine(**host).is_none());
-        let Some(reference) = here.or(files.keys().next()).copied() else { return Vec::new() };
-        let Some(agreed) = files.remove(&reference) else { return Vec::new() };
-        let there = workers.other_machine(reference).map(|machine| format!("on {machine}"));
-        let there = there.unwrap_or_else(|| "here".to_owned());
+        let (there, agreed) = match std::mem::take(&mut self.here) {
+            Here::Read(here) if !here.is_empty() => ("here".to_owned(), here),
+            Here::Read(_) | Here::Unread | Here::BeingRead => {
+                let here = files.keys().find(|host| workers.other_machine(**host).is_none());
+                let Some(reference) = here.or(files.keys().next()).copied() else { return Vec::new() };
+                let there = workers.other_machine(reference).map(|machine| format!("on {machine}"));
+                (there.unwrap_or_else(|| "here".to_owned()), files.remove(&reference).unwrap_or_default())
+            }
+        };
         let described = files.iter().filter_map(|(host, own)| {
             let machine = workers.other_machine(*host)?;
             let files = differing(&agreed, own)?;
@@ -45,6 +83,25 @@ impl State {
             ))
         });
         described.collect()
+    }
+}
+
+impl Session {
+    /// Whether what is in files here is still being found out, which begins with the first call. It is needed where workers
+    /// tell what is in theirs, and none of them is here.
+    pub(super) fn reads_files_here(&mut self) -> bool {
+        if let Some(paths) = self.trees.unread(&self.workers) {
+            self.trees.here = Here::BeingRead;
+            let directory = self.trees.root.clone();
+            self.outputs.push_back(Output::ReadFiles { directory, paths });
+        }
+        matches!(self.trees.here, Here::BeingRead)
+    }
+
+    /// Files here were read.
+    pub(super) fn files_read(&mut self, files: BTreeMap<String, u64>) {
+        self.trees.here = Here::Read(files);
+        self.advance_gathering();
     }
 }
 

@@ -222,7 +222,7 @@ impl Audit {
     pub(crate) fn output(&mut self, output: &Output, identities: impl Fn(WorkerId) -> Vec<Identity>) {
         assert!(self.summary.is_none(), "nothing comes after Finished: {output:?}");
         match output {
-            Output::Launch { .. } | Output::Sync { .. } => {}
+            Output::Launch { .. } | Output::Sync { .. } | Output::ReadFiles { .. } => {}
             Output::Answer { link, .. } => assert!(self.is_open(*link), "an answer on a closed link"),
             Output::Close { link, .. } => assert!(self.open_links.remove(link), "a closed link is closed"),
             Output::Send { link, message } => {

@@ -112,6 +112,7 @@ pub(crate) struct FakeWorker {
     has_value: bool,
     collect_wanted: bool,
     wants_host: bool,
+    tells_files: bool,
     ending: bool,
     rng: fastrand::Rng,
 }
@@ -179,6 +180,7 @@ impl FakeHost {
             has_value: false,
             collect_wanted: false,
             wants_host: configure.wants.hooks && wanted.by(id),
+            tells_files: configure.wants.files,
             ending: false,
             rng: fastrand::Rng::with_seed(seed),
         };
@@ -491,7 +493,7 @@ impl FakeWorker {
         self.activity = Activity::Ready;
         let id = self.id;
         let (options, cwd) = (suite.options.clone(), format!("/d{}", id.0 % 2));
-        let ready = Ready { worker: id, options, cwd, ..Ready::default() };
+        let ready = Ready { worker: id, options, rootdir: cwd.clone(), cwd, ..Ready::default() };
         let mut deeds = vec![send(WorkerMessage::Ready(Box::new(ready)))];
         deeds.extend(self.collect());
         deeds
@@ -530,7 +532,7 @@ impl FakeWorker {
             count: u32::try_from(collection.items.len()).unwrap(),
             deselected: 0,
             unforkable: None,
-            files: BTreeMap::new(),
+            files: self.tells_files.then(|| ("a.py".to_owned(), 1)).into_iter().collect(),
         })));
         deeds.extend(self.act_on_fate());
         deeds.extend(self.go_on(suite));

@@ -54,6 +54,8 @@ enum Event {
     TerminalFree,
     /// A directory that is to be copied.
     Unreadable(u32),
+    /// What is in files here.
+    FilesRead(BTreeMap<String, u64>),
     Interrupt,
 }
 
@@ -249,6 +251,7 @@ impl World {
             Event::Unreadable(tree) => {
                 self.input(Input::SyncFailed { tree, error: "cannot read /a".to_owned() });
             }
+            Event::FilesRead(files) => self.input(Input::FilesRead { files }),
             Event::FromPytestHost(input) => {
                 if self.pytest_host.is_heard(&input) {
                     self.input(*input);
@@ -580,6 +583,13 @@ impl World {
                 self.silence(host);
             }
             Output::StartPytestHost { .. } => self.start_pytest_host(),
+            Output::ReadFiles { paths, .. } => {
+                let rng = &mut self.scenario.rng;
+                let known = |path| one_in(rng, 2).then(|| (path, rng.u64(..3)));
+                let files = paths.into_iter().filter_map(known).collect();
+                let at = self.after(300);
+                self.at(at, Event::FilesRead(files));
+            }
             Output::FreeTerminal { .. } => {
                 let at = self.after(300);
                 self.at(at, Event::TerminalFree);

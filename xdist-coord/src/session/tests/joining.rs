@@ -216,6 +216,21 @@ fn a_launcher_that_fails_ends_a_run_that_has_nobody_else() {
 }
 
 #[test]
+fn nobody_is_waited_for_when_all_hosts_of_a_launcher_are_there_and_none_has_a_worker() {
+    let launcher = WorkerSpec::parse_tx("exec=srun x//hosts=2").unwrap();
+    let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });
+    bench.launch(0);
+    bench.join(1, 1, Some(0));
+    bench.on(1).down(0, EndCause::NotStarted("no Python".to_owned()), None);
+    // The other one may do better.
+    assert!(bench.session.next_deadline().is_some());
+    bench.join(2, 1, Some(0));
+    bench.said.clear();
+    bench.on(2).down(1, EndCause::NotStarted("no Python".to_owned()), None);
+    bench.expect_among("* stopping: no worker is left (gw0: not started: no Python)");
+}
+
+#[test]
 fn a_launcher_that_has_done_its_work_is_not_missed() {
     let launcher = WorkerSpec::parse_tx("exec=sbatch x//hosts=2").unwrap();
     let mut bench = Bench::new(Config { workers: Some(launcher), ..config(None) });

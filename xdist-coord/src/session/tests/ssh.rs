@@ -168,3 +168,41 @@ fn workers_with_other_versions_are_told_of_before_the_tests() {
         "* scheduling load, but the workers differ: gw0 has Python 3.11.2, pytest-9.0.1; gw1 has Python 3.9.1, pytest-8.0.0",
     );
 }
+
+/// Hashes of files.
+fn files(hashes: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    hashes.iter().map(|&(path, hash)| (path.to_owned(), hash)).collect()
+}
+
+/// A run on one machine, whose tree is in another place, is about to begin; the answer is what it begins with when these
+/// files are here.
+fn begun_with(there: &[(&str, u64)], here: &[(&str, u64)]) -> String {
+    let mut bench = started(&["ssh=a//chdir=/there/sub"]);
+    bench.launch(0);
+    bench.hello(LINK, VersionRange::SUPPORTED, Role::Worker, 1);
+    let (cwd, rootdir) = ("/there/sub".to_owned(), "/there".to_owned());
+    let ready = Ready { cwd, rootdir, options: options(), ..Ready::default() };
+    bench.tell(WorkerMessage::Ready(Box::new(ready)));
+    bench.collect_from(0, "a", files(there));
+    bench.said.clear();
+    bench.list(0, "a");
+    bench.expect("read in /: a.py b.py");
+    bench.input(Input::FilesRead { files: files(here) });
+    bench.said.iter().find(|line| line.starts_with("* scheduling")).unwrap().clone()
+}
+
+#[test]
+fn where_no_worker_is_here_files_are_compared_with_those_here() {
+    let there = [("a.py", 1), ("b.py", 2), ("../up.py", 3)];
+    assert_eq!(begun_with(&there[..2], &there[..2]), "* scheduling load");
+    assert_eq!(
+        begun_with(&there[..2], &[("a.py", 1), ("b.py", 3)]),
+        "* scheduling load, but b.py is not the same on a as here: \
+         check out the same revision, or have it copied (--sync)"
+    );
+    assert!(begun_with(&there[..2], &there[..1]).contains(", but b.py is not the same on a as here: "));
+    // Paths that lead elsewhere are no business of other machines.
+    assert_eq!(begun_with(&there, &there[..2]), "* scheduling load");
+    // The tests need not be here at all.
+    assert_eq!(begun_with(&there[..2], &[]), "* scheduling load");
+}
