@@ -14,8 +14,9 @@ use std::time::Duration;
 use xdist_proto::{ItemIndex, LeaseId};
 
 /// How many unfinished items are in the runner's hands or its socket. One would do were it not for very short tests,
-/// where the host would have to answer between any two.
-const WINDOW: usize = 8;
+/// where the host would have to answer between any two. A window of the shortest, which take 0.2 ms each, lasts three
+/// times as long as the host pauses (`threads.rs`).
+pub(crate) const WINDOW: usize = 32;
 
 /// How long a runner that has announced its end may take to exit. pytest-xdist 3.8 allows as much (`EXIT_TIMEOUT`).
 const EXIT_GRACE: Duration = Duration::from_secs(10);
@@ -120,6 +121,8 @@ enum Purpose {
 /// The queue of one worker, and the part of it that its runner can see.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    /// [`WINDOW`], or less in tests.
+    window: usize,
     mode: Mode,
     collect_asked: bool,
     /// What the runner cannot see yet. A `Park`, `Drain` or `Interrupt` is the last entry.
@@ -138,8 +141,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(window: usize) -> Self {
         Self {
+            window,
             mode: Mode::Open,
             collect_asked: false,
             queue: VecDeque::new(),
@@ -447,7 +451,7 @@ impl Slot {
                 command = Command::Drain;
             }
             if is_item(&command) {
-                if unfinished == WINDOW {
+                if unfinished == self.window {
                     return;
                 }
                 unfinished += 1;

@@ -76,7 +76,7 @@ impl Supervisor {
         let stopwatch = Stopwatch::new(Duration::from_millis(configure.wants.started_after_ms));
         Self {
             worker: configure.worker,
-            slot: Slot::new(),
+            slot: Slot::new(slot::WINDOW),
             child,
             ending: Ending::new(),
             stopper: Some(stopper),

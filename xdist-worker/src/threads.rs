@@ -9,9 +9,9 @@ use std::time::Duration;
 use std::{io, thread};
 use xdist_proto::WorkerId;
 
-/// How long a thread pauses between two reads or writes of messages. Much less than a window of the shortest tests lasts
+/// How long a thread pauses between two reads or writes of messages. A window of the shortest tests has to last longer
 /// (`slot.rs`).
-const PAUSE: Duration = Duration::from_micros(500);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// To be called after reading or writing messages, so that those of very short tests go together: each by itself would
 /// cost as much as such a test. What comes later than that after the one before is not delayed.

@@ -99,10 +99,13 @@ fn name(command: Command) -> String {
     }
 }
 
+/// Enough to have something behind it in scenarios that can be read.
+const WINDOW: usize = 8;
+
 /// Plays lines of `what happens -> what the slot does, …`, each after the other.
 #[track_caller]
 fn check(scenario: &str) {
-    let mut world = World { slot: Slot::new(), unread: VecDeque::new() };
+    let mut world = World { slot: Slot::new(WINDOW), unread: VecDeque::new() };
     for line in scenario.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (step, expected) = line.split_once("->").unwrap_or((line, ""));
         assert_eq!(world.step(step.trim()).join(", "), expected.trim(), "at {line:?}");
@@ -515,7 +518,7 @@ fn a_runner_that_reports_out_of_turn_is_at_fault() {
 
 #[test]
 fn what_is_unfinished_is_known() {
-    let mut world = World { slot: Slot::new(), unread: VecDeque::new() };
+    let mut world = World { slot: Slot::new(WINDOW), unread: VecDeque::new() };
     for step in ["collect", "run 1: 0 1", "finished 0"] {
         world.step(step);
     }
