@@ -196,7 +196,43 @@ def test_nothing_outlives_a_coordinator_that_is_killed(xdist, join):  # noqa: F8
     below = [Watched(pid) for pid in descendants(run.process.popen.pid)]
     run.process.signal(signal.SIGKILL)
     assert all(process.gone_within(DEADLINE) for process in [test, *below])
-    assert joiner.wait()[0] in (0, 1)
+    code, said = joiner.wait()
+    assert code == 4 and "the run broke off" in said, said
+
+
+@pytest.mark.parametrize(
+    "changed, python, why",
+    [
+        ({}, "/nowhere/python", 'cannot start the Python interpreter "/nowhere/python"'),
+        ({"test_b.py": ""}, PYTHON, "it collected other tests than the run: 1 missing, such as test_b.py::test_b"),
+        ({"conftest.py": "import nowhere"}, PYTHON, "ImportError while loading conftest"),
+    ],
+)
+def test_who_is_turned_away_is_told_why_on_both_sides(xdist, join, tmp_path, changed, python, why):  # noqa: F811
+    xdist.files(test_a=WAITING, test_b="def test_b(): pass\n")
+    other = tmp_path / "other"
+    shutil.copytree(xdist.directory, other)
+    for name, text in changed.items():
+        (other / name).write_text(text)
+    run = Run(xdist, "test_a.py", "test_b.py")
+    join(run.file, "--slots", "1")
+    assert xdist.signals.next().startswith("gw0 ")
+    code, said = join(run.file, "--slots", "3", cwd=other, python=python).wait()
+    assert code == 4 and f"xdist: error: cannot take part in the run: {why}" in said, said
+    (xdist.directory / "go").touch()
+    result = run.wait()
+    assert (result.code, result.totals) == (0, {"passed": 9}), result.text
+    assert result.out.count("host lost: it takes no part, since " + why) == 1, "said once, whatever it has offered"
+
+
+def test_when_the_first_to_join_is_of_no_use_it_is_said_at_once_and_others_are_waited_for(xdist, join):  # noqa: F811
+    xdist.files(test_a=TWENTY)
+    run = Run(xdist)
+    assert join(run.file, "--slots", "1", python="/nowhere/python").wait()[0] == 4
+    assert "it takes no part" in run.process.popen.stdout.readline()
+    join(run.file, "--slots", "1")
+    result = run.wait()
+    assert (result.code, result.totals) == (0, {"passed": 20}), result.text
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])
@@ -335,6 +371,8 @@ def test_too_few_workers_are_told_of(xdist, join):  # noqa: F811
         (["--listen", "0", "--min-workers", "0"], "--min-workers takes a whole number greater than 0"),
         (["--listen", "0", "--wait-for-workers", "soon"], "--wait-for-workers takes a duration"),
         (["--listen", "0", "--host-timeout", "0"], "--host-timeout takes a duration"),
+        (["-n", "2", "--min-workers", "2"], "--min-workers: nobody can join this run; let them with --listen"),
+        (["--tx", "popen", "--join-file", "x"], "--join-file: nobody can join this run"),
         (["--tx", "exec=x//hosts=0"], '"hosts" needs a whole number'),
         (["--tx", "popen//hosts=2"], '"hosts" says how many hosts exec=COMMAND starts'),
     ],

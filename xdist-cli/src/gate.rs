@@ -4,6 +4,7 @@ mod own_name;
 
 use crate::args::GateArgs;
 use crate::exit_code::ExitCode;
+use crate::worker::cannot;
 use anyhow::Context;
 use std::time::Duration;
 use xdist_link::gate::{self, GateError, GateOptions, Limits};
@@ -27,6 +28,6 @@ pub(crate) fn keep(args: GateArgs) -> anyhow::Result<ExitCode> {
         Ok(()) => Ok(ExitCode::Ok),
         // The coordinator has been told, and tells the user.
         Err(GateError::Listen(_)) => Ok(ExitCode::UsageError),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(cannot(error)),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::args::WorkerArgs;
 use crate::exit_code::ExitCode;
+use crate::worker::cannot;
 use anyhow::{Context, bail};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -50,10 +51,14 @@ pub(crate) fn join(args: &WorkerArgs, place: Option<&OsStr>) -> anyhow::Result<E
         launch: launch()?,
         patience: Duration::try_from_secs_f64(args.patience).context("--patience")?,
     };
-    match dial::join(options)? {
+    let is_launched = options.launch != 0;
+    match dial::join(options).map_err(cannot)? {
         Departure::Terminated => Ok(ExitCode::Interrupted),
         Departure::Host(status) => match status.code() {
             Some(0) => Ok(ExitCode::Ok),
+            // The run says it too, and may go on with the others that its launcher has started, which it would end
+            // (`mpirun` does).
+            Some(_) if is_launched => Ok(ExitCode::Ok),
             // It has said why.
             Some(code) => Ok(ExitCode::Own(code.to_le_bytes()[0])),
             None => bail!("the worker host was ended by signal {}", status.signal().unwrap_or_default()),

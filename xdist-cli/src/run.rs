@@ -11,7 +11,7 @@ use crate::frontend::{self, Frontend, Frontends, Setup};
 use crate::invocation::{HostChoice, Invocation};
 use crate::join_file::JoinFile;
 use crate::python;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::env;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -48,6 +48,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if invocation.plain.is_some() || invocation.workers == Some(0) {
         return plain(&python, invocation.pytest_args);
     }
+    refuse_idle_options(&invocation, workers.as_deref())?;
     let files = files::given(&invocation, workers.as_deref(), &python)?;
     let pytest_args = invocation.pytest_args.clone();
     let random = random_bytes();
@@ -172,6 +173,26 @@ fn workers(invocation: &Invocation) -> anyhow::Result<Option<Vec<WorkerSpec>>> {
     }
     let specs = WorkerSpec::parse_all(invocation.tx.iter().map(String::as_str), proxies()).context("--tx")?;
     Ok(Some(specs))
+}
+
+/// Refuses what is about workers that join, where nobody can: whoever gives it expects something of it.
+fn refuse_idle_options(invocation: &Invocation, workers: Option<&[WorkerSpec]>) -> anyhow::Result<()> {
+    // What the settings say of workers is known later.
+    let Some(workers) = workers else { return Ok(()) };
+    let given = [
+        ("--advertise", !invocation.advertise.is_empty()),
+        ("--join-file", invocation.join_file.is_some()),
+        ("--min-workers", invocation.min_workers.is_some()),
+        ("--wait-for-workers", invocation.wait_for_workers.is_some()),
+    ];
+    let is_launcher = |spec: &WorkerSpec| matches!(spec.host, HostSpec::Launcher(_));
+    if invocation.listen.is_empty()
+        && !workers.iter().any(is_launcher)
+        && let Some((option, _)) = given.iter().find(|(_, given)| *given)
+    {
+        bail!("{option}: nobody can join this run; let them with --listen ADDRESS, or leave it out");
+    }
+    Ok(())
 }
 
 /// Whether no worker needs an interpreter of ours.

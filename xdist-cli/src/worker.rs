@@ -3,8 +3,8 @@
 use crate::args::WorkerArgs;
 use crate::exit_code::ExitCode;
 use crate::join;
-use anyhow::{Context, bail};
-use xdist_worker::HostOptions;
+use anyhow::{Context, anyhow, bail};
+use xdist_worker::{HostError, HostOptions};
 
 /// Serves one coordinator until its link ends.
 ///
@@ -22,14 +22,27 @@ pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
         Some(descriptor) => {
             let link = xdist_worker::inherited_link(descriptor)
                 .with_context(|| format!("descriptor {descriptor} is no link to a coordinator"))?;
-            xdist_worker::run_host(link, options)?;
+            match xdist_worker::run_host(link, options) {
+                // The coordinator is on this machine, where it is seen what it does.
+                Err(HostError::Abandoned) if !args.elsewhere => {}
+                result => result.map_err(cannot)?,
+            }
         }
         None => {
             let options = HostOptions { existing_directories: true, ..options };
-            xdist_worker::run_on_stdio(&args.greeting, options)?;
+            match xdist_worker::run_on_stdio(&args.greeting, options) {
+                // What is said here is seen, if at all, where the coordinator was.
+                Err(HostError::Abandoned) => {}
+                result => result.map_err(cannot)?,
+            }
         }
     }
     Ok(ExitCode::Ok)
+}
+
+/// A sentence from an error that says what could not be done.
+pub(crate) fn cannot(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    anyhow!("cannot {:#}", anyhow::Error::new(error))
 }
 
 fn options(args: &WorkerArgs) -> anyhow::Result<HostOptions> {

@@ -342,6 +342,7 @@ impl Driver {
             CoordinatorMessage::Park(_)
             | CoordinatorMessage::Suspend(_)
             | CoordinatorMessage::Resume(_)
+            | CoordinatorMessage::Dismissed(_)
             | CoordinatorMessage::Answer(Answer {
                 reply: Reply::Refused(_) | Reply::Value(_) | Reply::Last(_),
                 ..

@@ -114,7 +114,7 @@ pub struct Session {
     course: Course,
     /// From the first `ready` on.
     plan: Option<Plan>,
-    /// What is told only after [`RunEvent::Configured`].
+    /// What is told only after [`RunEvent::Configured`]: most of it.
     withheld: Vec<RunEvent>,
     workers: Workers,
     /// Links that belong to no host of the run, and were closed.
@@ -253,7 +253,12 @@ impl Session {
     }
 
     fn report(&mut self, event: RunEvent) {
-        let first = matches!(event, RunEvent::WorkerStarting { .. } | RunEvent::Configured(_));
+        let first = match &event {
+            RunEvent::WorkerStarting { .. } | RunEvent::Configured(_) => true,
+            // Whoever waits for others to join is to see what became of those who did.
+            RunEvent::HostLost { .. } => self.others_may_join(),
+            _ => false,
+        };
         if self.plan.is_none() && self.course == Course::Gathering && !first {
             self.withheld.push(event);
         } else {

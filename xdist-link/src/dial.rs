@@ -67,7 +67,7 @@ pub enum Departure {
     Terminated,
 }
 
-/// There was nothing to join. Reads after "failed to ".
+/// There was nothing to join. Reads after "cannot ".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {

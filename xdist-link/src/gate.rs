@@ -62,7 +62,7 @@ pub struct GateOptions {
     pub limits: Limits,
 }
 
-/// The gate could not do its work. Reads after "failed to ".
+/// The gate could not do its work. Reads after "cannot ".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GateError {

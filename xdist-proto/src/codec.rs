@@ -112,6 +112,7 @@ impl Message for CoordinatorMessage {
         "sync_data",
         "ping",
         "fetch",
+        "~dismissed",
     ];
 }
 

@@ -70,6 +70,9 @@ pub enum CoordinatorMessage {
     /// Send files.
     #[serde(rename = "fetch")]
     Fetch(Fetch),
+    /// Tell whoever looks at this host that it is of no use.
+    #[serde(rename = "~dismissed")]
+    Dismissed(Dismissed),
 }
 
 /// An event: host to coordinator.
@@ -548,6 +551,15 @@ pub struct Ping {
     /// Comes back in the answer.
     #[serde(rename = "nonce")]
     pub nonce: u64,
+}
+
+/// The run has no use for the host. Those who look at it see nothing of what the run tells people, so it tells them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Dismissed {
+    /// Why, for people.
+    #[serde(rename = "text")]
+    pub text: String,
 }
 
 /// Plugins or conftests of the worker implement hooks that are called on the coordinator's side. Sent before `ready` if

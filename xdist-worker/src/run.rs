@@ -93,7 +93,7 @@ impl HostOptions {
     }
 }
 
-/// A host that could not do its work. Reads after "failed to ".
+/// A host that could not do its work. Reads after "cannot ".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -106,6 +106,12 @@ pub enum HostError {
     /// The system has no more threads, descriptors or space to give.
     #[error("prepare the worker host")]
     Resources(#[source] io::Error),
+    /// The coordinator has no use for this host, for this reason.
+    #[error("take part in the run: {0}")]
+    Dismissed(String),
+    /// The coordinator has closed the link, or vanished, while it had use for workers here.
+    #[error("go on: the run broke off while it had workers here; see there what became of it")]
+    Abandoned,
     /// The link broke.
     #[error("talk to the coordinator")]
     Link(#[source] io::Error),
@@ -130,7 +136,8 @@ pub enum HostError {
 /// lives as long as the process (on Linux, runners die with the thread that started them).
 ///
 /// # Errors
-/// When the link cannot be opened, breaks, or carries nonsense. A coordinator that closes the link or vanishes is no error.
+/// When the link cannot be opened, breaks, or carries nonsense, when the coordinator has no use for this host, and when it
+/// closes the link or vanishes before it has told all workers to end.
 pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), HostError> {
     let link: OwnedFd = link.into();
     // An inherited descriptor would be inherited by the runners too, and keep the link open.
@@ -169,6 +176,8 @@ struct Host {
     sync: Option<Sender<SyncCommand>>,
     /// Where copies go that go nowhere in particular.
     cache: Option<PathBuf>,
+    /// Why the run has no use for this host.
+    dismissed: Option<String>,
 }
 
 /// What a first runner says about an image.
@@ -248,6 +257,7 @@ impl Host {
             threads,
             sync: None,
             cache: None,
+            dismissed: None,
         })
     }
 
@@ -320,6 +330,10 @@ impl Host {
                 return self.outbox.send(&WorkerMessage::Pong(Pong { nonce: ping.nonce }));
             }
             CoordinatorMessage::Fetch(request) => return self.fetch(request.clone()),
+            CoordinatorMessage::Dismissed(dismissed) => {
+                self.dismissed.get_or_insert_with(|| dismissed.text.clone());
+                return;
+            }
             // They are about no worker, and were dealt with before.
             CoordinatorMessage::SyncBegin(_) | CoordinatorMessage::SyncData(_) => return,
             CoordinatorMessage::Proceed(command) => command.worker,
@@ -502,7 +516,11 @@ impl Host {
         match end {
             LinkEnd::Closed => {
                 tracing::info!(runners = self.supervisors.len(), "the coordinator closed the link");
-                Ok(())
+                match &self.dismissed {
+                    Some(text) => Err(HostError::Dismissed(text.clone())),
+                    None if self.supervisors.values().any(Supervisor::is_wanted) => Err(HostError::Abandoned),
+                    None => Ok(()),
+                }
             }
             LinkEnd::Broken(error) => Err(HostError::Link(error)),
             LinkEnd::Garbled(text) => Err(HostError::Garbled(text)),

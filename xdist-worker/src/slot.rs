@@ -157,6 +157,11 @@ impl Slot {
         }
     }
 
+    /// Whether items can be added.
+    pub(crate) fn is_open(&self) -> bool {
+        self.mode == Mode::Open
+    }
+
     /// Takes an event in. Afterwards [`Slot::poll_action`] is to be called until it answers `None`.
     pub(crate) fn handle(&mut self, event: Event) {
         match event {

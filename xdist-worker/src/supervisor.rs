@@ -125,11 +125,12 @@ impl Supervisor {
             CoordinatorMessage::Shutdown(shutdown) => {
                 slot::Event::Shutdown { grace: Duration::from_millis(shutdown.grace_ms) }
             }
-            // Both are answered by the host.
+            // They are about the host.
             CoordinatorMessage::Configure(_)
             | CoordinatorMessage::SyncBegin(_)
             | CoordinatorMessage::SyncData(_)
             | CoordinatorMessage::Fetch(_)
+            | CoordinatorMessage::Dismissed(_)
             | CoordinatorMessage::Ping(_) => return,
         };
         self.decide(event, now, outbox);
@@ -208,6 +209,11 @@ impl Supervisor {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let kill_at = self.kill_at.map(|(due, _)| due);
         [kill_at, self.look_at, self.ending.deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether it was not told to end.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.slot.is_open()
     }
 
     /// Kills the runner and its whole group; nobody is left to be told.

@@ -55,6 +55,9 @@ use xdist_proto::message::Stream;
 use xdist_proto::report::{ItemReport, Phase, WarningRecord};
 use xdist_proto::{ItemIndex, WorkerId};
 
+/// How the error of a worker begins whose host is lost.
+const HOST_LOST: &str = "host lost";
+
 /// What standard output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -573,6 +576,8 @@ impl Terminal {
                 if let Some(error) = error.as_ref().filter(|_| !self.crashed.contains(worker)) {
                     let name = self.roster.name(*worker);
                     let place = words::in_parentheses(&self.roster.place(*worker));
+                    // Why was just said of the host.
+                    let error = if error.starts_with(HOST_LOST) { HOST_LOST } else { error };
                     self.screen.line(&format!("[{name}] node down: {error}{place}"));
                 }
             }

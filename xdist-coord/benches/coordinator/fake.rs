@@ -115,6 +115,7 @@ pub(crate) fn answer(
         | CoordinatorMessage::Answer(_)
         | CoordinatorMessage::Suspend(_)
         | CoordinatorMessage::Resume(_)
+        | CoordinatorMessage::Dismissed(_)
         | CoordinatorMessage::SendCollection(_)
         | CoordinatorMessage::Run(_)
         | CoordinatorMessage::Steal(_)

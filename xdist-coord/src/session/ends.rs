@@ -81,6 +81,9 @@ impl Session {
     /// Takes in the report of a worker's end.
     pub(super) fn down(&mut self, down: Down) -> Result<(), Violation> {
         let id = down.worker;
+        if self.turned_away_unstarted(id, &down.cause) {
+            return Ok(());
+        }
         let worker = self.workers.get(id);
         let item = match (down.item, worker.active()) {
             (None, _) => None,

@@ -563,6 +563,8 @@ impl Session {
             Course::Running => Ending::Drain,
             Course::Ending(_) | Course::Over => return,
         };
+        self.dismiss(self.workers.get(id).host, text.trim().trim_start_matches("ERROR: "));
+        // What is missing is missing there.
         // What is missing is missing there.
         let text = match self.workers.other_machine_of(id) {
             Some(machine) => format!("{text} (on {machine})"),

@@ -92,6 +92,7 @@ impl Session {
             wants: Wants {
                 hooks: self.pytest_host.is_on_demand(),
                 full: self.pytest_host.is_present(),
+                debugger: self.config.wants.debugger && self.workers.other_machine_of(id).is_none(),
                 files,
                 ..self.config.wants.clone()
             },
@@ -269,6 +270,9 @@ impl Session {
             return;
         }
         if let Some(link) = life.link() {
+            if reason == CloseReason::Done {
+                self.dismiss(host, &error);
+            }
             self.outputs.push_back(Output::Close { link, reason });
         }
         self.forget_host(host);
@@ -303,8 +307,8 @@ impl Session {
         }
         let name = self.workers.host(host).spec.describe();
         self.report(RunEvent::HostLost { host: name, error: error.to_owned() });
-        // What to do about it was said once.
-        let brief = error.split("; ").next().unwrap_or(error);
+        // The details, and what to do about it, were said once.
+        let brief = error.lines().next().and_then(|line| line.split("; ").next()).unwrap_or(error);
         let departures = workers.into_iter().map(|worker| self.departure_with_host(worker, brief)).collect();
         self.depart(departures);
     }

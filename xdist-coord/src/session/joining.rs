@@ -2,14 +2,15 @@
 //! are waited for.
 
 use super::event::{RunEnd, StopReason};
-use super::output::CloseReason;
+use super::output::{CloseReason, Output};
 use super::timer::Timer;
 use super::{Course, RunEvent, Session};
 use crate::workers::spec::{HostSpec, JoinedSpec, LauncherSpec, MAX_WORKERS, WorkerSpec};
 use crate::workers::{Ending, HostId, HostLife, Life, LinkId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use xdist_proto::WorkerId;
 use xdist_proto::handshake::Hello;
+use xdist_proto::message::{CoordinatorMessage, Dismissed, EndCause};
 
 /// What is known of hosts that dial in.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct State {
     launchers: BTreeMap<HostId, Launcher>,
     /// Hosts that have dialled in and not said `hello`, with the launcher that has started them.
     at_the_door: BTreeMap<HostId, Option<HostId>>,
+    /// Hosts that have dialled in and are of no use.
+    dismissed: BTreeSet<HostId>,
     /// How many have dialled in.
     count: u32,
     /// Whether they have been waited for long enough.
@@ -75,9 +78,13 @@ impl Session {
     }
 
     /// Whether somebody may still dial in when nobody here is of use any more. Of a launcher whose hosts are all there,
-    /// nothing more can be hoped for; hosts that are gone may be started anew by what has them in its care.
+    /// nothing more can be hoped for; hosts that are gone may be started anew by what has them in its care, unless they were of no
+    /// use.
     pub(super) fn hopes_for_joiners(&self) -> bool {
-        let is_there = |host: &&HostId| matches!(self.workers.host(**host).life, HostLife::Open { .. });
+        let is_there = |host: &&HostId| {
+            let is_open = matches!(self.workers.host(**host).life, HostLife::Open { .. });
+            is_open || self.joining.dismissed.contains(*host)
+        };
         let may_start_more = |launcher: &Launcher| {
             let there = launcher.hosts.iter().filter(is_there).count();
             !launcher.has_failed && launcher.wanted().is_none_or(|wanted| there < wanted)
@@ -160,9 +167,43 @@ impl Session {
         if is_early || !matches!(worker.spec.host, HostSpec::Joined(_)) {
             return false;
         }
-        let text = text.trim().trim_start_matches("ERROR: ");
-        self.lose_host(host, format!("it takes no part, since {text}"), CloseReason::Done);
+        self.turn_away_host(host, text);
         true
+    }
+
+    /// Turns a host away on which no worker can be started, and answers whether that was so: whatever it would be started
+    /// with the next time is the same.
+    pub(super) fn turned_away_unstarted(&mut self, id: WorkerId, cause: &EndCause) -> bool {
+        let worker = self.workers.get(id);
+        let host = worker.host;
+        let EndCause::NotStarted(text) = cause else { return false };
+        let is_of_use = |life: &Life| !matches!(life, Life::Waiting | Life::Configuring | Life::Down);
+        let is_running = matches!(self.course, Course::Gathering | Course::Running);
+        if !is_running
+            || !matches!(worker.spec.host, HostSpec::Joined(_))
+            || self.workers.all().any(|(_, worker)| worker.host == host && is_of_use(&worker.life))
+        {
+            return false;
+        }
+        self.turn_away_host(host, text);
+        true
+    }
+
+    fn turn_away_host(&mut self, host: HostId, text: &str) {
+        let text = text.trim().trim_start_matches("ERROR: ");
+        self.dismiss(host, text);
+        self.lose_host(host, format!("it takes no part, since {text}"), CloseReason::Done);
+    }
+
+    /// Tells a host that has dialled in why it is of no use, once: those who look at it see nothing of what the run tells.
+    pub(super) fn dismiss(&mut self, host: HostId, text: &str) {
+        let known = self.workers.host(host);
+        let (HostSpec::Joined(_), HostLife::Open { link, .. }) = (&known.spec, &known.life) else { return };
+        let link = *link;
+        if self.joining.dismissed.insert(host) {
+            let message = CoordinatorMessage::Dismissed(Dismissed { text: text.to_owned() });
+            self.outputs.push_back(Output::Send { link, message });
+        }
     }
 
     fn is_anybody_ready_beside(&self, host: HostId) -> bool {

@@ -13,6 +13,8 @@ use xdist_proto::message::{CoordinatorMessage, Reply, Resume, Suspend, TerminalR
 
 /// What a worker is told that asks where there is nothing to lend.
 const NO_TERMINAL: &str = "standard input of the run is no terminal; run it in one";
+/// A terminal of the same name on its own machine may be somebody else's.
+const FAR_TERMINAL: &str = "the terminal of the run is on another machine; run this test on a worker there";
 
 /// Who has the terminal.
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ impl Session {
         }
         if self.config.terminal.is_none() {
             self.reply(id, Reply::Refused(NO_TERMINAL.to_owned()));
+        } else if self.workers.other_machine_of(id).is_some() {
+            self.reply(id, Reply::Refused(FAR_TERMINAL.to_owned()));
         } else {
             self.terminal.waiting.push_back(id);
             if self.is_nobody_there() {

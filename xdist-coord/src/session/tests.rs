@@ -344,6 +344,7 @@ fn command(message: CoordinatorMessage) -> Option<String> {
         CoordinatorMessage::Answer(command) => format!("{} answer {:?}", command.worker, command.reply),
         CoordinatorMessage::Suspend(command) => format!("{} suspend", command.worker),
         CoordinatorMessage::Resume(command) => format!("{} resume", command.worker),
+        CoordinatorMessage::Dismissed(dismissed) => format!("dismissed: {}", dismissed.text),
         CoordinatorMessage::Collect(_)
         | CoordinatorMessage::Ping(_)
         | CoordinatorMessage::SyncBegin(_)

@@ -199,6 +199,7 @@ impl FakeHost {
                 return vec![send(WorkerMessage::Pong(Pong { nonce: ping.nonce }))];
             }
             CoordinatorMessage::Fetch(request) => return files(request),
+            CoordinatorMessage::Dismissed(_) => return Vec::new(),
             CoordinatorMessage::SyncBegin(begin) => {
                 let blobs = vec![begin.root];
                 return match begin.tree % 8 {
@@ -273,6 +274,7 @@ impl FakeWorker {
             CoordinatorMessage::Ping(_)
             | CoordinatorMessage::SyncBegin(_)
             | CoordinatorMessage::SyncData(_)
+            | CoordinatorMessage::Dismissed(_)
             | CoordinatorMessage::Fetch(_)
             | CoordinatorMessage::Configure(_) => Vec::new(),
             CoordinatorMessage::Proceed(_) => {

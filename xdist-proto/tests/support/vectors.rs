@@ -332,6 +332,10 @@ fn commands() -> Vec<(&'static str, CoordinatorMessage)> {
                 data: packed_letters(),
             }),
         ),
+        (
+            "dismissed",
+            CoordinatorMessage::Dismissed(Dismissed { text: "it collected other tests than the run".into() }),
+        ),
         ("ping", CoordinatorMessage::Ping(Ping { nonce: 1 << 40 })),
         (
             "fetch",

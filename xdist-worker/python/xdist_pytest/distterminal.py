@@ -159,7 +159,9 @@ class DistTerminal:
 
     def down(self, node: Node, error: str) -> None:
         """A worker has died."""
-        self.line(f"[{node.gateway.id}] node down: {error}")
+        # Why it is lost was just said of the host.
+        text = "host lost" if str(error).startswith("host lost: ") else error
+        self.line(f"[{node.gateway.id}] node down: {text}")
 
     def recycled(self, node: Node, reason: str) -> None:
         """A worker has done its share."""

@@ -11,7 +11,7 @@ fn open(workers: Option<&str>, min_workers: u32) -> Config {
 
 impl Bench {
     /// A host dials in over this link, with so many slots.
-    fn join(&mut self, link: u32, slots: u32, launcher: Option<u32>) {
+    pub(super) fn join(&mut self, link: u32, slots: u32, launcher: Option<u32>) {
         let (link, launcher) = (LinkId(link), launcher.map(HostId));
         self.input(Input::Joined { link, peer: format!("peer{}", link.0), launcher });
         self.hello(link, VersionRange::SUPPORTED, Role::Worker, slots);
@@ -64,9 +64,10 @@ fn one_that_collects_something_else_is_turned_away_and_the_run_goes_on() {
     bench.on(1).collect(1, "a b");
     bench.said.clear();
     bench.on(1).list(1, "a b");
-    let why = "it takes no part, since it collected other tests than the run: 2 missing, such as c";
+    let why = "it collected other tests than the run: 2 missing, such as c";
+    let told = format!("it takes no part, since {why}");
     bench.expect(&format!(
-        "close 1 Done\n* lost the worker host on peer1: {why}\n* gw1 down: host lost: {why}"
+        "dismissed: {why}\nclose 1 Done\n* lost the worker host on peer1: {told}\n* gw1 down: host lost: {told}"
     ));
 }
 
@@ -89,8 +90,9 @@ fn what_is_wrong_with_a_late_one_is_no_affair_of_the_run() {
         bench.on(1);
         bench.said.clear();
         go_wrong(&mut bench);
+        assert!(bench.said[0].starts_with("dismissed: "), "{:?}", bench.said);
         assert!(
-            bench.said[1].starts_with("* lost the worker host on peer1: it takes no part, since "),
+            bench.said[2].starts_with("* lost the worker host on peer1: it takes no part, since "),
             "{:?}",
             bench.said
         );
@@ -227,7 +229,44 @@ fn nobody_is_waited_for_when_all_hosts_of_a_launcher_are_there_and_none_has_a_wo
     bench.join(2, 1, Some(0));
     bench.said.clear();
     bench.on(2).down(1, EndCause::NotStarted("no Python".to_owned()), None);
-    bench.expect_among("* stopping: no worker is left (gw0: not started: no Python)");
+    bench.expect_among("* stopping: no worker is left (gw0: host lost: it takes no part, since no Python)");
+}
+
+#[test]
+fn a_host_on_which_no_worker_can_be_started_is_turned_away_at_once() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 3, None);
+    bench.said.clear();
+    bench.down(0, EndCause::NotStarted("no Python".to_owned()), None);
+    let why = "it takes no part, since no Python";
+    bench.expect(&format!(
+        "dismissed: no Python
+         close 0 Done
+         * lost the worker host on peer0: {why}"
+    ));
+    // Another may do better.
+    bench.join(1, 1, None);
+    bench.expect_among("gw3 configure gw3 of 1");
+}
+
+#[test]
+fn a_host_on_which_some_workers_could_be_started_keeps_them() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 2, None);
+    bench.tell_ready(0, options());
+    bench.said.clear();
+    bench.down(1, EndCause::NotStarted("no more processes".to_owned()), None);
+    assert!(!bench.said.iter().any(|line| line.starts_with("close")), "{:?}", bench.said);
+}
+
+#[test]
+fn whoever_looks_at_the_first_host_hears_what_is_wrong_there() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 1, None);
+    bench.said.clear();
+    let text = "ERROR: no pytest here".to_owned();
+    bench.tell(WorkerMessage::UsageError(UsageError { worker: WorkerId(0), text, exit_code: 4 }));
+    assert_eq!(bench.said[0], "dismissed: no pytest here");
 }
 
 #[test]

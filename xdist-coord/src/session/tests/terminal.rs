@@ -1,6 +1,7 @@
 //! Scenarios with debuggers: who gets the terminal, and what the others do meanwhile.
 
 use super::*;
+use crate::session::config::Joining;
 use xdist_proto::message::{Ask, Question, TerminalReturned};
 
 impl Bench {
@@ -122,4 +123,19 @@ fn a_host_that_gives_back_what_it_does_not_have_or_asks_twice_breaks_the_protoco
     bench.said.clear();
     bench.ask(0);
     assert!(bench.said.iter().any(|said| said.starts_with("close 0 Protocol")), "{:?}", bench.said);
+}
+
+#[test]
+fn a_worker_on_another_machine_is_not_given_the_name_of_a_terminal_here() {
+    let joining = Joining { open: true, min_workers: 1, patience: Duration::from_secs(10) };
+    let terminal = Some("/dev/tty1".to_owned());
+    let mut bench = Bench::new(Config { terminal, workers: Some(Vec::new()), joining, ..config(None) });
+    bench.join(0, 1, None);
+    bench.tell_ready(0, options());
+    bench.collect(0, "a b");
+    bench.list(0, "a b");
+    bench.said.clear();
+    bench.ask(0);
+    let why = "the terminal of the run is on another machine; run this test on a worker there";
+    bench.expect(&format!("gw0 answer Refused({why:?})"));
 }
