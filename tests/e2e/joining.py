@@ -12,11 +12,11 @@ from conftest import DEADLINE, PYTHON, ROOT
 class Joiner:
     """`xdist worker --join`."""
 
-    def __init__(self, xdist, *args, cwd=None, on=list, python=PYTHON, **options):
+    def __init__(self, xdist, *args, cwd=None, on=list, python=PYTHON, env=None, **options):
         self.popen = subprocess.Popen(
             on([xdist.binary, "worker", "--join", *map(str, args), "--python", python]),
             # What `start_pytest` gives to pytest has to be there too.
-            cwd=cwd or xdist.directory, env={**xdist.env, "PYTHONPATH": str(ROOT / "tools")}, text=True,
+            cwd=cwd or xdist.directory, env={**(env or xdist.env), "PYTHONPATH": str(ROOT / "tools")}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **options,
         )  # fmt: skip
 

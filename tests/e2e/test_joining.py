@@ -225,6 +225,55 @@ def test_who_is_turned_away_is_told_why_on_both_sides(xdist, join, tmp_path, cha
     assert result.out.count("host lost: it takes no part, since " + why) == 1, "said once, whatever it has offered"
 
 
+@pytest.mark.parametrize("others", [["-n", "1"], ["--min-workers", "2"]])
+def test_who_is_of_no_use_before_the_tests_begin_does_not_end_the_run(xdist, join, tmp_path, others):  # noqa: F811
+    xdist.files(test_a=TWENTY)
+    other = tmp_path / "other"
+    shutil.copytree(xdist.directory, other)
+    (other / "conftest.py").write_text("import nowhere")
+    run = Run(xdist, *others)
+    joiners = [join(run.file, "--slots", "2", cwd=other)]
+    joiners += [join(run.file, "--slots", "1") for _ in range(2)]
+    result = run.wait()
+    assert (result.code, result.totals) == (0, {"passed": 20}), result.text
+    codes = [joiner.wait()[0] for joiner in joiners]
+    # It may have come when the run was over.
+    assert codes[0] == 4 and set(codes[1:]) <= {0, 4}, codes
+
+
+def test_what_is_wrong_with_the_run_ends_it(xdist, join):  # noqa: F811
+    xdist.files(test_a=TWENTY)
+    run = Run(xdist, "--min-workers", "2", "test_b.py")
+    joiners = [join(run.file, "--slots", "1") for _ in range(2)]
+    result = run.wait()
+    assert result.code == 4, result.text
+    assert "file or directory not found: test_b.py" in result.text
+    assert [joiner.wait()[0] for joiner in joiners] == [4, 4]
+
+
+def test_a_machine_without_room_for_files_is_told_of(xdist, join):  # noqa: F811
+    xdist.files(test_a=TWENTY)
+    run = Run(xdist)
+    env = {**xdist.env, "XDIST_CACHE_DIR": "/proc/nowhere", "TMPDIR": "/proc/nowhere"}
+    code, said = join(run.file, "--slots", "1", env=env).wait()
+    why = "cannot write the Python half of xdist to a temporary directory"
+    assert code == 4 and why in said, said
+    assert why in run.process.popen.stdout.readline()
+    join(run.file, "--slots", "1")
+    assert run.wait().totals == {"passed": 20}
+
+
+def test_a_joiner_that_is_killed_leaves_no_false_words(xdist, join):  # noqa: F811
+    xdist.files(test_a=WAITING)
+    run = Run(xdist, "-n", "1", "--host-timeout", "1s")
+    joiner = join(run.file, "--slots", "1")
+    xdist.signals.next(), xdist.signals.next()
+    joiner.popen.kill()
+    _, said = joiner.wait()
+    (xdist.directory / "go").touch()
+    assert said == "" and run.wait().totals == {"passed": 8}
+
+
 def test_when_the_first_to_join_is_of_no_use_it_is_said_at_once_and_others_are_waited_for(xdist, join):  # noqa: F811
     xdist.files(test_a=TWENTY)
     run = Run(xdist)
@@ -274,14 +323,21 @@ def test_a_launcher_that_fails_is_told_of_with_its_words(xdist):
     assert "it ended with exit code 7; it said last: no such partition" in text, text
 
 
-@pytest.mark.parametrize("wrong", [["--python", "/nowhere"], ["--chdir", "/nowhere"]])
+@pytest.mark.parametrize("wrong", [["--python", "/nowhere"], ["--chdir", "/nowhere"], ["--chdir", "/nowhere; true"]])
 def test_when_no_host_of_a_launcher_is_of_use_the_run_ends_at_once(xdist, wrong):
     xdist.files(test_a="def test_a(): pass\n")
-    launcher = f"exec={xdist.binary} worker --join --slots 1 {' '.join(wrong)}//hosts=1"
+    launcher = f"exec=sh -c '{xdist.binary} worker --join --slots 1 {' '.join(wrong)}'//hosts=1"
     # Otherwise it would wait for longer than this test may take.
     result = xdist.run("--tx", launcher, "--wait-for-workers", "1000")
     assert result.code in (3, 4), result.text
     assert "/nowhere" in result.text
+
+
+def test_hosts_of_a_launcher_do_not_fail(xdist):
+    xdist.files(test_a=TWENTY)
+    worker = f"{xdist.binary} worker --join --slots 1 --python /nowhere"
+    result = xdist.run("--tx", f"exec=sh -c '{worker}; echo $? > code'//hosts=1")
+    assert result.code == 3 and (xdist.directory / "code").read_text() == "0\n", result.text
 
 
 def test_a_launcher_that_is_no_program_is_an_error(xdist):
@@ -369,6 +425,7 @@ def test_too_few_workers_are_told_of(xdist, join):  # noqa: F811
         (["--listen", "x.invalid:5"], "--listen x.invalid:5"),
         (["--listen", "here:there"], "--listen"),
         (["--listen", "0", "--min-workers", "0"], "--min-workers takes a whole number greater than 0"),
+        (["--listen", "0", "--advertise", "here:99999"], "--advertise takes HOST or HOST:PORT"),
         (["--listen", "0", "--wait-for-workers", "soon"], "--wait-for-workers takes a duration"),
         (["--listen", "0", "--host-timeout", "0"], "--host-timeout takes a duration"),
         (["-n", "2", "--min-workers", "2"], "--min-workers: nobody can join this run; let them with --listen"),

@@ -48,10 +48,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "WHERE", num_args = 0..=1)]
     pub(crate) join: Option<Option<OsString>>,
     /// The descriptor of the link to the coordinator
-    #[arg(
-        long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE,
-        required_unless_present_any = ["join", "stdio"]
-    )]
+    #[arg(long, value_name = "NUMBER", env = xdist_coord::launch::LINK_FD_VARIABLE)]
     pub(crate) link_fd: Option<i32>,
     /// Take standard input and output for the link
     #[arg(long)]

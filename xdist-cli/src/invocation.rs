@@ -4,6 +4,7 @@
 //! files, so Python parses them all. What is seen here early lets the workers start at once.
 
 use std::ffi::OsString;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 use xdist_proto::message::Start;
@@ -257,7 +258,11 @@ fn host_choice(value: String) -> Result<HostChoice, InvocationError> {
 /// What may be an address; more is found out where it is used.
 fn address(option: &str, value: String) -> Result<String, InvocationError> {
     let expected = "HOST or HOST:PORT";
-    if value.is_empty() || value.contains(char::is_whitespace) {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = value.rsplit_once(':').map(|(_, port)| port).filter(|port| digits(port));
+    let is_impossible = value.parse::<Ipv6Addr>().is_err()
+        && port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0));
+    if value.is_empty() || value.contains(char::is_whitespace) || is_impossible {
         return Err(InvocationError::WrongValue { option: option.to_owned(), expected, value });
     }
     Ok(value)
@@ -375,6 +380,8 @@ mod tests {
     fn numbers_and_times_that_make_no_sense_are_told() {
         for argument in [
             "--advertise=",
+            "--advertise=host:99999",
+            "--advertise=host:0",
             "--advertise=a b",
             "--min-workers=0",
             "--min-workers=x",

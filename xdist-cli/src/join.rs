@@ -3,7 +3,7 @@
 
 use crate::args::WorkerArgs;
 use crate::exit_code::ExitCode;
-use crate::worker::cannot;
+use crate::worker::{ABANDONED, cannot};
 use anyhow::{Context, bail};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 use xdist_link::dial::{self, Departure, DialOptions, HostCommand};
 use xdist_link::token::{MAX_TOKEN_BYTES, Token};
+use xdist_worker::HostError;
 
 /// Where the token is, if nobody says where.
 const TOKEN_VARIABLE: &str = "XDIST_JOIN";
@@ -45,20 +46,21 @@ pub(crate) fn join(args: &WorkerArgs, place: Option<&OsStr>) -> anyhow::Result<E
         None => from_environment()?,
     };
     let token: Token = text.parse().map_err(|error| explain(error, place))?;
+    let launch = launch()?;
     let options = DialOptions {
         token,
-        host: host_command(args)?,
-        launch: launch()?,
+        host: host_command(args, launch != 0)?,
+        launch,
         patience: Duration::try_from_secs_f64(args.patience).context("--patience")?,
     };
     let is_launched = options.launch != 0;
     match dial::join(options).map_err(cannot)? {
+        // The run knows, and may go on with the others that its launcher has started, which that would end (`mpirun` does).
+        Departure::Terminated | Departure::Host(_) if is_launched => Ok(ExitCode::Ok),
         Departure::Terminated => Ok(ExitCode::Interrupted),
         Departure::Host(status) => match status.code() {
             Some(0) => Ok(ExitCode::Ok),
-            // The run says it too, and may go on with the others that its launcher has started, which it would end
-            // (`mpirun` does).
-            Some(_) if is_launched => Ok(ExitCode::Ok),
+            Some(code) if code == i32::from(ABANDONED) => Err(cannot(HostError::Abandoned)),
             // It has said why.
             Some(code) => Ok(ExitCode::Own(code.to_le_bytes()[0])),
             None => bail!("the worker host was ended by signal {}", status.signal().unwrap_or_default()),
@@ -154,7 +156,7 @@ fn launch() -> anyhow::Result<u32> {
 }
 
 /// This program, as an ordinary host.
-fn host_command(args: &WorkerArgs) -> anyhow::Result<HostCommand> {
+fn host_command(args: &WorkerArgs, is_launched: bool) -> anyhow::Result<HostCommand> {
     let mut words: Vec<OsString> = vec!["worker".into(), "--elsewhere".into()];
     if let Some(slots) = args.slots {
         words.push(format!("--slots={slots}").into());
@@ -163,9 +165,14 @@ fn host_command(args: &WorkerArgs) -> anyhow::Result<HostCommand> {
         words.push(format!("--python={python}").into());
     }
     if let Some(directory) = &args.chdir {
-        let directory = directory
-            .canonicalize()
-            .with_context(|| format!("--chdir: cannot use the directory {}", directory.display()))?;
+        // What a launcher has started is heard best by way of the run.
+        if !is_launched && !directory.is_dir() {
+            bail!(
+                "--chdir: {} is no directory here; name the one that the tests are in",
+                directory.display()
+            );
+        }
+        let directory = std::path::absolute(directory).context("--chdir")?;
         words.extend(["--chdir".into(), directory.into()]);
     }
     Ok(HostCommand {

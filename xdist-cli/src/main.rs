@@ -32,7 +32,11 @@ use exit_code::ExitCode;
 
 fn main() -> std::process::ExitCode {
     log_to_stderr();
-    let outcome = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let outcome = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Worker(args) => worker::work(&args),
         Command::Gate(args) => gate::keep(args),
@@ -49,6 +53,14 @@ fn main() -> std::process::ExitCode {
             ExitCode::UsageError.code().into()
         }
     }
+}
+
+/// Prints what was wrong with the arguments, or the help that was asked for.
+fn explain(error: &clap::Error) -> std::process::ExitCode {
+    // There is nobody to tell that it cannot be printed.
+    let _ = error.print();
+    let code = if error.use_stderr() { ExitCode::UsageError } else { ExitCode::Ok };
+    code.code().into()
 }
 
 /// `XDIST_LOG=debug` tells what happens inside.

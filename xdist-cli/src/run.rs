@@ -45,7 +45,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Err(_) if workers.as_deref().is_some_and(brings_its_own_programs) => Vec::new(),
         found => found?,
     };
-    if invocation.plain.is_some() || invocation.workers == Some(0) {
+    // Nobody is there who could find out that nothing is distributed.
+    let is_for_nobody =
+        invocation.dist.as_deref() == Some("no") && workers.as_ref().is_some_and(Vec::is_empty);
+    if invocation.plain.is_some() || invocation.workers == Some(0) || is_for_nobody {
         return plain(&python, invocation.pytest_args);
     }
     refuse_idle_options(&invocation, workers.as_deref())?;

@@ -11,20 +11,23 @@ use xdist_worker::{HostError, HostOptions};
 /// # Errors
 /// When the link cannot be used or the coordinator refuses it, or there is no run to join.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
-    if let Some(directory) = args.chdir.as_ref().filter(|directory| !directory.is_dir()) {
-        bail!("--chdir: {} is no directory here; name the one that the tests are in", directory.display());
-    }
     if let Some(place) = &args.join {
         return join::join(args, place.as_deref());
     }
     let options = options(args)?;
+    if args.link_fd.is_none() && !args.stdio {
+        bail!(
+            "name the run to work for: --join FILE, with the file of `xdist run --listen 0 --join-file FILE`"
+        );
+    }
     match args.link_fd.filter(|_| !args.stdio) {
         Some(descriptor) => {
             let link = xdist_worker::inherited_link(descriptor)
                 .with_context(|| format!("descriptor {descriptor} is no link to a coordinator"))?;
             match xdist_worker::run_host(link, options) {
                 // The coordinator is on this machine, where it is seen what it does.
-                Err(HostError::Abandoned) if !args.elsewhere => {}
+                Err(HostError::Abandoned) if args.elsewhere => return Ok(ExitCode::Own(ABANDONED)),
+                Err(HostError::Abandoned) => {}
                 result => result.map_err(cannot)?,
             }
         }
@@ -39,6 +42,9 @@ pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::Ok)
 }
+
+/// What a host that has joined ends with when the run breaks off. Whoever started it knows more, and tells.
+pub(crate) const ABANDONED: u8 = 75;
 
 /// A sentence from an error that says what could not be done.
 pub(crate) fn cannot(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {

@@ -582,7 +582,6 @@ impl Server<'_> {
                 Ok(None) => return,
                 Err(error) => {
                     // The hosts that were here are gone with it, and their links say so.
-                    tracing::error!(%error, "nobody can dial in any more");
                     self.close_gate();
                     self.handle(Input::GateLost { error: error.to_string() });
                 }

@@ -1033,6 +1033,9 @@ pub struct UsageError {
     /// The exit code that pytest gives for it.
     #[serde(rename = "exit_code")]
     pub exit_code: i32,
+    /// Whether it is the interpreter that is wrong, whatever the arguments are.
+    #[serde(rename = "unfit", default)]
+    pub unfit: bool,
 }
 
 /// The session has ended in good order.

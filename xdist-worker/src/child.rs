@@ -62,6 +62,9 @@ pub(crate) enum SpawnError {
         /// What this machine calls itself.
         machine: String,
     },
+    /// What all runners need cannot be put anywhere.
+    #[error("{0}")]
+    Ground(String),
     /// The priority cannot be set.
     #[error("cannot set the priority that nice={nice} in --tx asks for: {source}; only root may go below 0")]
     Priority {

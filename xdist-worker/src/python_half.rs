@@ -175,8 +175,8 @@ pub fn plain_command(python: &[String], args: &[OsString]) -> Result<Command, Py
     Ok(PythonHalf::unpack(None)?.into_plain_command(python, args))
 }
 
-/// Where lasting copies are kept: `XDIST_CACHE_DIR`, or `xdist` in the user's cache directory.
-/// Where what is of use to later runs is kept, if that is known.
+/// Where what is of use to later runs is kept, if that is known: `XDIST_CACHE_DIR`, or `xdist` in the user's cache
+/// directory.
 #[must_use]
 pub fn cache_directory() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -18,7 +18,7 @@ use crate::link::{self, HandshakeError, OpenLink};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
 use crate::pipes::{self, PipeReader};
-use crate::python_half::{self, PythonHalf, PythonHalfError};
+use crate::python_half::{self, PythonHalf};
 use crate::supervisor::{Life, Supervisor, never_needed, not_started};
 use crate::sync::{self, SyncCommand};
 use crate::threads::{Threads, panic_text};
@@ -26,6 +26,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -100,9 +101,6 @@ pub enum HostError {
     /// The link could not be opened.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The Python half could not be written anywhere.
-    #[error(transparent)]
-    PythonHalf(#[from] PythonHalfError),
     /// The system has no more threads, descriptors or space to give.
     #[error("prepare the worker host")]
     Resources(#[source] io::Error),
@@ -147,8 +145,8 @@ pub fn run_host(link: impl Into<OwnedFd>, options: HostOptions) -> Result<(), Ho
     let open = link::open(&mut link, options.slots)?;
     tracing::info!(run = %open.welcome.run, version = %open.welcome.version, "the link is open");
     let cache = options.cache.clone().or_else(python_half::cache_directory);
-    let half = PythonHalf::unpack(options.cache.clone())?;
-    let mut host = Host::start(link, open, half, options)?;
+    let ground = Ground::prepare(options.cache.clone());
+    let mut host = Host::start(link, open, ground, options)?;
     host.cache = cache;
     // Whatever happens, the runners are ended first.
     let result = catch_unwind(AssertUnwindSafe(|| host.serve()));
@@ -164,8 +162,8 @@ struct Host {
     supervisors: BTreeMap<WorkerId, Supervisor>,
     outbox: Outbox,
     memory: OutOfMemoryWatch,
-    half: PythonHalf,
-    run_directory: TempDir,
+    /// Without it no runner can be started, for this reason.
+    ground: Result<Ground, String>,
     options: HostOptions,
     images: Images<ImageOffer, Image>,
     link: UnixStream,
@@ -178,6 +176,27 @@ struct Host {
     cache: Option<PathBuf>,
     /// Why the run has no use for this host.
     dismissed: Option<String>,
+}
+
+/// What all runners need.
+#[derive(Debug)]
+struct Ground {
+    half: PythonHalf,
+    run_directory: TempDir,
+}
+
+impl Ground {
+    /// Puts it where it can be put. The error says why it cannot, and what to do; the coordinator tells that.
+    fn prepare(cache: Option<PathBuf>) -> Result<Self, String> {
+        let half = PythonHalf::unpack(cache).map_err(|error| {
+            let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            format!("cannot {error}{why}")
+        })?;
+        let run_directory = tempfile::Builder::new().prefix("xdist-run-").tempdir();
+        let run_directory =
+            run_directory.map_err(|error| format!("cannot make a temporary directory (TMPDIR): {error}"))?;
+        Ok(Self { half, run_directory })
+    }
 }
 
 /// What a first runner says about an image.
@@ -216,11 +235,9 @@ impl Host {
     fn start(
         link: UnixStream,
         open: OpenLink,
-        half: PythonHalf,
+        ground: Result<Ground, String>,
         options: HostOptions,
     ) -> Result<Self, HostError> {
-        let run_directory =
-            tempfile::Builder::new().prefix("xdist-run-").tempdir().map_err(HostError::Resources)?;
         let lifecycle = bounded(QUEUED_EVENTS);
         let (command_sender, commands) = bounded(QUEUED_EVENTS);
         let (batch_sender, batches) = bounded(1);
@@ -247,8 +264,7 @@ impl Host {
             supervisors: BTreeMap::new(),
             outbox: Outbox::new(batch_sender, open.max_frame_bytes),
             memory: OutOfMemoryWatch::new(),
-            half,
-            run_directory,
+            ground,
             options,
             images: Images::new(),
             link,
@@ -460,9 +476,10 @@ impl Host {
 
     /// Starts the process of a runner in whichever way there is.
     fn start_runner(&mut self, configure: &Configure) -> Result<(Child, ChildPipes), SpawnError> {
+        let ground = self.ground.as_ref().map_err(|why| SpawnError::Ground(why.clone()))?;
         let surroundings = Surroundings {
-            half: &self.half,
-            run_directory: self.run_directory.path(),
+            half: &ground.half,
+            run_directory: ground.run_directory.path(),
             existing_directories: self.options.existing_directories,
         };
         match self.images.way(configure) {

@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use support::{Coordinator, assert_ends, fake, watch};
 use xdist_proto::handshake::PreambleError;
 use xdist_proto::message::{
-    Collect, CoordinatorMessage, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown, StopKind,
-    Stream, WorkerMessage,
+    Collect, CoordinatorMessage, Dismissed, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown,
+    StopKind, Stream, WorkerMessage,
 };
 use xdist_proto::report::{OutcomeClass, Phase};
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
@@ -104,7 +104,7 @@ fn a_runner_gets_its_environment_and_nothing_else_of_the_hosts() {
     );
     let run_directory = run_directory[0].split_once('=').unwrap().1.to_owned();
     assert!(std::path::Path::new(&run_directory).is_dir());
-    coordinator.vanish().unwrap();
+    assert!(matches!(coordinator.vanish(), Err(HostError::Abandoned)));
     assert!(!std::path::Path::new(&run_directory).exists());
 }
 
@@ -118,7 +118,7 @@ fn the_collection_comes_when_asked_for() {
         _ => None,
     });
     assert_eq!((chunk.offset, chunk.total, chunk.items.len()), (0, 3, 3));
-    coordinator.vanish().unwrap();
+    assert!(matches!(coordinator.vanish(), Err(HostError::Abandoned)));
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn nothing_outlives_the_coordinator() {
             processes.push(watch(child_of(&mut coordinator, worker)));
         }
     }
-    coordinator.vanish().unwrap();
+    assert!(matches!(coordinator.vanish(), Err(HostError::Abandoned)));
     processes.iter().for_each(assert_ends);
 }
 
@@ -420,7 +420,7 @@ fn a_slow_test_is_told_of_again_each_time_its_time_has_doubled() {
             next = (next * 2).max(100);
         }
     }
-    coordinator.vanish().unwrap();
+    assert!(matches!(coordinator.vanish(), Err(HostError::Abandoned)));
 }
 
 /// Runs items 0 to 3, of which item 1 does this, with a limit that only that one reaches.
@@ -563,6 +563,14 @@ fn a_report_that_is_too_long_is_cut_and_still_counts() {
     let text = &report.phases[0].failure.as_ref().unwrap().text;
     assert!(text.starts_with("begin") && text.ends_with("end") && text.contains("cut by xdist"));
     coordinator.vanish().unwrap();
+}
+
+#[test]
+fn a_host_that_is_of_no_use_ends_with_the_reason() {
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    coordinator.send(CoordinatorMessage::Dismissed(Dismissed { text: "it has other tests".to_owned() }));
+    let end = coordinator.vanish().unwrap_err();
+    assert_eq!(end.to_string(), "take part in the run: it has other tests");
 }
 
 #[test]

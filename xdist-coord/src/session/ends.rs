@@ -9,7 +9,7 @@ use crate::workers::spec::HostSpec;
 use crate::workers::{Active, Ending, Farewell, HostId, HostLife, Life, Restart, Worker};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use xdist_proto::message::{Cancel, CoordinatorMessage, Down, Drain, Interrupt, Shutdown};
+use xdist_proto::message::{Cancel, CoordinatorMessage, Down, Drain, EndCause, Interrupt, Shutdown};
 use xdist_proto::report::OutcomeClass;
 use xdist_proto::{ItemIndex, WorkerId};
 
@@ -81,7 +81,9 @@ impl Session {
     /// Takes in the report of a worker's end.
     pub(super) fn down(&mut self, down: Down) -> Result<(), Violation> {
         let id = down.worker;
-        if self.turned_away_unstarted(id, &down.cause) {
+        if let EndCause::NotStarted(text) = &down.cause
+            && self.turned_away_unstarted(id, text)
+        {
             return Ok(());
         }
         let worker = self.workers.get(id);

@@ -10,7 +10,7 @@ use crate::workers::{Ending, HostId, HostLife, Life, LinkId};
 use std::collections::{BTreeMap, BTreeSet};
 use xdist_proto::WorkerId;
 use xdist_proto::handshake::Hello;
-use xdist_proto::message::{CoordinatorMessage, Dismissed, EndCause};
+use xdist_proto::message::{CoordinatorMessage, Dismissed};
 
 /// What is known of hosts that dial in.
 #[derive(Debug, Default)]
@@ -158,33 +158,37 @@ impl Session {
     pub(super) fn turned_away_late(&mut self, id: WorkerId, text: &str) -> bool {
         let worker = self.workers.get(id);
         let host = worker.host;
-        let is_early = match self.course {
-            // The first says what the run is to be; nobody can tell whose fault it is.
-            Course::Gathering => self.plan.is_none() || !self.is_anybody_ready_beside(host),
+        let is_needed = match self.course {
+            // If it is wrong with the run, others will say the same, and the last of them ends it.
+            Course::Gathering => !self.is_anybody_beside(host),
             Course::Running => worker.active().is_some(),
             Course::Ending(_) | Course::Over => true,
         };
-        if is_early || !matches!(worker.spec.host, HostSpec::Joined(_)) {
+        if is_needed || !matches!(worker.spec.host, HostSpec::Joined(_)) {
             return false;
         }
         self.turn_away_host(host, text);
         true
     }
 
-    /// Turns a host away on which no worker can be started, and answers whether that was so: whatever it would be started
-    /// with the next time is the same.
-    pub(super) fn turned_away_unstarted(&mut self, id: WorkerId, cause: &EndCause) -> bool {
-        let worker = self.workers.get(id);
-        let host = worker.host;
-        let EndCause::NotStarted(text) = cause else { return false };
+    fn is_anybody_beside(&self, host: HostId) -> bool {
+        self.workers.all().any(|(_, worker)| worker.host != host && worker.is_in_use())
+    }
+
+    /// Turns a host on another machine away on which no worker can be started, and answers whether that was so: whatever it
+    /// would be started with the next time is the same.
+    pub(super) fn turned_away_unstarted(&mut self, id: WorkerId, text: &str) -> bool {
+        let host = self.workers.get(id).host;
         let is_of_use = |life: &Life| !matches!(life, Life::Waiting | Life::Configuring | Life::Down);
         let is_running = matches!(self.course, Course::Gathering | Course::Running);
         if !is_running
-            || !matches!(worker.spec.host, HostSpec::Joined(_))
+            || self.workers.other_machine(host).is_none()
             || self.workers.all().any(|(_, worker)| worker.host == host && is_of_use(&worker.life))
         {
             return false;
         }
+        // Over a new connection it would be the same.
+        self.workers.host_mut(host).came_up = false;
         self.turn_away_host(host, text);
         true
     }
@@ -204,15 +208,6 @@ impl Session {
             let message = CoordinatorMessage::Dismissed(Dismissed { text: text.to_owned() });
             self.outputs.push_back(Output::Send { link, message });
         }
-    }
-
-    fn is_anybody_ready_beside(&self, host: HostId) -> bool {
-        let is_ready = |life: &Life| {
-            matches!(life, Life::Ready | Life::Collecting | Life::Collected { .. } | Life::Active(_))
-        };
-        self.workers
-            .all()
-            .any(|(_, worker)| worker.host != host && worker.is_in_use() && is_ready(&worker.life))
     }
 
     /// Gives a host that has dialled in its name and its workers, and says why it cannot have any.

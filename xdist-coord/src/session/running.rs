@@ -9,7 +9,7 @@ use crate::workers::{Active, Ending, Farewell, HostId, Life, Steal};
 use std::time::Duration;
 use xdist_proto::message::{
     self, CoordinatorMessage, Drain, ItemFinished, ItemStarted, Park, Run, StopKind, StopRequested,
-    Unscheduled, WorkerMessage, WorkerOutput,
+    Unscheduled, UsageError, WorkerMessage, WorkerOutput,
 };
 use xdist_proto::report::{ItemReport, OutcomeClass};
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
@@ -109,7 +109,10 @@ impl Session {
             }
             WorkerMessage::UsageError(event) => {
                 if !self.is_discarded(event.worker) {
-                    self.usage_error(event.worker, event.text, event.exit_code);
+                    let UsageError { worker, text, exit_code, unfit } = event;
+                    if !unfit || !self.turned_away_unstarted(worker, &text) {
+                        self.usage_error(worker, text, exit_code);
+                    }
                 }
                 Ok(())
             }

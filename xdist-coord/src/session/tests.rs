@@ -552,7 +552,8 @@ fn options_that_make_no_sense_are_a_usage_error() {
 fn a_usage_error_is_told_once() {
     let mut bench = Bench::connected(config(Some("2*popen")));
     for worker in 0..2 {
-        let error = UsageError { worker: WorkerId(worker), text: "ERROR: no".to_owned(), exit_code: 4 };
+        let error =
+            UsageError { worker: WorkerId(worker), text: "ERROR: no".to_owned(), exit_code: 4, unfit: false };
         bench.tell(WorkerMessage::UsageError(error));
         bench.down(worker, EndCause::Exited(4), None);
     }

@@ -476,8 +476,12 @@ impl FakeWorker {
             Fate::DiesStarting => return self.down(EndCause::Exited(1), None),
             Fate::UsageError => {
                 let text = "ERROR: usage".to_owned();
-                let mut deeds =
-                    vec![send(WorkerMessage::UsageError(UsageError { worker: id, text, exit_code: 4 }))];
+                let mut deeds = vec![send(WorkerMessage::UsageError(UsageError {
+                    worker: id,
+                    text,
+                    exit_code: 4,
+                    unfit: false,
+                }))];
                 deeds.extend(self.down(EndCause::Exited(4), None));
                 return deeds;
             }

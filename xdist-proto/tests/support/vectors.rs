@@ -704,7 +704,12 @@ fn end_events() -> Vec<(&'static str, WorkerMessage)> {
         ),
         (
             "usage_error",
-            WorkerMessage::UsageError(UsageError { worker: WORKER, text: "ERROR: no".into(), exit_code: 4 }),
+            WorkerMessage::UsageError(UsageError {
+                worker: WORKER,
+                text: "ERROR: no".into(),
+                exit_code: 4,
+                unfit: false,
+            }),
         ),
         (
             "worker_output",

@@ -59,7 +59,7 @@ def _run(
     try:
         problem = pytest_problem()
         if problem is not None:
-            channel.events.send("usage_error", text=problem, exit_code=USAGE_ERROR)
+            channel.events.send("usage_error", text=problem, exit_code=USAGE_ERROR, unfit=True)
             return USAGE_ERROR
 
         from .session import run

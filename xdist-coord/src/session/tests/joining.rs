@@ -76,7 +76,12 @@ fn what_is_wrong_with_a_late_one_is_no_affair_of_the_run() {
     let wrong: [fn(&mut Bench); 3] = [
         |bench| {
             let text = "ERROR: no such option".to_owned();
-            bench.tell(WorkerMessage::UsageError(UsageError { worker: WorkerId(1), text, exit_code: 4 }));
+            bench.tell(WorkerMessage::UsageError(UsageError {
+                worker: WorkerId(1),
+                text,
+                exit_code: 4,
+                unfit: false,
+            }));
         },
         |bench| bench.stop(1, StopKind::Exit),
         |bench| {
@@ -265,7 +270,12 @@ fn whoever_looks_at_the_first_host_hears_what_is_wrong_there() {
     bench.join(0, 1, None);
     bench.said.clear();
     let text = "ERROR: no pytest here".to_owned();
-    bench.tell(WorkerMessage::UsageError(UsageError { worker: WorkerId(0), text, exit_code: 4 }));
+    bench.tell(WorkerMessage::UsageError(UsageError {
+        worker: WorkerId(0),
+        text,
+        exit_code: 4,
+        unfit: false,
+    }));
     assert_eq!(bench.said[0], "dismissed: no pytest here");
 }
 
