@@ -55,9 +55,9 @@ pub(crate) fn join(args: &WorkerArgs, place: Option<&OsStr>) -> anyhow::Result<E
     };
     let is_launched = options.launch != 0;
     match dial::join(options).map_err(cannot)? {
-        // The run knows, and may go on with the others that its launcher has started, which that would end (`mpirun` does).
-        Departure::Terminated | Departure::Host(_) if is_launched => Ok(ExitCode::Ok),
         Departure::Terminated => Ok(ExitCode::Interrupted),
+        // The run knows, and may go on with the others that its launcher has started, which that would end (`mpirun` does).
+        Departure::Host(_) if is_launched => Ok(ExitCode::Ok),
         Departure::Host(status) => match status.code() {
             Some(0) => Ok(ExitCode::Ok),
             Some(code) if code == i32::from(ABANDONED) => Err(cannot(HostError::Abandoned)),

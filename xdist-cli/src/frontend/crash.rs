@@ -26,8 +26,16 @@ pub(crate) fn line(node_id: Option<&str>, crash: &Crash) -> String {
         (None, _) | (_, None) if crash.pid.is_none() && is_end_of_process(crash) => EARLY_END.to_owned(),
         (None, _) | (_, None) => String::new(),
     };
-    format!("{}{at}{place}", cause(crash))
+    let cause = match &crash.cause {
+        // Why was just said of the host.
+        CrashCause::HostLost(_) => HOST_LOST.to_owned(),
+        CrashCause::Process(_) => cause(crash),
+    };
+    format!("{cause}{at}{place}")
 }
+
+/// How the error of a worker begins whose host is lost, and what is said of the worker then.
+pub(crate) const HOST_LOST: &str = "host lost";
 
 /// What is told of a process that ended by itself before it told anything.
 const EARLY_END: &str =

@@ -55,9 +55,6 @@ use xdist_proto::message::Stream;
 use xdist_proto::report::{ItemReport, Phase, WarningRecord};
 use xdist_proto::{ItemIndex, WorkerId};
 
-/// How the error of a worker begins whose host is lost.
-const HOST_LOST: &str = "host lost";
-
 /// What standard output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -577,7 +574,7 @@ impl Terminal {
                     let name = self.roster.name(*worker);
                     let place = words::in_parentheses(&self.roster.place(*worker));
                     // Why was just said of the host.
-                    let error = if error.starts_with(HOST_LOST) { HOST_LOST } else { error };
+                    let error = if error.starts_with(crash::HOST_LOST) { crash::HOST_LOST } else { error };
                     self.screen.line(&format!("[{name}] node down: {error}{place}"));
                 }
             }

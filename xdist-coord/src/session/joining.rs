@@ -193,6 +193,12 @@ impl Session {
         true
     }
 
+    /// The same, for an interpreter with which nothing can be run. Of a host that the user has named, that is an error in what
+    /// the user said.
+    pub(super) fn turned_away_unfit(&mut self, id: WorkerId, text: &str) -> bool {
+        matches!(self.workers.get(id).spec.host, HostSpec::Joined(_)) && self.turned_away_unstarted(id, text)
+    }
+
     fn turn_away_host(&mut self, host: HostId, text: &str) {
         let text = text.trim().trim_start_matches("ERROR: ");
         self.dismiss(host, text);

@@ -110,7 +110,7 @@ impl Session {
             WorkerMessage::UsageError(event) => {
                 if !self.is_discarded(event.worker) {
                     let UsageError { worker, text, exit_code, unfit } = event;
-                    if !unfit || !self.turned_away_unstarted(worker, &text) {
+                    if !unfit || !self.turned_away_unfit(worker, &text) {
                         self.usage_error(worker, text, exit_code);
                     }
                 }
