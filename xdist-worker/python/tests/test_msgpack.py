@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from xdist_pytest import msgpack
-from xdist_pytest.msgpack import Extension, Unsendable, Value, pack, pack_value, unpack
+from xdist_pytest.msgpack import Extension, Packed, Texts, Unsendable, Value, pack, pack_value, unpack
 
 
 class Color(enum.IntEnum):
@@ -116,6 +116,19 @@ def test_surrogates_in_a_message_are_escaped() -> None:
 def test_a_value_may_stand_anywhere_in_a_message() -> None:
     message = {"properties": [["name", Value((1, "\ud800"))]]}
     assert unpack(pack(message)) == {"properties": [["name", (1, "\ud800")]]}
+
+
+def test_what_is_packed_already_may_stand_anywhere_in_a_message() -> None:
+    message = {"items": [{"id": "a"}, {"id": "b"}], "total": 2}
+    assert pack({**message, "items": [Packed(pack(item)) for item in message["items"]]}) == pack(message)
+
+
+@pytest.mark.parametrize("count", [0, 3, 20, 70_000])
+def test_lists_of_texts_are_packed_as_any_list(count: int) -> None:
+    texts = Texts()
+    for _ in range(2):
+        names = [f"\udcff{number % 7}" for number in range(count)]
+        assert texts.pack(names) == pack(names)
 
 
 def test_what_cannot_be_sent_becomes_its_type_and_repr() -> None:

@@ -15,6 +15,8 @@ from .plugin import auto_workers
 if TYPE_CHECKING:
     import socket
 
+    from .freezing import Freezing
+
 _DEFAULT_MODE = "worksteal"
 
 
@@ -51,8 +53,9 @@ def install(config: pytest.Config, connect: Callable[[DistSession], Link]) -> No
 class HostPlugin:
     """Makes a session the host of a run that is going on already."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, freezing: Freezing) -> None:
         self._connection = connection
+        self._freezing = freezing
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -63,6 +66,20 @@ class HostPlugin:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Takes the main loop over."""
         install(config, self._open)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Ends the time in which garbage is looked for less often."""
+        self._freezing.look_as_usual()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Hides what there is from the garbage collector.
+
+        pytest will look through it twice for garbage of tests, which is not here.
+        """
+        if session.config.getoption("freeze"):
+            self._freezing.hide()
 
     def _open(self, session: DistSession) -> Link:
         link = Link(self._connection)

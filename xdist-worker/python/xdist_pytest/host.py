@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from typing import NoReturn
 
-from .process import become_pytest
+from .freezing import Freezing
+from .process import become_pytest, leave
 
 
 def main(args: list[str]) -> NoReturn:
@@ -17,9 +17,12 @@ def main(args: list[str]) -> NoReturn:
     # Ctrl-C is for the coordinator, which tells of it. Not ignored, which would be handed down to child processes.
     signal.signal(signal.SIGINT, lambda *_: None)
     become_pytest(args)
+    freezing = Freezing()
+    freezing.install()
+    freezing.look_less_often()
 
     from .dist import HostPlugin
     from .plain import run_pytest
     from .plugin import XdistPlugin
 
-    sys.exit(run_pytest(args, [XdistPlugin("auto"), HostPlugin(socket.socket(fileno=descriptor))]))
+    leave(run_pytest(args, [XdistPlugin("auto"), HostPlugin(socket.socket(fileno=descriptor), freezing)]))

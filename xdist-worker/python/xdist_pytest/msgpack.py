@@ -40,6 +40,10 @@ class Value:
         self.data = data
 
 
+class Packed(bytes):
+    """A part of a message that is encoded already."""
+
+
 class Extension(NamedTuple):
     """An extension of a type that is not known here."""
 
@@ -70,6 +74,25 @@ def pack(message: object) -> bytes:
     out = bytearray()
     _pack_message(message, out)
     return bytes(out)
+
+
+class Texts:
+    """Encodes lists of texts of which most come many times."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, bytes] = {}
+
+    def pack(self, texts: list[str]) -> Packed:
+        """Encodes a list."""
+        out = bytearray()
+        _pack_length(len(texts), out, 0x90, 0xDC)
+        encoded = self._encoded
+        for text in texts:
+            one = encoded.get(text)
+            if one is None:
+                one = encoded[text] = pack(text)
+            out += one
+        return Packed(out)
 
 
 def pack_value(value: object) -> bytes:
@@ -119,6 +142,8 @@ def _pack_message(data: Any, out: bytearray) -> None:
         out.append(0xC3 if data else 0xC2)
     elif data is None:
         out.append(0xC0)
+    elif kind is Packed:
+        out += data
     elif kind is bytes:
         _pack_bytes(data, out)
     elif kind is float:

@@ -145,11 +145,15 @@ def _passed(item: dict[str, Any], report: dict[str, Any]) -> list[Any]:
     start = report.get("start", 0) / 1e6
     location = location_of(item)
     keywords = dict.fromkeys(item.get("keywords", ()), 1)
+    first = pytest.TestReport(item["id"], location, keywords, "passed", None, "setup")
     for when, microseconds in zip(_PHASES, report["us"]):
-        duration = microseconds / 1e6
-        made = pytest.TestReport(item["id"], location, keywords, "passed", None, when, (), duration)  # type: ignore[arg-type]
-        made.start, made.stop = start, start + duration
-        start += duration
+        # pytest takes the node id apart for each that it makes itself.
+        made = pytest.TestReport.__new__(pytest.TestReport)
+        made.__dict__.update(first.__dict__)
+        made.when, made.duration = when, microseconds / 1e6
+        made.start, made.stop = start, start + made.duration
+        made.sections, made.user_properties = [], []
+        start = made.stop
         reports.append(made)
     return reports
 
