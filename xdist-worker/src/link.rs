@@ -1,6 +1,7 @@
 //! The link to the coordinator: its opening, and what the threads do that read and write it.
 
 use crate::event::{Event, LinkEnd};
+use crate::outbox::Batch;
 use crate::threads::pause;
 use crossbeam_channel::{Receiver, Sender};
 use std::io::{self, Read, Write};
@@ -172,11 +173,13 @@ fn decode_commands(decoder: &mut FrameDecoder, events: &Sender<Event>) -> Result
 }
 
 /// Writes batches until the link or the channel ends.
-pub(crate) fn write_batches(mut link: UnixStream, batches: &Receiver<Vec<u8>>, events: &Sender<Event>) {
+pub(crate) fn write_batches(mut link: UnixStream, batches: &Receiver<Batch>, events: &Sender<Event>) {
     for batch in batches {
-        let event = match link.write_all(&batch) {
+        let event = match link.write_all(&batch.bytes) {
             Ok(()) => {
-                pause();
+                if batch.has_only_results {
+                    pause();
+                }
                 Event::Written
             }
             Err(error) => match error.kind() {

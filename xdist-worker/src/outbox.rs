@@ -21,20 +21,34 @@ const HARD_LIMIT: usize = 8 << 20;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
+/// Messages that are written together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether there are only results of items in it, for which nobody waits.
+    pub(crate) has_only_results: bool,
+}
+
+impl Batch {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), has_only_results: true }
+    }
+}
+
 /// The messages that are not with the link's writer yet.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     /// Longest payload, in bytes.
     limit: u32,
-    waiting: Vec<u8>,
+    waiting: Batch,
     is_writing: bool,
-    writer: Sender<Vec<u8>>,
+    writer: Sender<Batch>,
 }
 
 impl Outbox {
     /// The channel needs room for one batch.
-    pub(crate) const fn new(writer: Sender<Vec<u8>>, limit: u32) -> Self {
-        Self { limit, waiting: Vec::new(), is_writing: false, writer }
+    pub(crate) const fn new(writer: Sender<Batch>, limit: u32) -> Self {
+        Self { limit, waiting: Batch::new(), is_writing: false, writer }
     }
 
     /// Queues a message of our own.
@@ -49,7 +63,8 @@ impl Outbox {
     /// # Errors
     /// When it cannot be shortened enough; nothing of it is queued then.
     pub(crate) fn forward(&mut self, message: &WorkerMessage, payload: &[u8]) -> Result<(), TooLong> {
-        if frame::encode_frame(payload, self.limit, &mut self.waiting).is_ok() {
+        self.waiting.has_only_results &= matches!(message, WorkerMessage::ItemFinished(_));
+        if frame::encode_frame(payload, self.limit, &mut self.waiting.bytes).is_ok() {
             return Ok(());
         }
         let payloads = shorten(message, payload, self.limit as usize).ok_or(TooLong)?;
@@ -59,7 +74,7 @@ impl Outbox {
             "a message was too long and was shortened"
         );
         for payload in payloads {
-            let framed = frame::encode_frame(&payload, self.limit, &mut self.waiting);
+            let framed = frame::encode_frame(&payload, self.limit, &mut self.waiting.bytes);
             debug_assert!(framed.is_ok(), "shortened to the limit");
         }
         Ok(())
@@ -67,9 +82,10 @@ impl Outbox {
 
     /// Hands what waits to the writer if it is idle.
     pub(crate) fn flush(&mut self) {
-        if !self.is_writing && !self.waiting.is_empty() {
+        if !self.is_writing && !self.waiting.bytes.is_empty() {
+            let batch = std::mem::replace(&mut self.waiting, Batch::new());
             // Only a writer that has ended refuses, and then the end of the link is on its way.
-            self.is_writing = self.writer.try_send(std::mem::take(&mut self.waiting)).is_ok();
+            self.is_writing = self.writer.try_send(batch).is_ok();
         }
     }
 
@@ -80,20 +96,21 @@ impl Outbox {
 
     /// Whether runners may be listened to.
     pub(crate) const fn accepts_events(&self) -> bool {
-        self.waiting.len() < HIGH_WATER
+        self.waiting.bytes.len() < HIGH_WATER
     }
 
     /// Whether the coordinator may be listened to.
     pub(crate) const fn accepts_commands(&self) -> bool {
-        self.waiting.len() < HARD_LIMIT
+        self.waiting.bytes.len() < HARD_LIMIT
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xdist_proto::WorkerId;
-    use xdist_proto::message::{OutputEvent, Pong, Stream};
+    use xdist_proto::message::{ItemFinished, OutputEvent, Pong, Stream};
+    use xdist_proto::report::ItemReport;
+    use xdist_proto::{ItemIndex, LeaseId, WorkerId};
 
     #[test]
     fn one_batch_is_written_at_a_time_and_the_rest_becomes_the_next() {
@@ -102,14 +119,35 @@ mod tests {
         let pong = WorkerMessage::Pong(Pong { nonce: 1 });
         outbox.send(&pong);
         outbox.flush();
-        let one = batches.try_recv().unwrap();
+        let one = batches.try_recv().unwrap().bytes;
         outbox.send(&pong);
         outbox.send(&pong);
         outbox.flush();
         assert!(batches.try_recv().is_err());
         outbox.written();
         outbox.flush();
-        assert_eq!(batches.try_recv().unwrap(), [one.clone(), one].concat());
+        assert_eq!(batches.try_recv().unwrap().bytes, [one.clone(), one].concat());
+    }
+
+    #[test]
+    fn a_batch_tells_whether_anybody_waits_for_it() {
+        let (writer, batches) = crossbeam_channel::bounded(1);
+        let mut outbox = Outbox::new(writer, 1000);
+        let result = WorkerMessage::ItemFinished(ItemFinished {
+            worker: WorkerId(0),
+            lease: LeaseId(0),
+            item: ItemIndex(0),
+            report: ItemReport::default(),
+        });
+        let pong = WorkerMessage::Pong(Pong { nonce: 1 });
+        for (messages, has_only_results) in
+            [(vec![&result, &result], true), (vec![&pong, &result], false), (vec![&result], true)]
+        {
+            messages.into_iter().for_each(|message| outbox.send(message));
+            outbox.flush();
+            outbox.written();
+            assert_eq!(batches.try_recv().unwrap().has_only_results, has_only_results);
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
     let mut decoder = FrameDecoder::new(RUNNER_FRAME_BYTES);
     let mut buffer = vec![0; OUTPUT_BYTES];
     let mut garbled = false;
+    let mut may_pause = false;
     while let Chunk::Bytes(count) = pipe.read(&mut buffer, None) {
         // After an error the rest is read too, and dropped: the runner must not hang on a full pipe while it is killed.
         if garbled {
@@ -103,6 +104,7 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
                     RunnerEvent::Garbled(text)
                 }
             };
+            may_pause = is_result(&event);
             if !send(event) {
                 return;
             }
@@ -110,9 +112,15 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
                 break;
             }
         }
-        pause();
+        if may_pause {
+            pause();
+        }
     }
     send(RunnerEvent::Closed(Pipe::Events));
+}
+
+fn is_result(event: &RunnerEvent) -> bool {
+    matches!(event, RunnerEvent::Message(message, _) if matches!(**message, WorkerMessage::ItemFinished(_)))
 }
 
 fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, String> {

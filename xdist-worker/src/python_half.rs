@@ -87,6 +87,7 @@ const FILES: &[(&str, &str)] = files![
     "settings.py",
     "shared.py",
     "sharing.py",
+    "shortcuts.py",
     "startup.py",
     "trees.py",
     "watch.py",

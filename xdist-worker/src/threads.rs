@@ -9,12 +9,13 @@ use std::time::Duration;
 use std::{io, thread};
 use xdist_proto::WorkerId;
 
-/// How long a thread pauses between two reads or writes of messages. A window of the shortest tests has to last longer
+/// How long a thread pauses between two reads or writes of results. A window of the shortest tests has to last longer
 /// (`slot.rs`).
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// To be called after reading or writing messages, so that those of very short tests go together: each by itself would
-/// cost as much as such a test. What comes later than that after the one before is not delayed.
+/// To be called after reading or writing results, so that those of very short tests go together: each by itself would
+/// cost as much as such a test. What comes later than that after the one before is not delayed. After other messages
+/// somebody waits for what comes next.
 #[expect(clippy::disallowed_methods, reason = "it does not wait for anything")]
 pub(crate) fn pause() {
     thread::sleep(PAUSE);

@@ -53,9 +53,25 @@ def test_frozen_objects_are_seen_by_those_who_look(suite: Suite, start: Start, o
 
 def test_what_collection_leaves_is_frozen_unless_it_is_not_to_be(suite: Suite, start: Start) -> None:
     # The way around the functions of the module.
-    suite(test_a="import ctypes\ndef test(): assert ctypes.pythonapi.PyGC_IsEnabled() and FROZEN", conftest=PROBE)
+    suite(test_a="def test(): assert FROZEN", conftest=PROBE)
     assert outcomes(start()) == ["pass"]
     assert outcomes(start("--no-freeze")) == ["fail"]
+
+
+@pytest.mark.parametrize("look", ["", "gc.collect()", "gc.get_objects()"])
+def test_garbage_of_collection_is_collected_before_the_first_test(suite: Suite, start: Start, look: str) -> None:
+    suite(
+        conftest=f"import gc, weakref\nclass Made: pass\nmade = Made()\nmade.cycle = made\n{look}",
+        test_a="""
+        import weakref, conftest
+        ref = weakref.ref(conftest.made)
+        del conftest.made
+
+        def test():
+            assert ref() is None
+        """,
+    )
+    assert outcomes(start()) == ["pass"]
 
 
 PROBE = """
@@ -139,6 +155,84 @@ def test_capture_can_be_disabled_in_a_test(suite: Suite, start: Start) -> None:
     runner = start()
     runner.run_all()
     assert runner.output.decode() == "straight\n"
+
+
+def test_output_through_another_description_of_the_same_file_is_captured(suite: Suite, start: Start) -> None:
+    # Where the file is written from is then not where pytest left off.
+    suite(
+        test_a="""
+        import os
+
+        def test_written():
+            with open("/proc/self/fd/1", "w") as file:
+                file.write("written anew")
+            assert 0
+
+        def test_emptied():
+            print("a long line")
+            os.ftruncate(1, 0)
+
+        def test_after_it():
+            print("the next")
+            assert 0
+        """
+    )
+    written, _, after = start().run_all()
+    assert sections(written) == {"Captured stdout call": "written anew"}
+    assert sections(after) == {"Captured stdout call": "the next\n"}
+
+
+def test_hooks_of_a_directory_are_for_its_tests_only(suite: Suite, start: Start) -> None:
+    hook = "def pytest_runtest_setup(item): print('set up by', {!r})"
+    suite(
+        **{
+            "a/conftest.py": hook.format("a"),
+            "b/conftest.py": hook.format("b"),
+            "a/test_a.py": "def test(): assert 0\ndef test_again(): assert 0",
+            "b/test_b.py": "def test(): assert 0",
+            "c/test_c.py": "def test(): assert 0",
+        }
+    )
+    reports = start("--import-mode=importlib").run_all()
+    assert [sections(report).get("Captured stdout setup") for report in reports] == [
+        "set up by a\n",
+        "set up by a\n",
+        "set up by b\n",
+        None,
+    ]
+
+
+def test_a_conftest_that_comes_late_is_heard(suite: Suite, start: Start) -> None:
+    suite(
+        test_a="""
+        def test_first(request):
+            class Late:
+                def pytest_runtest_setup(self, item):
+                    print("late")
+            request.config.pluginmanager.register(Late())
+
+        def test_second():
+            assert 0
+        """
+    )
+    _, second = start().run_all()
+    assert sections(second) == {"Captured stdout setup": "late\n"}
+
+
+def test_each_test_is_located_in_its_own_file(suite: Suite, start: Start) -> None:
+    suite(
+        base="class Base:\n    def test_inherited(self): assert 0",
+        test_a="from base import Base\nclass TestA(Base):\n    def test_own(self): assert 0",
+        test_b="def test(): assert 0",
+    )
+    locations = [report["phases"][1]["location"] for report in start().run_all()]
+    assert [(each["path"], each["line"]) for each in locations] == [("base.py", 1), ("test_a.py", 2), ("test_b.py", 0)]
+
+
+def test_code_without_a_file_is_located_as_pytest_does(suite: Suite, start: Start) -> None:
+    suite(test_a="exec(compile('def test(): assert 0', 'made up.py', 'exec'))")
+    (report,) = start().run_all()
+    assert report["phases"][1]["location"]["path"] == "made up.py"
 
 
 def test_functions_of_modules_may_be_taken_away(suite: Suite, start: Start) -> None:

@@ -7,8 +7,8 @@ import struct
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import whole
-from .msgpack import property_value
-from .resources import NeedsOfNodes
+from .msgpack import Packed, Texts, pack, property_value
+from .resources import MARK_NAMES, NeedsOfNodes
 
 if TYPE_CHECKING:
     import warnings
@@ -22,6 +22,10 @@ PHASES = ("setup", "call", "teardown")
 _CLASSES = {"passed": "pass", "failed": "fail", "skipped": "skip"}
 _MAX_U32 = 0xFFFF_FFFF
 _NO_GROUPS: frozenset[str] = frozenset()
+#: Marks that an item's fields tell of.
+_TELLING_MARKS = MARK_NAMES | {"xdist_group"}
+#: What the wire form of an item with nothing but a node id begins with.
+_ONLY_ID = pack({"id": ""})[:-1]
 
 #: Texts longer than this lose their middle, in characters.
 MAX_TEXT = 2 << 20
@@ -415,9 +419,25 @@ class ItemFields:
 
     def __init__(self, with_locations: bool, with_keywords: bool = False) -> None:
         self._with_locations = with_locations
-        self._with_keywords = with_keywords
+        self._keywords = Texts() if with_keywords else None
         self._groups_of_nodes: dict[Any, frozenset[str]] = {}
         self._needs_of_nodes = NeedsOfNodes()
+        #: The last item's parent, and whether nothing is to be told of it and of those above it.
+        self._parent: Any = None
+        self._parent_is_plain = False
+
+    def encoded(self, item: pytest.Item) -> Packed:
+        """The `Item` in its wire form."""
+        if self._with_locations or self._keywords is not None or not self._is_plain(item):
+            return Packed(pack(self.of(item)))
+        return Packed(_ONLY_ID + pack(str(item.nodeid)))
+
+    def _is_plain(self, item: pytest.Item) -> bool:
+        """Whether no mark of the item is to be told, which is so for most."""
+        if item.parent is not self._parent:
+            self._parent = item.parent
+            self._parent_is_plain = all(not _has_telling_marks(node) for node in item.listchain()[:-1])
+        return self._parent_is_plain and not (item.own_markers and _has_telling_marks(item))
 
     def of(self, item: pytest.Item) -> dict[str, Any]:
         """The `Item`."""
@@ -433,8 +453,9 @@ class ItemFields:
             fields["exclusive"] = True
         if resources:
             fields["resources"] = [{"name": name, "limit": limit} for name, limit in sorted(resources.items())]
-        if self._with_keywords:
-            fields["keywords"] = [str(keyword) for keyword in item.keywords]
+        if self._keywords is not None:
+            # Those of the nodes above are the same for many items.
+            fields["keywords"] = self._keywords.pack([str(keyword) for keyword in item.keywords])
         return fields
 
     def _groups(self, node: Any) -> frozenset[str]:
@@ -445,6 +466,10 @@ class ItemFields:
         if groups is None:
             groups = self._groups_of_nodes[node] = self._groups(node.parent) | _own_groups(node)
         return groups
+
+
+def _has_telling_marks(node: Any) -> bool:
+    return any(mark.name in _TELLING_MARKS for mark in node.own_markers)
 
 
 def _own_groups(node: Any) -> frozenset[str]:

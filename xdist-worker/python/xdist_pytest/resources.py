@@ -16,6 +16,9 @@ MARKERS = (
     "most. Provided by xdist.",
 )
 
+#: Their names.
+MARK_NAMES = frozenset({"xdist_exclusive", "xdist_resource"})
+
 _MAX_LIMIT = (1 << 32) - 1
 
 

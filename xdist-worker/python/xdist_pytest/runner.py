@@ -64,6 +64,7 @@ def _run(
 
         from .session import run
 
+        sharing.pytest_is_imported()
         return run(channel, interrupts, dumps, configure, configuration, sharing)
     except KeyboardInterrupt:
         channel.events.send("stop_requested", kind="interrupt", reason="KeyboardInterrupt")

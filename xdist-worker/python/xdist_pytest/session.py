@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import pytest
 
-from . import controllerhooks, display, msgpack, quiet, reports, startup, whole
+from . import controllerhooks, display, msgpack, quiet, reports, shortcuts, startup, whole
 from .capturing import LastingCapture
 from .channel import (
     CALL,
@@ -334,13 +334,13 @@ class WorkerSession:
 
     def _tell_collection(self) -> None:
         total = len(self._items)
-        fields_of = reports.ItemFields(self._with_locations, self._full).of
-        chunk: list[Any] = []
+        fields = reports.ItemFields(self._with_locations, self._full)
+        chunk: list[msgpack.Packed] = []
         size = offset = 0
         for position, item in enumerate(self._items, 1):
-            fields = fields_of(item)
-            chunk.append(fields)
-            size += len(msgpack.pack(fields))
+            encoded = fields.encoded(item)
+            chunk.append(encoded)
+            size += len(encoded)
             if size > _CHUNK_BYTES and position < total:
                 self._events.send("collection", offset=offset, total=total, items=chunk)
                 chunk, size, offset = [], 0, position
@@ -372,16 +372,17 @@ class WorkerSession:
         self._isolate = bool(session.config.getoption("isolate", False))
         if self._isolate:
             self._shared.open_ledger()
-        self._sharing.look_through_garbage()
+        self._sharing.settle_garbage()
         capture = LastingCapture(session.config)
         try:
-            while item is not None:
-                self._run_item(session, item)
-                capture.after_item()
-                if self._wants_stop(session):
-                    break
-                self._deliver_interrupt()
-                item = self._queue.next()
+            with shortcuts.taken(session) as self._own_file:
+                while item is not None:
+                    self._run_item(session, item)
+                    capture.after_item()
+                    if self._wants_stop(session):
+                        break
+                    self._deliver_interrupt()
+                    item = self._queue.next()
         finally:
             capture.end()
         return True
@@ -444,6 +445,7 @@ class WorkerSession:
         if self._retries:
             self._forget_last_run(item, command.index)
         self._status.begin(command)
+        self._own_file.begin(item)
         self._command = command
         current = self._current = reports.ItemReports(self._time(), self._rendering)
         try:

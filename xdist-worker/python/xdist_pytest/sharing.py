@@ -27,6 +27,7 @@ class Sharing:
         self.is_forked = False
         self.watch = Watch()
         self._freezing = freezing
+        self._freezes = True
         self._open_at_start: frozenset[Identity] = frozenset()
         self._mapped_at_start: frozenset[str] = frozenset()
         self._streams: tuple[Optional[Identity], Optional[Identity]] = None, None
@@ -44,9 +45,15 @@ class Sharing:
                 self._streams = descriptors.identity(1), descriptors.identity(2)
             self.watch.start()
 
+    def pytest_is_imported(self) -> None:
+        """Hides pytest from the garbage collector. To be called before anything of the user's is imported."""
+        self._freezing.hide_before_collection()
+
     def problem_before_collection(self, config: pytest.Config) -> Optional[str]:
         """Why nothing can be shared, if that is known so early."""
-        if not config.getoption("freeze", True):
+        self._freezes = bool(config.getoption("freeze", True))
+        if not self._freezes:
+            self._freezing.show()
             self._freezing.look_as_usual()
         if self._control is None:
             return None
@@ -63,14 +70,9 @@ class Sharing:
     def share(self, config: pytest.Config) -> tuple[Optional[Birth], Optional[str]]:
         """Forks the image after collection, if the host wants one and nothing stands against it.
 
-        What collection has left is hidden from the garbage collector, in this worker and in all that are forked.
-
         Returns in this worker, with what stands against it, and in every worker that is forked from the image, with
         its `Birth`.
         """
-        self._freezing.look_as_usual()
-        if config.getoption("freeze", True):
-            self._freezing.hide()
         control = self._control
         if control is None:
             return None, None
@@ -90,10 +92,16 @@ class Sharing:
         self.is_forked = birth is not None
         return birth, None
 
-    def look_through_garbage(self) -> None:
-        """Collects what garbage collection has left, once for all workers that share it."""
-        if not self.is_forked:
-            self._freezing.look_through()
+    def settle_garbage(self) -> None:
+        """Hides what collection has left from the garbage collector, which is as usual from here on.
+
+        The garbage in it is collected first, once for all workers that share it.
+        """
+        if self._freezes and self.is_forked:
+            self._freezing.hide()
+        elif self._freezes:
+            self._freezing.look_through_and_hide()
+        self._freezing.look_as_usual()
 
     def _give_up(self, reason: str) -> str:
         if self._control is not None:

@@ -1,0 +1,136 @@
+"""Answers that pytest looks for in every test, kept while they cannot have changed.
+
+What a trivial test costs is pytest's own work around it. A fifth of that goes into three questions: which conftests a
+test's hooks come from, where its source file is, and what was written to an empty file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+from _pytest._code.code import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pytest
+
+# Tests replace and remove functions of modules.
+_fstat, _lseek = os.fstat, os.lseek
+
+
+@contextlib.contextmanager
+def taken(session: pytest.Session) -> Iterator[OwnFile]:
+    """Takes the shortcuts as long as tests are run."""
+    own_file = OwnFile()
+    with own_file.known(), _hooks_known(session), _emptiness_seen(session.config):
+        yield own_file
+
+
+class OwnFile:
+    """Where the source file of the running test is.
+
+    pytest asks the file system for each test, since the source of some code has no file. The module that the test was
+    collected from has one.
+    """
+
+    def __init__(self) -> None:
+        self._wanted = ""
+        self._found: Optional[Path] = None
+
+    def begin(self, item: pytest.Item) -> None:
+        """This item runs now."""
+        wanted = str(item.path)
+        if wanted != self._wanted:
+            self._wanted, self._found = wanted, None
+
+    @contextlib.contextmanager
+    def known(self) -> Iterator[None]:
+        """Has pytest ask here."""
+        original: Any = Code.__dict__.get("path")
+        if not isinstance(original, property) or original.fget is None:
+            yield
+            return
+        find = original.fget
+
+        def path(code: Code) -> Any:
+            if code.raw.co_filename != self._wanted:
+                return find(code)
+            if self._found is None:
+                found = find(code)
+                if isinstance(found, str):
+                    # There is no such file.
+                    return found
+                self._found = found
+            return self._found
+
+        Code.path = property(path)  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            Code.path = original  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _hooks_known(session: pytest.Session) -> Iterator[None]:
+    """Keeps the hooks of each path, which are those of all plugins but conftests of other directories."""
+    conftests: Any = getattr(session.config.pluginmanager, "_conftest_plugins", None)
+    if conftests is None:
+        yield
+        return
+    find = session.gethookproxy
+    known: dict[Any, Any] = {}
+    count = len(conftests)
+
+    def gethookproxy(fspath: Any) -> Any:
+        nonlocal count
+        if len(conftests) != count:
+            known.clear()
+            count = len(conftests)
+        hooks = known.get(fspath)
+        if hooks is None:
+            hooks = known[fspath] = find(fspath)
+        return hooks
+
+    session.gethookproxy = gethookproxy  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del session.gethookproxy  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _emptiness_seen(config: pytest.Config) -> Iterator[None]:
+    """Has captured output read only if there is any: after each phase of a test, from two files."""
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    capturing = getattr(manager, "_global_capturing", None)
+    captures = [each for each in (getattr(capturing, "out", None), getattr(capturing, "err", None)) if _is_file(each)]
+    for capture in captures:
+        capture.snap = _snap_if_any(capture.snap, capture.tmpfile.fileno())
+    try:
+        yield
+    finally:
+        for capture in captures:
+            del capture.snap
+
+
+def _is_file(capture: Any) -> bool:
+    return type(capture).__name__ == "FDCapture" and "snap" not in vars(capture)
+
+
+def _snap_if_any(snap: Callable[[], str], descriptor: int) -> Callable[[], str]:
+    def snap_if_any() -> str:
+        try:
+            if _fstat(descriptor).st_size == 0:
+                # Somebody else may have emptied it, and then it is not written from its beginning.
+                _lseek(descriptor, 0, os.SEEK_SET)
+                return ""
+        except OSError:
+            # pytest knows what to say.
+            pass
+        return snap()
+
+    return snap_if_any
