@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,26 @@ def test_python_without_pytest(xdist):
     assert f"{bare}/bin/python" in result.text
     assert "-m pip install pytest" in result.text
     assert "Traceback" not in result.text
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8"])
+def test_python_that_is_too_old(xdist, version):
+    old = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+    if not old:
+        pytest.skip(f"not run: there is no Python {version} under ~/.pyenv")
+    xdist.files(test_a=PASS)
+    for args in [("-n2",), ("--tx", f"2*popen//python={old[0]}")]:
+        result = xdist.run(*args, python=str(old[0]) if args == ("-n2",) else "")
+        assert result.code == 4, result.text
+        line = f"ERROR: {old[0]} is Python {version}, and xdist needs 3.9 or newer; choose another with --python"
+        assert result.text.strip().startswith(line) and len(result.text.split("\n")) < 4, result.text
+
+
+def test_something_else_than_python(xdist):
+    xdist.files(test_a=PASS)
+    result = xdist.run("-n2", python="/bin/false")
+    assert result.code == 4, result.text
+    assert "/bin/false is no Python that xdist can use: it ended with exit code 1" in result.text
 
 
 def test_the_active_virtual_environment_is_used(xdist):

@@ -84,6 +84,7 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         RunEvent::InternalError { worker, text } => error(Some(worker), ErrorKind::Internal, text),
         RunEvent::UsageError { worker, text } => error(Some(worker), ErrorKind::Usage, text),
         RunEvent::HostLost { host, error: text } => error(None, ErrorKind::Host, format!("{host}: {text}")),
+        RunEvent::WorkersAwaited { patience } => error(None, ErrorKind::Host, event::awaited(patience)),
         RunEvent::FilesFetched(fetched) => {
             let lines = fetched.lines();
             let event::FilesFetched { machine, into: directory, files, bytes, .. } = *fetched;

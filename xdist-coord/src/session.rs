@@ -256,7 +256,7 @@ impl Session {
         let first = match &event {
             RunEvent::WorkerStarting { .. } | RunEvent::Configured(_) => true,
             // Whoever waits for others to join is to see what became of those who did.
-            RunEvent::HostLost { .. } => self.others_may_join(),
+            RunEvent::HostLost { .. } | RunEvent::WorkersAwaited { .. } => self.others_may_join(),
             _ => false,
         };
         if self.plan.is_none() && self.course == Course::Gathering && !first {

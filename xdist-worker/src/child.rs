@@ -19,8 +19,15 @@ use xdist_proto::CoordinatorMessage;
 use xdist_proto::codec;
 use xdist_proto::message::Configure;
 
-/// Starts the Python half: its directory comes first on `sys.path`, until `main` takes it out again.
-const BOOT: &str = "import sys; sys.path.insert(0, sys.argv[1]); from xdist_pytest.runner import main; \
+/// Starts the Python half: its directory comes first on `sys.path`, until `main` takes it out again. An interpreter that
+/// cannot read that says so: any version can read this.
+const BOOT: &str = "import sys, os, struct\n\
+                    if sys.version_info < (3, 9):\n    \
+                        version = ('%d.%d' % sys.version_info[:2]).encode()\n    \
+                        os.write(int(sys.argv[3]), struct.pack('>IB', len(version) + 1, 0xc1) + version)\n    \
+                        os._exit(4)\n\
+                    sys.path.insert(0, sys.argv[1])\n\
+                    from xdist_pytest.runner import main\n\
                     main(*map(int, sys.argv[2:7]))";
 
 /// In place of a descriptor: there is no offer of an image.
@@ -29,14 +36,15 @@ const NO_DESCRIPTOR: i32 = -1;
 /// What is started where the coordinator names nothing.
 const DEFAULT_PYTHON: &str = "python3";
 
+/// What somebody does whose interpreter cannot be used.
+pub(crate) const OTHER_PYTHON: &str = "choose another with --python, or with python= in --tx";
+
 /// A runner could not be started. The text goes to the person at the coordinator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SpawnError {
     /// The interpreter did not start.
-    #[error(
-        "cannot start the Python interpreter {program:?}: {source}; choose another with --python, or with python= in --tx"
-    )]
+    #[error("cannot start the Python interpreter {program:?}: {source}; {OTHER_PYTHON}")]
     Interpreter {
         /// What was to be started.
         program: PathBuf,
@@ -369,6 +377,11 @@ pub(crate) fn interpreter(python: &[String]) -> Command {
     let mut command = Command::new(absolute.unwrap_or_else(|| PathBuf::from(program)));
     command.args(arguments);
     command
+}
+
+/// The interpreter as people write it.
+pub(crate) fn shown_interpreter(python: &[String]) -> String {
+    if python.is_empty() { DEFAULT_PYTHON.to_owned() } else { python.join(" ") }
 }
 
 fn set_environment(command: &mut Command, configure: &Configure, surroundings: &Surroundings<'_>) {

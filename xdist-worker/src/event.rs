@@ -41,6 +41,8 @@ pub(crate) enum LinkEnd {
 pub(crate) enum RunnerEvent {
     /// It sent a message; the payload is what it was read from.
     Message(Box<WorkerMessage>, Vec<u8>),
+    /// It is an interpreter of this version, which is too old.
+    TooOld(String),
     /// It told what its running item has reported so far.
     SoFar(Box<ItemFinished>),
     /// What it sent is not our protocol.

@@ -129,6 +129,9 @@ fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, Strin
             Some((&SO_FAR, rest)) => (rest, true),
             Some(_) | None => (payload, false),
         };
+        if so_far && payload.first().is_some_and(u8::is_ascii_digit) {
+            return Ok(Some(RunnerEvent::TooOld(String::from_utf8_lossy(payload).into_owned())));
+        }
         match codec::decode::<WorkerMessage>(payload) {
             Ok(Decoded::Message(WorkerMessage::ItemFinished(report))) if so_far => {
                 return Ok(Some(RunnerEvent::SoFar(Box::new(report))));

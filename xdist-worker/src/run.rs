@@ -19,7 +19,7 @@ use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
 use crate::pipes::{self, PipeReader};
 use crate::python_half::{self, PythonHalf};
-use crate::supervisor::{Life, Supervisor, never_needed, not_started};
+use crate::supervisor::{Life, Supervisor, never_needed, not_started, unfit};
 use crate::sync::{self, SyncCommand};
 use crate::threads::{Threads, panic_text};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -427,6 +427,9 @@ impl Host {
             }
             Err(error) => {
                 tracing::warn!(%worker, %error, "a runner could not be started");
+                if matches!(error, SpawnError::Interpreter { .. }) {
+                    self.outbox.send(&unfit(worker, &error.to_string()));
+                }
                 self.outbox.send(&not_started(worker, error.to_string()));
             }
         }

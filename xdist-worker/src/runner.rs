@@ -45,7 +45,8 @@
 use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};
 
-/// The first byte of an event that tells what the running item has reported so far. No message begins with it.
+/// The first byte of an event that tells what the running item has reported so far, or before anything else the version of an
+/// interpreter that is too old, as text. No message begins with it.
 pub const SO_FAR: u8 = 0xc1;
 
 /// Length of the status page.
@@ -73,8 +74,8 @@ pub enum Command {
 }
 
 /// What the runner is doing, from its status page: item `u32` ([`u32::MAX`] for none), lease `u32`, activity `u8`, whether
-/// it waits `u8`, six bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian. The rest is the
-/// runner's own.
+/// it waits `u8`, six bytes of padding, start of the item on the monotonic clock in nanoseconds `u64`; all little-endian. Then four bytes that are
+/// the runner's own, and whether the Python half has begun `u8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The item that is running and its lease.
@@ -86,6 +87,8 @@ pub struct Status {
     pub is_waiting: bool,
     /// When the item began, on the monotonic clock.
     pub started_ns: u64,
+    /// Whether the Python half has begun.
+    pub is_up: bool,
 }
 
 /// A part of a runner's life: a byte in the status page.
@@ -165,7 +168,8 @@ impl Status {
         let (lease, rest) = rest.split_first_chunk::<4>()?;
         let (activity, rest) = rest.split_first()?;
         let (waits, rest) = rest.split_first()?;
-        let (started, _) = rest.get(6..)?.split_first_chunk::<8>()?;
+        let (started, rest) = rest.get(6..)?.split_first_chunk::<8>()?;
+        let is_up = *rest.get(4)? != 0;
         let item = u32::from_le_bytes(*item);
         let lease = LeaseId(u32::from_le_bytes(*lease));
         Some(Self {
@@ -173,6 +177,7 @@ impl Status {
             activity: Activity::from_byte(*activity)?,
             is_waiting: *waits != 0,
             started_ns: u64::from_le_bytes(*started),
+            is_up,
         })
     }
 
@@ -243,7 +248,13 @@ mod tests {
         let mut page = Status::INITIAL;
         assert_eq!(
             Status::decode(&page),
-            Some(Status { item: None, activity: Activity::Starting, is_waiting: false, started_ns: 0 })
+            Some(Status {
+                item: None,
+                activity: Activity::Starting,
+                is_waiting: false,
+                started_ns: 0,
+                is_up: false
+            })
         );
         page[..4].copy_from_slice(&5_u32.to_le_bytes());
         page[4..8].copy_from_slice(&6_u32.to_le_bytes());
@@ -254,6 +265,8 @@ mod tests {
         assert_eq!((status.started_ns, status.is_waiting), (7, false));
         page[9] = 1;
         assert!(Status::decode(&page).unwrap().is_waiting);
+        page[28] = 1;
+        assert!(Status::decode(&page).unwrap().is_up);
         page[8] = Activity::Idle as u8;
         assert_eq!(Status::decode(&page).unwrap().running(), None);
         page[8] = 99;

@@ -1,6 +1,6 @@
 //! One worker of this host: carries out what its slot decides, passes its runner's messages on, and tells how it ended.
 
-use crate::child::Child;
+use crate::child::{self, Child, OTHER_PYTHON};
 use crate::ending::{Ending, Step};
 use crate::event::{Pipe, RunnerEvent};
 use crate::memory::{self, MemoryLimit, OutOfMemoryWatch};
@@ -18,8 +18,11 @@ use std::time::{Duration, Instant};
 use xdist_proto::WorkerId;
 use xdist_proto::message::{
     Configure, CoordinatorMessage, CrashItem, Down, EndCause, ItemFinished, ItemStarted, OutputEvent,
-    RunOptions, StopKind, StopRequested, Stream, Unscheduled, WorkerMessage,
+    RunOptions, StopKind, StopRequested, Stream, Unscheduled, UsageError, WorkerMessage,
 };
+
+/// What pytest exits with for wrong arguments.
+const USAGE_ERROR: i32 = 4;
 
 /// How long a runner may take to dump its stacks. It does so without the interpreter's help, so one that takes longer
 /// will not do it at all: the signal is blocked or handled by the test.
@@ -38,6 +41,10 @@ pub(crate) enum Life {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     worker: WorkerId,
+    /// The interpreter, as it was given.
+    python: String,
+    /// The interpreter's version, if that is too old.
+    too_old: Option<String>,
     slot: Slot,
     child: Child,
     ending: Ending,
@@ -76,6 +83,8 @@ impl Supervisor {
         let stopwatch = Stopwatch::new(Duration::from_millis(configure.wants.started_after_ms));
         Self {
             worker: configure.worker,
+            python: child::shown_interpreter(&configure.python),
+            too_old: None,
             slot: Slot::new(slot::WINDOW),
             child,
             ending: Ending::new(),
@@ -147,6 +156,10 @@ impl Supervisor {
         let step = match event {
             RunnerEvent::Message(message, payload) => {
                 self.message(&message, &payload, now, outbox);
+                Step::Wait
+            }
+            RunnerEvent::TooOld(version) => {
+                self.too_old = Some(version);
                 Step::Wait
             }
             RunnerEvent::SoFar(report) => {
@@ -434,10 +447,32 @@ impl Supervisor {
                     let dump_of_another = self.stderr.take_withheld();
                     self.show(Stream::Stderr, dump_of_another, outbox);
                 }
+                if let Some(text) = self.unfitness(&down) {
+                    outbox.send(&unfit(self.worker, &text));
+                }
                 outbox.send(&WorkerMessage::Down(down));
                 Life::Over
             }
         }
+    }
+
+    /// Why this interpreter can run nothing, if it ended by itself before the Python half began.
+    fn unfitness(&self, down: &Down) -> Option<String> {
+        let EndCause::Exited(code) = down.cause else { return None };
+        let python = &self.python;
+        if let Some(version) = &self.too_old {
+            return Some(format!(
+                "{python} is Python {version}, and xdist needs 3.9 or newer; {OTHER_PYTHON}"
+            ));
+        }
+        let is_up = self.child.status().is_some_and(|status| status.is_up);
+        let said = down.stderr_tail.lines().last().map(|line| format!(" and said {line:?}"));
+        (!is_up).then(|| {
+            format!(
+                "{python} is no Python that xdist can use: it ended with exit code {code}{}; {OTHER_PYTHON}",
+                said.unwrap_or_default()
+            )
+        })
     }
 
     fn down(&mut self, memory: &mut OutOfMemoryWatch) -> Down {
@@ -488,6 +523,12 @@ impl Supervisor {
             (None, _) => EndCause::Exited(exit_code(status)),
         }
     }
+}
+
+/// What is told of an interpreter that can run nothing.
+pub(crate) fn unfit(worker: WorkerId, text: &str) -> WorkerMessage {
+    let text = format!("ERROR: {text}");
+    WorkerMessage::UsageError(UsageError { worker, text, exit_code: USAGE_ERROR, unfit: true })
 }
 
 /// The report of a worker whose runner could not be started.

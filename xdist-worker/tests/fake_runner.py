@@ -1,7 +1,7 @@
 """A runner without pytest: speaks the contract of `src/runner.rs`, and behaves as the plan in FAKE_PLAN says.
 
 The plan is a JSON object: `count` items (default 10); `at`, which maps `ITEM:PHASE` to what is done there; `options`, which
-it reports; `boot`, what is done first of all. A phase is `setup`, `call`, `teardown` or `after`, which is past the item's report.
+it reports; `boot`, what it says before it dies at once. A phase is `setup`, `call`, `teardown` or `after`, which is past the item's report.
 """
 
 import ctypes
@@ -50,6 +50,7 @@ class Runner:
         self.commands = socket.socket(fileno=commands)
         self.events = events
         self.page = mmap.mmap(status, 32)
+        self.page[28] = 1
         self.waiting = None
         self.number = 0
         assert os.pread(configuration, 1 << 20, 0)
@@ -223,6 +224,7 @@ class Runner:
         self.send("stop_requested", kind="exit", reason="enough")
 
 
+runner = Runner(*map(int, sys.argv[-5:-1]))
 if "boot" in PLAN:
     sys.exit(PLAN["boot"])
-Runner(*map(int, sys.argv[-5:-1])).run()
+runner.run()

@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use support::{Coordinator, assert_ends, fake, watch};
 use xdist_proto::handshake::PreambleError;
 use xdist_proto::message::{
-    Collect, CoordinatorMessage, Dismissed, Down, EndCause, Interrupt, Park, Ping, SendCollection, Shutdown,
-    StopKind, Stream, WorkerMessage,
+    self, Collect, CoordinatorMessage, Dismissed, Down, EndCause, Interrupt, Park, Ping, SendCollection,
+    Shutdown, StopKind, Stream, WorkerMessage,
 };
 use xdist_proto::report::{OutcomeClass, Phase};
 use xdist_proto::{ItemIndex, LeaseId, WorkerId};
@@ -69,6 +69,40 @@ fn a_normal_run() {
     assert!(matches!(messages.last(), Some(WorkerMessage::WorkerOutput(_))));
     assert_eq!((down.cause, down.item, down.finished), (EndCause::Exited(0), None, 4));
     assert!(down.peak_rss_kib > 0);
+}
+
+/// What is told of the interpreter if this shell script is it.
+fn unfit(script: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("script");
+    std::fs::write(&path, script).unwrap();
+    let mut coordinator = Coordinator::start(FRAME_BYTES);
+    let python = vec!["/bin/sh".to_owned(), path.to_str().unwrap().to_owned()];
+    coordinator.send(CoordinatorMessage::Configure(message::Configure { python, ..fake(WORKER, "{}") }));
+    let (messages, down) = coordinator.wait_for_down();
+    coordinator.vanish().unwrap();
+    assert!(matches!(down.cause, EndCause::Exited(_)), "{down:?}");
+    let [WorkerMessage::UsageError(error)] = &messages[..] else { panic!("{messages:?}") };
+    assert!(error.unfit && error.exit_code == 4);
+    assert!(
+        error.text.ends_with("; choose another with --python, or with python= in --tx"),
+        "{}",
+        error.text
+    );
+    error.text.replace(path.to_str().unwrap(), "script")
+}
+
+#[test]
+fn an_interpreter_that_is_too_old_is_told_with_its_version() {
+    let text = unfit("printf '\\000\\000\\000\\004\\3013.8' >/dev/fd/$5; exit 4");
+    assert!(text.starts_with("ERROR: /bin/sh script is Python 3.8, and xdist needs 3.9 or newer"), "{text}");
+}
+
+#[test]
+fn what_is_no_interpreter_is_told_with_what_it_said() {
+    let text = unfit("echo what is this >&2; exit 2");
+    assert!(text.starts_with("ERROR: /bin/sh script is no Python that xdist can use: it ended with exit code 2 and said \"what is this\""), "{text}");
+    assert!(unfit("exit 3").contains("exit code 3; "));
 }
 
 #[test]

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 use view::{Page, View};
 use warnings::Warnings;
 use xdist_coord::scheduler::Mode;
-use xdist_coord::session::event::{Crash, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
+use xdist_coord::session::event::{self, Crash, Mismatch, RunEnd, RunEvent, RunSummary, StopReason};
 use xdist_proto::message::Stream;
 use xdist_proto::report::{ItemReport, Phase, WarningRecord};
 use xdist_proto::{ItemIndex, WorkerId};
@@ -591,6 +591,9 @@ impl Terminal {
             RunEvent::HostLost { host, error } => {
                 let text = format!("[{host}] host lost: {error}");
                 self.screen.line(&self.view.palette.paint(&text, Color::Red.into()));
+            }
+            RunEvent::WorkersAwaited { patience } => {
+                self.screen.line(&self.view.palette.paint(&event::awaited(*patience), Color::Red.into()));
             }
             RunEvent::FilesFetched(fetched) => self.fetched.extend(fetched.lines()),
             RunEvent::NotRun { worker, items, reason } => {

@@ -397,7 +397,7 @@ impl Session {
                 if self.workers.all().any(|(_, worker)| worker.is_in_use()) {
                     self.advance_gathering();
                 } else if self.hopes_for_joiners() {
-                    self.await_joiners();
+                    self.await_others();
                 } else {
                     self.begin_ending(RunEnd::Stopped(self.nobody_left()), &Ending::Drain);
                 }
@@ -423,7 +423,7 @@ impl Session {
             }
         }
         if !each && !served[0] && self.open_books > 0 && self.hopes_for_joiners() {
-            return self.await_joiners();
+            return self.await_others();
         }
         for (book, served) in served.into_iter().enumerate() {
             if !served && !self.pytest_host.has_question_about(book) {
@@ -470,7 +470,7 @@ impl Session {
             return StopReason::RestartsExhausted(limit);
         }
         StopReason::NoWorkers(match (self.nobody_joined(), &self.shown.first_loss) {
-            (_, Some(loss)) => format!("no worker is left ({loss})"),
+            (_, Some(loss)) => format!("no worker is left ({loss}){}", self.no_other_joined()),
             (Some(text), None) => text,
             (None, None) => "no worker is left".to_owned(),
         })

@@ -201,6 +201,11 @@ pub enum RunEvent {
         /// What happened and what to do.
         error: String,
     },
+    /// Nobody is left to run anything. Others who join within this time go on.
+    WorkersAwaited {
+        /// How long they are waited for.
+        patience: Duration,
+    },
     /// Files of another machine were fetched (`--fetch`), or could not be. Comes after every `WorkerDown`.
     FilesFetched(Box<FilesFetched>),
     /// Nothing more is started, for this reason. Queues are emptied.
@@ -223,6 +228,15 @@ pub enum RunEvent {
         /// `config.workeroutput`.
         values: Vec<(String, xdist_proto::Value)>,
     },
+}
+
+/// The line for [`RunEvent::WorkersAwaited`].
+#[must_use]
+pub fn awaited(patience: Duration) -> String {
+    format!(
+        "no worker is left; others who join within {} s go on (--wait-for-workers)",
+        patience.as_secs_f64()
+    )
 }
 
 /// What the first worker read from arguments, configuration and environment, and what follows from it.

@@ -105,6 +105,14 @@ impl Session {
         }
     }
 
+    /// The same, when everybody who was there is gone.
+    pub(super) fn await_others(&mut self) {
+        if !self.timers.is_set(Timer::Muster) {
+            self.report(RunEvent::WorkersAwaited { patience: self.config.joining.patience });
+        }
+        self.await_joiners();
+    }
+
     /// There are workers; nobody is waited for.
     pub(super) fn await_joiners_no_more(&mut self) {
         self.timers.cancel(Timer::Muster);
@@ -131,6 +139,14 @@ impl Session {
         let patience = self.config.joining.patience.as_secs_f64();
         let missed = self.joining.waited && self.joining.count == 0;
         missed.then(|| format!("no worker joined within {patience} s (--wait-for-workers)"))
+    }
+
+    /// What is to be added if others were waited for when all who had joined were gone.
+    pub(super) fn no_other_joined(&self) -> String {
+        let patience = self.config.joining.patience.as_secs_f64();
+        let missed = self.joining.waited && self.joining.count > 0;
+        let text = || format!(", and no other joined within {patience} s (--wait-for-workers)");
+        missed.then(text).unwrap_or_default()
     }
 
     /// Nobody can dial in any more.
@@ -193,10 +209,13 @@ impl Session {
         true
     }
 
-    /// The same, for an interpreter with which nothing can be run. Of a host that the user has named, that is an error in what
-    /// the user said.
+    /// The same, for an interpreter with which nothing can be run. Where nobody else is there, that is an error in what the user
+    /// said, unless others may still join.
     pub(super) fn turned_away_unfit(&mut self, id: WorkerId, text: &str) -> bool {
-        matches!(self.workers.get(id).spec.host, HostSpec::Joined(_)) && self.turned_away_unstarted(id, text)
+        let worker = self.workers.get(id);
+        let is_needed =
+            !matches!(worker.spec.host, HostSpec::Joined(_)) && !self.is_anybody_beside(worker.host);
+        !is_needed && self.turned_away_unstarted(id, text)
     }
 
     fn turn_away_host(&mut self, host: HostId, text: &str) {

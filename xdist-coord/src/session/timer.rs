@@ -48,6 +48,10 @@ impl Timers {
         }
     }
 
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.due.contains_key(&timer)
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.due.remove(&timer) {
             self.queue.remove(&(at, timer));

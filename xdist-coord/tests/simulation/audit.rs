@@ -544,6 +544,7 @@ impl Audit {
             | RunEvent::Output { .. }
             | RunEvent::InternalError { .. }
             | RunEvent::HostLost { .. }
+            | RunEvent::WorkersAwaited { .. }
             | RunEvent::WorkerOutput { .. } => {}
         }
     }

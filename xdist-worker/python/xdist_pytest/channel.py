@@ -224,6 +224,7 @@ class Status:
     _WAITS = 9
     _STARTED = slice(16, 24)
     _TAKEN = slice(24, 28)
+    _IS_UP = 28
 
     def __init__(self, descriptor: int) -> None:
         self.open(descriptor)
@@ -235,6 +236,7 @@ class Status:
         """Writes to the page behind this descriptor."""
         self._page = mmap.mmap(descriptor, STATUS_BYTES)
         os.close(descriptor)
+        self._page[self._IS_UP] = 1
 
     def begin(self, item: Item) -> None:
         """An item's setup begins."""

@@ -451,7 +451,7 @@ fn a_mismatch_is_an_error_of_each_worker_that_differs() {
     }
     player.end_turn();
     stdout.take();
-    let difference = xdist_coord::session::event::Difference {
+    let difference = event::Difference {
         worker: WorkerId(1),
         missing: vec!["a.py::test[1]".to_owned()],
         extra: vec!["a.py::test[2]".to_owned(), "a.py::test[3]".to_owned()],
@@ -644,9 +644,7 @@ fn node_ids_and_paths_are_seen_from_the_current_directory() {
 
 #[test]
 fn what_started_no_process_is_told() {
-    let cause = xdist_coord::session::event::CrashCause::Process(EndCause::NotStarted(
-        "no such file: python9".to_owned(),
-    ));
+    let cause = event::CrashCause::Process(EndCause::NotStarted("no such file: python9".to_owned()));
     let RunEvent::Crashed(crash) = crash(0, None, Phase::Setup) else { unreachable!() };
     let crash =
         Crash { cause, pid: None, host: String::new(), stack: None, stderr_tail: String::new(), ..*crash };

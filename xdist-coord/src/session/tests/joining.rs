@@ -132,11 +132,11 @@ fn when_the_last_one_is_lost_another_is_waited_for() {
     bench.on(1).collect(1, "a b c d");
     bench.expect("* gw1 collected 4\ngw1 run 1: 0 1 2 3");
     bench.input(Input::Closed { link: LinkId(1), cause: CloseCause::EndOfStream });
+    bench.expect_among("* awaits others for 10 s");
     bench.said.clear();
     bench.wait(11);
-    bench.expect_among(
-        "finished Stopped(NoWorkers(\"no worker is left (gw0: host lost: it closed the link)\")) 4 = 0 + 0 + 4, 0 failed",
-    );
+    let text = "no worker is left (gw0: host lost: it closed the link), and no other joined within 10 s (--wait-for-workers)";
+    bench.expect_among(&format!("finished Stopped(NoWorkers(\"{text}\")) 4 = 0 + 0 + 4, 0 failed"));
 }
 
 #[test]

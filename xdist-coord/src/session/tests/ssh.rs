@@ -206,3 +206,24 @@ fn where_no_worker_is_here_files_are_compared_with_those_here() {
     // The tests need not be here at all.
     assert_eq!(begun_with(&there[..2], &[]), "* scheduling load");
 }
+
+fn unfit(worker: u32) -> WorkerMessage {
+    let text = "ERROR: py has no pytest".to_owned();
+    WorkerMessage::UsageError(UsageError { worker: WorkerId(worker), text, exit_code: 4, unfit: true })
+}
+
+#[test]
+fn a_machine_whose_python_can_run_nothing_takes_no_part_where_there_are_others() {
+    let mut bench = started(&["ssh=a", "ssh=b"]);
+    for host in 0..2 {
+        bench.launch(host);
+        bench.hello(LinkId(host), VersionRange::SUPPORTED, Role::Worker, 1);
+    }
+    bench.said.clear();
+    bench.on(1).tell(unfit(1));
+    bench.expect_among("close 1 Done");
+    assert_eq!(bench.session.course, Course::Gathering);
+    // It is wrong everywhere, and so with what the user said.
+    bench.on(0).tell(unfit(0));
+    bench.expect_among("* gw0 usage error: ERROR: py has no pytest (on a)");
+}
