@@ -116,18 +116,27 @@ def test_permissions_times_and_links_are_kept(xdist, up, tmp_path):
     (inside / "dangling").symlink_to("nowhere")
     (inside / os.fsdecode(b"caf\xe9")).write_text("not Unicode")
     os.mkfifo(inside / "pipe")
-    (inside / "empty").mkdir()
-    (inside / "empty").chmod(0o750)
-    result = xdist.run("--sync", ".", "--tx", up.tx(python=PYTHON))
+    modes = {"narrow": 0o750, "read_only": 0o555}
+    for name, mode in modes.items():
+        (inside / name).mkdir()
+        (inside / name / "file").write_text("before")
+        (inside / name).chmod(mode)
+    arguments = ("--sync", ".", "--tx", up.tx(python=PYTHON))
+    result = xdist.run(*arguments)
     assert result.code == 0, result.text
     copy = copy_of(up) / "inside"
     state = (copy / "program").stat()
     assert (stat.S_IMODE(state.st_mode), state.st_mtime_ns) == (0o751, 1_234_567_890_123_456_789)
     links = {path.name: os.readlink(path) for path in copy.iterdir() if path.is_symlink()}
     assert links == {"relative": "../test_a.py", "absolute": "../test_a.py", "away": str(outside), "dangling": "nowhere"}  # fmt: skip
-    assert stat.S_IMODE((copy / "empty").stat().st_mode) == 0o750
+    assert {name: stat.S_IMODE((copy / name).stat().st_mode) for name in modes} == modes
     assert (copy / os.fsdecode(b"caf\xe9")).read_text() == "not Unicode"
     assert not (copy / "pipe").exists()
+    (inside / "read_only" / "file").write_text("after")
+    result = xdist.run(*arguments)
+    assert [written for written, _, _ in synced(result)] == [1], result.text
+    assert (copy / "read_only" / "file").read_text() == "after"
+    assert {name: stat.S_IMODE((copy / name).stat().st_mode) for name in modes} == modes
 
 
 def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):

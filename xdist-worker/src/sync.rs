@@ -3,12 +3,14 @@
 //! A copying goes in steps: what is here is hashed (`scan`, with `index` for what is known already); listings of directories
 //! that differ are fetched, from the root down; contents that are nowhere here are fetched and checked (`fetch`, `staging`);
 //! then, with everything at hand, the tree is changed, each file by a rename (`apply`). So whatever happens, a file is the
-//! old one or the new one, and a copying that was cut off goes on where it ended.
+//! old one or the new one, and a copying that was cut off is gone on with: files that have come whole do not come again.
 //!
 //! Nothing here follows a symbolic link below the root: every step is taken from the descriptor of a directory, by one
-//! name at a time.
+//! name at a time (`enter`).
 
 mod apply;
+
+mod enter;
 
 mod error;
 

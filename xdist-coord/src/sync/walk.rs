@@ -17,8 +17,7 @@ use xdist_proto::tree::{
 
 const READ_BYTES: usize = 256 << 10;
 
-/// In a copy, its owner can always change what is in a directory, and read a file.
-const OWNERS_DIRECTORY: u16 = 0o700;
+/// In a copy, its owner can always read a file: whether it is still the same has to be seen. Directories are let in to instead.
 const OWNERS_FILE: u16 = 0o400;
 
 /// A directory as it was when it was gone through.
@@ -142,7 +141,6 @@ impl Walker<'_> {
         };
         let mode = u16::try_from(metadata.mode() & u32::from(MODE_BITS)).unwrap_or(0);
         if metadata.is_dir() {
-            let mode = mode | OWNERS_DIRECTORY;
             self.open.push(Open { path: path.to_owned(), name, mode, entries: Vec::new() });
         } else if let Some(kind) = self.kind(path, &metadata, mode | OWNERS_FILE)? {
             self.add(Entry { name, kind });
