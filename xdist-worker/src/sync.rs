@@ -75,16 +75,20 @@ pub(crate) fn copy_trees(commands: &Receiver<SyncCommand>, events: &Sender<Event
 }
 
 /// Copies one directory.
-fn copy(begin: &SyncBegin, cache: Option<PathBuf>, mut fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
+fn copy(begin: &SyncBegin, cache: Option<PathBuf>, fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
     let place = Place::open(begin, cache)?;
-    let index = index::read(&place);
-    let found = scan::scan(&place, &index)?;
+    copy_to(&place, begin, fetcher).map_err(|error| error.in_copy(place.path()))
+}
+
+fn copy_to(place: &Place, begin: &SyncBegin, mut fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
+    let index = index::read(place);
+    let found = scan::scan(place, &index)?;
     let applied = match found.listing == begin.root {
         true => Applied::nothing(&found),
-        false => change(begin, &place, &found, &mut fetcher)?,
+        false => change(begin, place, &found, &mut fetcher)?,
     };
     if applied.changes() > 0 || found.hashed > 0 {
-        index::write(&applied.index, &place);
+        index::write(&applied.index, place);
     }
     Ok(SyncEnd {
         tree: begin.tree,

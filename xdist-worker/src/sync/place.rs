@@ -63,7 +63,7 @@ impl Place {
         let entered =
             Entered::open(parent, name.as_bytes(), Purpose::Look).map_err(SyncError::io("open", shown))?;
         match own_directory(&entered.directory, path) {
-            Ok(own) => Self::of_ours(path, entered.directory, own),
+            Ok(own) => Self::of_ours(path, entered.directory, own).map_err(|error| error.in_copy(path)),
             // What is not ours stays as it was.
             Err(error) => {
                 entered.leave();
@@ -81,6 +81,11 @@ impl Place {
         let staging =
             make_and_open(&own, STAGING.as_bytes()).map_err(SyncError::io("make a directory in", shown))?;
         Ok(Self { path: path.to_owned(), root, own, staging, _lock: lock })
+    }
+
+    /// The path of the copy.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of the copy, as it travels.
@@ -117,7 +122,8 @@ fn own_directory(root: &OwnedFd, path: &Path) -> Result<OwnedFd, SyncError> {
                 .map_err(SyncError::io("make the directory", shown))
         }
         Err(Errno::NOENT) => Err(SyncError::NotOurs { path: path.display().to_string() }),
-        Err(error) => Err(SyncError::io("open", shown)(error)),
+        // Only copies have anything of this name.
+        Err(error) => Err(SyncError::io("open", shown)(error).in_copy(path)),
     }
 }
 

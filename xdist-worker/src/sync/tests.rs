@@ -537,6 +537,29 @@ fn a_directory_that_is_not_ours_keeps_its_permissions() {
 }
 
 #[test]
+fn where_a_copy_cannot_be_changed_it_may_be_deleted() {
+    let base = base();
+    let mut coordinator = Coordinator::default();
+    coordinator.copy(base.path(), &tree([]));
+    let copy = base.path().canonicalize().unwrap().join("copy");
+    let advice = format!("or delete {:?} there: it is a copy, and is made anew", copy.to_str().unwrap());
+    // Not even root can remove a directory as if it were a file.
+    fs::create_dir(copy.join(".xdist-sync/new/directory")).unwrap();
+    let wanted = tree([("f", file("f"))]);
+    let begin = coordinator.begin(base.path(), &wanted);
+    let text = coordinator.failure(begin, &mut |_, bytes| Some(whole(bytes)));
+    assert!(text.contains(&advice), "{text}");
+    fs::remove_dir_all(&copy).unwrap();
+    coordinator.copy(base.path(), &wanted);
+    assert_eq!(on_disk(&copy), wanted);
+    // Of the directory that copies are in, nothing of the kind is said.
+    fs::write(base.path().join("file"), "").unwrap();
+    let begin = coordinator.begin(&base.path().join("file/directory"), &wanted);
+    let text = coordinator.failure(begin, &mut |_, bytes| Some(whole(bytes)));
+    assert!(text.contains("chdir=") && !text.contains("delete"), "{text}");
+}
+
+#[test]
 fn many_may_copy_to_one_place_at_once() {
     let base = base();
     let wanted: Tree = (0..100).map(|number| (format!("f{number}"), file(&number.to_string()))).collect();
