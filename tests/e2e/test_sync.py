@@ -144,7 +144,7 @@ def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
     (xdist.directory / ".gitignore").write_text("*.log\n/build/\n!kept.log\n")
     (xdist.directory / ".ignore").write_text("secret\n!wanted.log\n")
     (xdist.scratch / ".gitignore").write_text("above\n")
-    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~", "wanted.log", "above"):
+    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~", "wanted.log", "above", "["):
         (xdist.directory / name).write_text(name)
     for name in ("build", ".git", "env"):
         (xdist.directory / name).mkdir()
@@ -155,7 +155,8 @@ def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
         ("--rsyncdir", ["above", "a.log", "build", "build/pyvenv.cfg", "env", "env/pyvenv.cfg", "secret"]),
     ]:
         there = tmp_path / option
-        arguments = (option, ".", "--rsyncignore", "*.csv", "--tx", f"popen//chdir={there}", "test_a.py")
+        patterns = ("--rsyncignore", "*.csv", "--rsyncignore", "[")
+        arguments = (option, ".", *patterns, "--tx", f"popen//chdir={there}", "test_a.py")
         result = xdist.run(*arguments)
         assert result.code == 0, result.text
         assert names(there / "suite") == sorted([*common, *expected])

@@ -1,6 +1,6 @@
 //! Goes through a directory: what is there, and by which hashes it is known.
 
-use super::select::{RootError, Selection};
+use super::select::Selection;
 use super::{Source, Stop, known};
 use ignore::{DirEntry, WalkBuilder};
 use std::collections::HashMap;
@@ -43,8 +43,6 @@ pub(super) enum WalkError {
         "cannot read {path:?} to copy it: {error}; leave it out with --rsyncignore, or see what is wrong with it"
     )]
     Read { path: PathBuf, error: String },
-    #[error(transparent)]
-    Selection(#[from] RootError),
     #[error("{path:?} has too many files in one directory; leave some out with --rsyncignore")]
     TooMany { path: PathBuf },
     #[error("{path:?} is nested more than {MAX_DEPTH} directories deep; leave it out with --rsyncignore")]
@@ -58,7 +56,7 @@ pub(super) fn walk(source: &Source, stop: &Stop) -> Result<Tree, WalkError> {
     let Source { root, ignore, cache } = source;
     let index_path = cache.as_ref().map(|cache| known::path(cache, &root.path));
     let path = Path::new(&root.path);
-    let selection = Selection::new(root, ignore)?;
+    let selection = Selection::new(root, ignore);
     let mut builder = WalkBuilder::new(path);
     builder
         .standard_filters(false)
