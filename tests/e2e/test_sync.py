@@ -244,12 +244,41 @@ def test_a_full_disk_is_told_and_leaves_the_copy_as_it_was(xdist, tmp_path):
         subprocess.run(["umount", there], check=True)
 
 
+MISSING = "there is no such directory here; name one that is, or leave this out"
+NO_DIRECTORY = "this is no directory, and only directories are copied; name the directory that it is in"
+
+
 @pytest.mark.parametrize("door", ["run", "pytest"])
-def test_a_directory_that_is_not_here_is_a_usage_error(xdist, up, door):
+@pytest.mark.parametrize(
+    "settings, args, reason",
+    [
+        ("", ["--sync", "missing"], f"--sync missing: {MISSING}"),
+        ("", ["--rsyncdir", "test_a.py/x"], f"--rsyncdir test_a.py/x: {MISSING}"),
+        ("", ["--sync=test_a.py"], f"--sync test_a.py: {NO_DIRECTORY}"),
+        # pytest has to be asked what its settings say, and is not to say it as well.
+        ("rsyncignore = *.bin", ["--rsyncdir=test_a.py"], f"--rsyncdir test_a.py: {NO_DIRECTORY}"),
+        ("rsyncdirs = . missing", [], f"the setting rsyncdirs, {{}}/missing: {MISSING}"),
+        ("rsyncdirs = test_a.py", ["--sync=."], f"the setting rsyncdirs, {{}}/test_a.py: {NO_DIRECTORY}"),
+    ],
+)
+def test_what_cannot_be_copied_is_a_usage_error_of_one_line(xdist, tmp_path, door, settings, args, reason):
     xdist.files(test_a=PLACE)
-    result = run(xdist, door, "--sync", "missing", "--dist=load", "--tx", up.tx(python=PYTHON))
+    xdist.ini(settings)
+    result = run(xdist, door, *args, "--dist=load", "--tx", f"popen//chdir={tmp_path / 'there'}")
     assert result.code == 4, result.text
-    assert "missing" in told(result) and "--sync" in told(result)
+    # pytest has said already where it is.
+    errors = [line for line in result.text.splitlines() if line and (door == "run" or "error" in line.lower())]
+    prefix = "xdist: error:" if door == "run" else "ERROR:"
+    assert errors == [f"{prefix} {reason.format(xdist.directory)}"], result.text
+
+
+def test_what_cannot_be_copied_is_a_usage_error_where_addopts_name_the_workers(xdist, tmp_path):
+    xdist.files(test_a=PLACE)
+    for name, reason in [("missing", MISSING), ("test_a.py", NO_DIRECTORY)]:
+        xdist.ini(f"addopts = --sync {name} --tx popen//chdir={tmp_path / 'there'}")
+        result = xdist.run()
+        assert result.code == 4, result.text
+        assert told(result).count("--sync") == 1 and f"ERROR: --sync {name}: {reason}" in result.text, result.text
 
 
 def test_directories_of_one_name_are_a_usage_error(xdist, up):
