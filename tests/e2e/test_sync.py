@@ -116,18 +116,27 @@ def test_permissions_times_and_links_are_kept(xdist, up, tmp_path):
     (inside / "dangling").symlink_to("nowhere")
     (inside / os.fsdecode(b"caf\xe9")).write_text("not Unicode")
     os.mkfifo(inside / "pipe")
-    (inside / "empty").mkdir()
-    (inside / "empty").chmod(0o750)
-    result = xdist.run("--sync", ".", "--tx", up.tx(python=PYTHON))
+    modes = {"narrow": 0o750, "read_only": 0o555}
+    for name, mode in modes.items():
+        (inside / name).mkdir()
+        (inside / name / "file").write_text("before")
+        (inside / name).chmod(mode)
+    arguments = ("--sync", ".", "--tx", up.tx(python=PYTHON))
+    result = xdist.run(*arguments)
     assert result.code == 0, result.text
     copy = copy_of(up) / "inside"
     state = (copy / "program").stat()
     assert (stat.S_IMODE(state.st_mode), state.st_mtime_ns) == (0o751, 1_234_567_890_123_456_789)
     links = {path.name: os.readlink(path) for path in copy.iterdir() if path.is_symlink()}
     assert links == {"relative": "../test_a.py", "absolute": "../test_a.py", "away": str(outside), "dangling": "nowhere"}  # fmt: skip
-    assert stat.S_IMODE((copy / "empty").stat().st_mode) == 0o750
+    assert {name: stat.S_IMODE((copy / name).stat().st_mode) for name in modes} == modes
     assert (copy / os.fsdecode(b"caf\xe9")).read_text() == "not Unicode"
     assert not (copy / "pipe").exists()
+    (inside / "read_only" / "file").write_text("after")
+    result = xdist.run(*arguments)
+    assert [written for written, _, _ in synced(result)] == [1], result.text
+    assert (copy / "read_only" / "file").read_text() == "after"
+    assert {name: stat.S_IMODE((copy / name).stat().st_mode) for name in modes} == modes
 
 
 def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
@@ -135,7 +144,7 @@ def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
     (xdist.directory / ".gitignore").write_text("*.log\n/build/\n!kept.log\n")
     (xdist.directory / ".ignore").write_text("secret\n!wanted.log\n")
     (xdist.scratch / ".gitignore").write_text("above\n")
-    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~", "wanted.log", "above"):
+    for name in ("a.log", "kept.log", "secret", "data.csv", ".hidden", "a~", "wanted.log", "above", "["):
         (xdist.directory / name).write_text(name)
     for name in ("build", ".git", "env"):
         (xdist.directory / name).mkdir()
@@ -146,7 +155,8 @@ def test_ignore_files_count_for_sync_and_not_for_rsyncdir(xdist, tmp_path):
         ("--rsyncdir", ["above", "a.log", "build", "build/pyvenv.cfg", "env", "env/pyvenv.cfg", "secret"]),
     ]:
         there = tmp_path / option
-        arguments = (option, ".", "--rsyncignore", "*.csv", "--tx", f"popen//chdir={there}", "test_a.py")
+        patterns = ("--rsyncignore", "*.csv", "--rsyncignore", "[")
+        arguments = (option, ".", *patterns, "--tx", f"popen//chdir={there}", "test_a.py")
         result = xdist.run(*arguments)
         assert result.code == 0, result.text
         assert names(there / "suite") == sorted([*common, *expected])
@@ -234,12 +244,41 @@ def test_a_full_disk_is_told_and_leaves_the_copy_as_it_was(xdist, tmp_path):
         subprocess.run(["umount", there], check=True)
 
 
+MISSING = "there is no such directory here; name one that is, or leave this out"
+NO_DIRECTORY = "this is no directory, and only directories are copied; name the directory that it is in"
+
+
 @pytest.mark.parametrize("door", ["run", "pytest"])
-def test_a_directory_that_is_not_here_is_a_usage_error(xdist, up, door):
+@pytest.mark.parametrize(
+    "settings, args, reason",
+    [
+        ("", ["--sync", "missing"], f"--sync missing: {MISSING}"),
+        ("", ["--rsyncdir", "test_a.py/x"], f"--rsyncdir test_a.py/x: {MISSING}"),
+        ("", ["--sync=test_a.py"], f"--sync test_a.py: {NO_DIRECTORY}"),
+        # pytest has to be asked what its settings say, and is not to say it as well.
+        ("rsyncignore = *.bin", ["--rsyncdir=test_a.py"], f"--rsyncdir test_a.py: {NO_DIRECTORY}"),
+        ("rsyncdirs = . missing", [], f"the setting rsyncdirs, {{}}/missing: {MISSING}"),
+        ("rsyncdirs = test_a.py", ["--sync=."], f"the setting rsyncdirs, {{}}/test_a.py: {NO_DIRECTORY}"),
+    ],
+)
+def test_what_cannot_be_copied_is_a_usage_error_of_one_line(xdist, tmp_path, door, settings, args, reason):
     xdist.files(test_a=PLACE)
-    result = run(xdist, door, "--sync", "missing", "--dist=load", "--tx", up.tx(python=PYTHON))
+    xdist.ini(settings)
+    result = run(xdist, door, *args, "--dist=load", "--tx", f"popen//chdir={tmp_path / 'there'}")
     assert result.code == 4, result.text
-    assert "missing" in told(result) and "--sync" in told(result)
+    # pytest has said already where it is.
+    errors = [line for line in result.text.splitlines() if line and (door == "run" or "error" in line.lower())]
+    prefix = "xdist: error:" if door == "run" else "ERROR:"
+    assert errors == [f"{prefix} {reason.format(xdist.directory)}"], result.text
+
+
+def test_what_cannot_be_copied_is_a_usage_error_where_addopts_name_the_workers(xdist, tmp_path):
+    xdist.files(test_a=PLACE)
+    for name, reason in [("missing", MISSING), ("test_a.py", NO_DIRECTORY)]:
+        xdist.ini(f"addopts = --sync {name} --tx popen//chdir={tmp_path / 'there'}")
+        result = xdist.run()
+        assert result.code == 4, result.text
+        assert told(result).count("--sync") == 1 and f"ERROR: --sync {name}: {reason}" in result.text, result.text
 
 
 def test_directories_of_one_name_are_a_usage_error(xdist, up):

@@ -4,6 +4,7 @@
 use crate::invocation::{Invocation, found_files};
 use anyhow::{Context, bail};
 use std::env;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use xdist_coord::session::Place;
@@ -86,14 +87,22 @@ fn ask_pytest(invocation: &Invocation, python: &[String]) -> anyhow::Result<File
     }
     let text =
         std::fs::read_to_string(answer.path()).context("cannot read what pytest makes of its settings")?;
-    Ok(found_files(&text))
+    match text.strip_prefix("refused=") {
+        Some(reason) => bail!("{reason}"),
+        None => Ok(found_files(&text)),
+    }
 }
 
-/// The absolute path of a directory that is there.
+/// The absolute path of a directory that is there. The Python half's `options.py` says the same of what is not.
 fn directory(path: &str) -> anyhow::Result<String> {
-    let real = Path::new(path).canonicalize()?;
+    let real = match Path::new(path).canonicalize() {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            bail!("there is no such directory here; name one that is, or leave this out")
+        }
+        real => real?,
+    };
     if !real.is_dir() {
-        bail!("it is no directory");
+        bail!("this is no directory, and only directories are copied; name the directory that it is in");
     }
     let text = real.to_str().context("its path is not Unicode")?;
     Ok(text.to_owned())

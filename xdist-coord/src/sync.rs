@@ -3,6 +3,8 @@
 
 mod contents;
 
+mod fnmatch;
+
 mod known;
 
 mod pack;

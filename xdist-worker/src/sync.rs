@@ -3,12 +3,14 @@
 //! A copying goes in steps: what is here is hashed (`scan`, with `index` for what is known already); listings of directories
 //! that differ are fetched, from the root down; contents that are nowhere here are fetched and checked (`fetch`, `staging`);
 //! then, with everything at hand, the tree is changed, each file by a rename (`apply`). So whatever happens, a file is the
-//! old one or the new one, and a copying that was cut off goes on where it ended.
+//! old one or the new one, and a copying that was cut off is gone on with: files that have come whole do not come again.
 //!
 //! Nothing here follows a symbolic link below the root: every step is taken from the descriptor of a directory, by one
-//! name at a time.
+//! name at a time (`enter`).
 
 mod apply;
+
+mod enter;
 
 mod error;
 
@@ -73,16 +75,20 @@ pub(crate) fn copy_trees(commands: &Receiver<SyncCommand>, events: &Sender<Event
 }
 
 /// Copies one directory.
-fn copy(begin: &SyncBegin, cache: Option<PathBuf>, mut fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
+fn copy(begin: &SyncBegin, cache: Option<PathBuf>, fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
     let place = Place::open(begin, cache)?;
-    let index = index::read(&place);
-    let found = scan::scan(&place, &index)?;
+    copy_to(&place, begin, fetcher).map_err(|error| error.in_copy(place.path()))
+}
+
+fn copy_to(place: &Place, begin: &SyncBegin, mut fetcher: Fetcher<'_>) -> Result<SyncEnd, SyncError> {
+    let index = index::read(place);
+    let found = scan::scan(place, &index)?;
     let applied = match found.listing == begin.root {
         true => Applied::nothing(&found),
-        false => change(begin, &place, &found, &mut fetcher)?,
+        false => change(begin, place, &found, &mut fetcher)?,
     };
     if applied.changes() > 0 || found.hashed > 0 {
-        index::write(&applied.index, &place);
+        index::write(&applied.index, place);
     }
     Ok(SyncEnd {
         tree: begin.tree,

@@ -88,7 +88,7 @@ fn a_directory_is_listed_in_the_order_of_names_with_what_is_left_out() {
     fs::set_permissions(directory.path().join("B"), fs::Permissions::from_mode(0o4755)).unwrap();
     assert_eq!(
         shown(&walked(directory.path())),
-        ".gitignore:644:6 B:755:1 b/:755 b/l->../B b/x.py:644:2 b.py:644:0"
+        ".gitignore:644:6 B:755:1 b/:55 b/l->../B b/x.py:644:2 b.py:644:0"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Goes through a directory: what is there, and by which hashes it is known.
 
-use super::select::{RootError, Selection};
+use super::select::Selection;
 use super::{Source, Stop, known};
 use ignore::{DirEntry, WalkBuilder};
 use std::collections::HashMap;
@@ -17,8 +17,7 @@ use xdist_proto::tree::{
 
 const READ_BYTES: usize = 256 << 10;
 
-/// In a copy, its owner can always change what is in a directory, and read a file.
-const OWNERS_DIRECTORY: u16 = 0o700;
+/// In a copy, its owner can always read a file: whether it is still the same has to be seen. Directories are let in to instead.
 const OWNERS_FILE: u16 = 0o400;
 
 /// A directory as it was when it was gone through.
@@ -44,8 +43,6 @@ pub(super) enum WalkError {
         "cannot read {path:?} to copy it: {error}; leave it out with --rsyncignore, or see what is wrong with it"
     )]
     Read { path: PathBuf, error: String },
-    #[error(transparent)]
-    Selection(#[from] RootError),
     #[error("{path:?} has too many files in one directory; leave some out with --rsyncignore")]
     TooMany { path: PathBuf },
     #[error("{path:?} is nested more than {MAX_DEPTH} directories deep; leave it out with --rsyncignore")]
@@ -59,7 +56,7 @@ pub(super) fn walk(source: &Source, stop: &Stop) -> Result<Tree, WalkError> {
     let Source { root, ignore, cache } = source;
     let index_path = cache.as_ref().map(|cache| known::path(cache, &root.path));
     let path = Path::new(&root.path);
-    let selection = Selection::new(root, ignore)?;
+    let selection = Selection::new(root, ignore);
     let mut builder = WalkBuilder::new(path);
     builder
         .standard_filters(false)
@@ -142,7 +139,6 @@ impl Walker<'_> {
         };
         let mode = u16::try_from(metadata.mode() & u32::from(MODE_BITS)).unwrap_or(0);
         if metadata.is_dir() {
-            let mode = mode | OWNERS_DIRECTORY;
             self.open.push(Open { path: path.to_owned(), name, mode, entries: Vec::new() });
         } else if let Some(kind) = self.kind(path, &metadata, mode | OWNERS_FILE)? {
             self.add(Entry { name, kind });

@@ -119,7 +119,7 @@ class Distributor(XdistPlugin):
     @staticmethod
     def _files(config: pytest.Config) -> list[str]:
         """What is copied to workers elsewhere, which may stand in settings that the coordinator does not read."""
-        if all(spec.split("//")[0] == "popen" and "//chdir=" not in spec for spec in config.option.tx):
+        if not options.starts_elsewhere(config):
             return []
         return ["--found-files", "\n".join(options.files_as_lines(config))]
 

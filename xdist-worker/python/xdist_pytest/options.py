@@ -264,17 +264,16 @@ def run_options(config: pytest.Config, auto_workers: Optional[int]) -> dict[str,
 def files(config: pytest.Config) -> dict[str, list[str]]:
     """What is to be copied to workers elsewhere: the `Files` of the wire; empty for nothing."""
     option = config.option
-    directory = str(config.invocation_params.dir)
-
-    def absolute(paths: list[Any]) -> list[str]:
-        return [os.path.realpath(os.path.join(directory, os.path.expanduser(str(path)))) for path in paths]
-
     found = {
-        "sync": absolute(option.syncdir),
-        "rsync": absolute([*option.rsyncdir, *config.getini("rsyncdirs")]),
+        "sync": [_absolute(config, path) for path in option.syncdir],
+        "rsync": [_absolute(config, path) for path in (*option.rsyncdir, *config.getini("rsyncdirs"))],
         "ignore": [*option.rsyncignore, *map(str, config.getini("rsyncignore"))],
     }
     return found if found["sync"] or found["rsync"] else {}
+
+
+def _absolute(config: pytest.Config, path: Any) -> str:
+    return os.path.realpath(os.path.join(str(config.invocation_params.dir), os.path.expanduser(str(path))))
 
 
 def files_as_lines(config: pytest.Config) -> list[str]:
@@ -282,13 +281,40 @@ def files_as_lines(config: pytest.Config) -> list[str]:
 
     Raises `pytest.UsageError` for a directory that is not there.
     """
-    found = files(config)
-    for path in (*found.get("sync", []), *found.get("rsync", [])):
-        if not os.path.isdir(path):
-            from pytest import UsageError
+    check_directories(config)
+    return [f"{kind}={value}" for kind, values in files(config).items() for value in values]
 
-            raise UsageError(f"--sync or --rsyncdir (rsyncdirs): there is no directory {path}")
-    return [f"{kind}={value}" for kind, values in found.items() for value in values]
+
+def starts_elsewhere(config: pytest.Config) -> bool:
+    """Whether there are workers that do not start where the run was started."""
+    specs = [re.sub(r"^\d+\*", "", spec) for spec in config.option.tx]
+    return any(spec.split("//")[0] != "popen" or "//chdir=" in spec for spec in specs)
+
+
+def check_directories(config: pytest.Config) -> None:
+    """Raises `pytest.UsageError` if something that is to be copied is no directory here."""
+    option = config.option
+    sources = {
+        "--sync": option.syncdir,
+        "--rsyncdir": option.rsyncdir,
+        "the setting rsyncdirs,": config.getini("rsyncdirs"),
+    }
+    for source, paths in sources.items():
+        for path in paths:
+            problem = _no_directory(_absolute(config, path))
+            if problem is not None:
+                from pytest import UsageError
+
+                raise UsageError(f"{source} {path}: {problem}")
+
+
+def _no_directory(path: str) -> Optional[str]:
+    """Why a path cannot be that of a directory to copy, if so; `xdist run` says the same where it looks by itself."""
+    if os.path.isdir(path):
+        return None
+    if os.path.exists(path):
+        return "this is no directory, and only directories are copied; name the directory that it is in"
+    return "there is no such directory here; name one that is, or leave this out"
 
 
 def run_worker_count(options: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from .runner import USAGE_ERROR, pytest_problem
 
 
 class Settings:
-    """Writes down what the options mean, and lets nothing run."""
+    """Writes down what the options mean, or why they mean nothing, and lets nothing run."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -22,8 +22,13 @@ class Settings:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:
         """Takes the place of pytest's main loop."""
+        try:
+            lines = options.files_as_lines(config)
+        except pytest.UsageError as error:
+            # Told by `xdist run`, in its words, and only once.
+            lines = [f"refused={error}"]
         with open(self._path, "w", encoding="utf-8") as file:
-            file.write("\n".join(options.files_as_lines(config)))
+            file.write("\n".join(lines))
         return 0
 
 

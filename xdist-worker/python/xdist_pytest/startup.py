@@ -60,7 +60,7 @@ def printed_error(error: BaseException) -> tuple[str, int]:
 def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, Any]:
     """The `RunOptions` of the wire, from the options as they were given.
 
-    Raises `pytest.UsageError` if they exclude each other.
+    Raises `pytest.UsageError` if they exclude each other, or name directories to copy that are not there.
     """
     plain = options.plain_reason(config, _has_terminal(configure))
     if not config.pluginmanager.hasplugin("xdist"):
@@ -69,6 +69,9 @@ def read_options(config: pytest.Config, configure: dict[str, Any]) -> dict[str, 
         options.check_scheduler(config)
     # Counting processors may be slow, and only the first worker's answer counts.
     first = not configure.get("worker_count")
+    # So does what it finds here: where its options name workers, it is in the directory that the run was started in.
+    if first and plain is None and options.starts_elsewhere(config):
+        options.check_directories(config)
     fields = options.run_options(config, auto_workers(config) if first and plain is None else None)
     if plain is not None:
         fields["plain"] = plain

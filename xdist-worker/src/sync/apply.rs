@@ -1,5 +1,6 @@
 //! Changes a tree to what it should be, now that all contents are at hand.
 
+use super::enter::{Entered, Purpose};
 use super::error::SyncError;
 use super::fetch::garbled;
 use super::index;
@@ -117,12 +118,13 @@ impl Changer<'_> {
                 Some(Node::Directory { mode: old_mode, listing: old, nodes: found }),
                 Node::Directory { mode, listing, nodes },
             ) => {
-                let inside = place::open_directory(parent, name).map_err(self.error("open"))?;
+                let purpose = if old == listing { Purpose::Look } else { Purpose::Change };
+                let entered = Entered::open(parent, name, purpose).map_err(self.error("open"))?;
                 if old != listing {
-                    self.directory(&inside, found, nodes)?;
+                    self.directory(&entered.directory, found, nodes)?;
                 }
-                if old_mode != mode {
-                    self.set_mode(&inside, *mode)?;
+                if old_mode != mode || entered.was_opened_up() {
+                    self.set_mode(&entered.directory, *mode)?;
                 }
                 Ok(())
             }
@@ -255,9 +257,7 @@ impl Changer<'_> {
             let path = String::from_utf8_lossy(&self.place.shown(&self.path)).into_owned();
             return Err(SyncError::TooDeep { path, limit: MAX_DEPTH });
         }
-        let inside = place::open_directory(parent, name).map_err(self.error("open"))?;
-        // Of a directory that nobody may write to, that is taken back first.
-        let _ = fs::fchmod(&inside, Mode::from_raw_mode(0o700));
+        let inside = Entered::open(parent, name, Purpose::Change).map_err(self.error("open"))?.directory;
         for inner in all_names(&inside).map_err(self.error("read"))? {
             self.at(&inner, |this| this.remove_below(&inside, &inner, depth + 1))?;
         }

@@ -2,13 +2,20 @@
 
 use rustix::io::Errno;
 use std::io;
+use std::path::Path;
 use xdist_proto::tree::ListingError;
 
 /// A directory could not be made what it should be. Reads as a sentence of its own, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
-    #[error("cannot {doing} {path:?}: {source}; {}", advice(*.source))]
-    Io { doing: &'static str, path: String, source: Errno },
+    #[error("cannot {doing} {path:?}: {source}; {}{}", advice(*.source), anew(*.source, copy.as_deref()))]
+    Io {
+        doing: &'static str,
+        path: String,
+        source: Errno,
+        /// The copy that this was in, if it is known to be ours.
+        copy: Option<String>,
+    },
     #[error(
         "{path:?} is there already, and is no copy that xdist has made; remove it or name another directory with \
          chdir=, or, to use it as it is, copy nothing (no --sync, no --rsyncdir)"
@@ -50,7 +57,17 @@ impl SyncError {
         let path = String::from_utf8_lossy(path).into_owned();
         move |error| {
             let source = Errno::from_io_error(&error.into()).unwrap_or(Errno::IO);
-            Self::Io { doing, path, source }
+            Self::Io { doing, path, source, copy: None }
+        }
+    }
+
+    /// The same, with the copy that it has happened in.
+    pub(super) fn in_copy(self, root: &Path) -> Self {
+        match self {
+            Self::Io { doing, path, source, copy: None } => {
+                Self::Io { doing, path, source, copy: Some(root.display().to_string()) }
+            }
+            error => error,
         }
     }
 }
@@ -67,5 +84,13 @@ const fn advice(error: Errno) -> &'static str {
             "something else is there, a symbolic link perhaps: remove it, or name another directory with chdir="
         }
         _ => "see what is wrong with it, or name another directory with chdir=",
+    }
+}
+
+/// What also helps where something is wrong with the copy itself, and not with the file system that it is on.
+fn anew(error: Errno, copy: Option<&str>) -> String {
+    match (copy, error) {
+        (None, _) | (_, Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => String::new(),
+        (Some(copy), _) => format!("; or delete {copy:?} there: it is a copy, and is made anew"),
     }
 }

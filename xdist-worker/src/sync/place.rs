@@ -1,5 +1,6 @@
 //! Where a copy is: its root, and beside the copied files the directory of our own that makes it known as a copy.
 
+use super::enter::{self, Entered, Purpose};
 use super::error::SyncError;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FlockOperation, Mode, OFlags};
@@ -59,30 +60,32 @@ impl Place {
     fn open_in(parent: &OwnedFd, path: &Path, name: &str) -> Result<Self, SyncError> {
         let shown = path.as_os_str().as_bytes();
         make_directory(parent, name.as_bytes(), 0o777).map_err(SyncError::io("make the directory", shown))?;
-        let root = open_directory(parent, name.as_bytes()).map_err(SyncError::io("open", shown))?;
-        // Somebody else may be about to copy to the same place: where that has begun, it is seen before anything else.
-        let is_new = is_empty(&root).map_err(SyncError::io("read", shown))?;
-        let own = match open_directory(&root, OWN_DIRECTORY) {
-            Ok(own) => own,
-            Err(Errno::NOENT) if is_new => {
-                let inside = path.join(OsStr::from_bytes(OWN_DIRECTORY));
-                let shown = inside.as_os_str().as_bytes();
-                make_directory(&root, OWN_DIRECTORY, 0o700)
-                    .and_then(|()| open_directory(&root, OWN_DIRECTORY))
-                    .map_err(SyncError::io("make the directory", shown))?
+        let entered =
+            Entered::open(parent, name.as_bytes(), Purpose::Look).map_err(SyncError::io("open", shown))?;
+        match own_directory(&entered.directory, path) {
+            Ok(own) => Self::of_ours(path, entered.directory, own).map_err(|error| error.in_copy(path)),
+            // What is not ours stays as it was.
+            Err(error) => {
+                entered.leave();
+                Err(error)
             }
-            Err(Errno::NOENT) => {
-                return Err(SyncError::NotOurs { path: path.display().to_string() });
-            }
-            Err(error) => return Err(SyncError::io("open", shown)(error)),
-        };
+        }
+    }
+
+    fn of_ours(path: &Path, root: OwnedFd, own: OwnedFd) -> Result<Self, SyncError> {
+        let shown = path.as_os_str().as_bytes();
+        enter::open_up(&root, Purpose::Change).map_err(SyncError::io("look at", shown))?;
         let inside = path.join(OsStr::from_bytes(OWN_DIRECTORY));
         let shown = inside.as_os_str().as_bytes();
         let lock = open_lock(&own).map_err(SyncError::io("lock", shown))?;
-        let staging = make_directory(&own, STAGING.as_bytes(), 0o700)
-            .and_then(|()| open_directory(&own, STAGING.as_bytes()))
-            .map_err(SyncError::io("make a directory in", shown))?;
+        let staging =
+            make_and_open(&own, STAGING.as_bytes()).map_err(SyncError::io("make a directory in", shown))?;
         Ok(Self { path: path.to_owned(), root, own, staging, _lock: lock })
+    }
+
+    /// The path of the copy.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of the copy, as it travels.
@@ -102,6 +105,32 @@ fn checked(name: &str) -> Result<&str, SyncError> {
         true => Ok(name),
         false => Err(SyncError::Name { what: format!("{name:?}") }),
     }
+}
+
+/// What makes a directory a copy. One that has nothing in it becomes one.
+fn own_directory(root: &OwnedFd, path: &Path) -> Result<OwnedFd, SyncError> {
+    let shown = path.as_os_str().as_bytes();
+    // Somebody else may be about to copy to the same place: where that has begun, it is seen before anything else.
+    let is_new = is_empty(root).map_err(SyncError::io("read", shown))?;
+    match Entered::open(root, OWN_DIRECTORY, Purpose::Change) {
+        Ok(own) => Ok(own.directory),
+        Err(Errno::NOENT) if is_new => {
+            let inside = path.join(OsStr::from_bytes(OWN_DIRECTORY));
+            let shown = inside.as_os_str().as_bytes();
+            enter::open_up(root, Purpose::Change)
+                .and_then(|_| make_and_open(root, OWN_DIRECTORY))
+                .map_err(SyncError::io("make the directory", shown))
+        }
+        Err(Errno::NOENT) => Err(SyncError::NotOurs { path: path.display().to_string() }),
+        // Only copies have anything of this name.
+        Err(error) => Err(SyncError::io("open", shown)(error).in_copy(path)),
+    }
+}
+
+/// A directory for ourselves, which may be there already.
+fn make_and_open(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    make_directory(parent, name, 0o700)?;
+    Ok(Entered::open(parent, name, Purpose::Change)?.directory)
 }
 
 /// Makes a directory unless there is something of that name.

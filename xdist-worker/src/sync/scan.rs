@@ -1,5 +1,6 @@
 //! What is there already.
 
+use super::enter::{Entered, Purpose};
 use super::error::SyncError;
 use super::index;
 use super::place::{self, Place};
@@ -106,8 +107,11 @@ impl Scanner<'_> {
         Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => return self.file(parent, name, path, &stat),
             FileType::Directory => {
-                let directory = place::open_directory(parent, name).map_err(SyncError::io("open", &shown))?;
-                let nodes = self.directory(&directory, path, depth + 1)?;
+                let entered =
+                    Entered::open(parent, name, Purpose::Look).map_err(SyncError::io("open", &shown))?;
+                let nodes = self.directory(&entered.directory, path, depth + 1);
+                entered.leave();
+                let nodes = nodes?;
                 Node::Directory { mode, listing: listing_of(&nodes), nodes }
             }
             FileType::Symlink => {

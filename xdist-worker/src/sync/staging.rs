@@ -1,5 +1,6 @@
 //! Contents that are here and not in their places yet: files in a directory beside them, each under its hash.
 
+use super::enter::{Entered, Purpose};
 use super::error::SyncError;
 use super::fetch::{Sink, garbled};
 use super::place::Place;
@@ -126,17 +127,24 @@ impl<'a> Staging<'a> {
     fn copy_from_tree(&self, path: &[u8], content: BlobHash) -> io::Result<bool> {
         let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
         let Some(name) = names.pop() else { return Ok(false) };
-        let mut directory = self.place.root.try_clone()?;
-        for parent in names {
-            directory = super::place::open_directory(&directory, parent)?;
-        }
-        let mut source = open_file(&directory, name)?;
+        let mut source = self.open_in_tree(&names, name)?;
         let mut copy = self.create(content)?;
         let same = hash_and_copy(&mut source, &mut copy)? == content;
         if !same {
             fs::unlinkat(&self.place.staging, content.to_string(), AtFlags::empty())?;
         }
         Ok(same)
+    }
+
+    fn open_in_tree(&self, directories: &[&[u8]], name: &[u8]) -> io::Result<File> {
+        let mut way: Vec<Entered> = Vec::new();
+        for inner in directories {
+            let parent = way.last().map_or(&self.place.root, |outer| &outer.directory);
+            way.push(Entered::open(parent, inner, Purpose::Look)?);
+        }
+        let file = open_file(way.last().map_or(&self.place.root, |outer| &outer.directory), name);
+        way.into_iter().for_each(Entered::leave);
+        file
     }
 
     fn create(&self, content: BlobHash) -> io::Result<File> {

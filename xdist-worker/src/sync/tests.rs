@@ -38,7 +38,11 @@ fn directory<const N: usize>(things: [(&str, Thing); N]) -> Thing {
 struct Coordinator {
     blobs: HashMap<BlobHash, Vec<u8>>,
     wanted: Vec<BlobHash>,
+    /// The permissions of directories of these names, where they are not [`USUAL_MODE`].
+    modes: HashMap<String, u16>,
 }
+
+const USUAL_MODE: u16 = 0o750;
 
 /// What a coordinator sends for a blob.
 type Answer<'a> = &'a mut dyn FnMut(BlobHash, Vec<u8>) -> Option<SyncData>;
@@ -62,7 +66,8 @@ impl Coordinator {
                         content: self.blob(content.as_bytes()),
                     },
                     Thing::Directory(tree) => {
-                        EntryKind::Directory { mode: 0o750, listing: self.listing(tree) }
+                        let mode = self.modes.get(name).copied().unwrap_or(USUAL_MODE);
+                        EntryKind::Directory { mode, listing: self.listing(tree) }
                     }
                     Thing::Link(target) => EntryKind::Link { target: target.clone().into_bytes() },
                 };
@@ -419,6 +424,139 @@ fn a_name_that_is_suddenly_there_is_not_overwritten() {
         assert_eq!(fs::read_to_string(base.path().join("copy/d")).unwrap(), "theirs");
         fs::remove_file(base.path().join("copy/d")).unwrap();
     }
+}
+
+/// Does something on a thread for which permissions count, even if root is who runs the tests.
+#[cfg(target_os = "linux")]
+fn heeding_permissions<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+    let act = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, sets).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn heeding_permissions<T>(act: impl FnOnce() -> T) -> T {
+    act()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn directories_have_the_permissions_of_their_originals_and_can_be_changed_all_the_same() {
+    let base = base();
+    let copy = base.path().join("copy");
+    heeding_permissions(|| {
+        let modes = [("read only".to_owned(), 0o555), ("closed".to_owned(), 0)].into();
+        let mut coordinator = Coordinator { modes, ..Coordinator::default() };
+        let inner =
+            |content| directory([("f", file(content)), ("read only", directory([("g", file(content))]))]);
+        for content in ["first", "second"] {
+            let wanted = tree([("closed", inner(content)), ("read only", inner(content))]);
+            let end = coordinator.copy(base.path(), &wanted);
+            assert_eq!((end.files, end.written), (4, 4));
+            assert_eq!((mode(&copy.join("closed")), mode(&copy.join("read only"))), (0, 0o555));
+            assert_eq!(mode(&copy.join("read only/read only")), 0o555);
+            coordinator.wanted.clear();
+            let end = coordinator.copy(base.path(), &wanted);
+            assert_eq!((end.written, coordinator.wanted.len()), (0, 0), "looking changes nothing");
+            assert_eq!((mode(&copy.join("closed")), mode(&copy.join("read only"))), (0, 0o555));
+        }
+        coordinator.wanted.clear();
+        coordinator.copy(base.path(), &tree([("usual", directory([("f", file("second"))]))]));
+        assert_eq!(on_disk(&copy), tree([("usual", directory([("f", file("second"))]))]));
+        assert!(!coordinator.wanted.contains(&BlobHash::of(b"second")), "it was in a closed directory");
+    });
+}
+
+#[test]
+fn permissions_that_tests_have_left_behind_do_not_hinder_the_next_copying() {
+    let base = base();
+    let copy = base.path().join("copy");
+    heeding_permissions(|| {
+        let mut coordinator = Coordinator::default();
+        let wanted = |content| {
+            tree([
+                ("a", directory([("b", directory([("f", file(content))])), ("g", file(content))])),
+                ("same", directory([("h", file("h"))])),
+            ])
+        };
+        coordinator.copy(base.path(), &wanted("old"));
+        fs::create_dir_all(copy.join("left/behind")).unwrap();
+        fs::write(copy.join("left/behind/f"), "").unwrap();
+        let closed = [
+            ("left/behind", 0),
+            ("left", 0),
+            ("a/b", 0),
+            ("a", 0o500),
+            ("same", 0o2),
+            (".xdist-sync/new", 0o400),
+            (".xdist-sync", 0o100),
+            ("", 0o500),
+        ];
+        for (path, mode) in closed {
+            set_mode(&copy.join(path), mode);
+        }
+        coordinator.copy(base.path(), &wanted("new"));
+        assert_eq!(on_disk(&copy), wanted("new"));
+        for path in ["a", "a/b", "same"] {
+            assert_eq!(mode(&copy.join(path)), u32::from(USUAL_MODE), "{path}");
+        }
+        assert_eq!(mode(&copy), 0o700, "whatever it was, the copy itself can be used");
+    });
+}
+
+#[test]
+fn a_directory_that_is_not_ours_keeps_its_permissions() {
+    let base = base();
+    let theirs = base.path().join("copy");
+    fs::create_dir(&theirs).unwrap();
+    fs::write(theirs.join("precious"), "").unwrap();
+    heeding_permissions(|| {
+        let mut coordinator = Coordinator::default();
+        let begin = coordinator.begin(base.path(), &tree([]));
+        for closed in [0, 0o500, 0o600] {
+            set_mode(&theirs, closed);
+            let text = coordinator.failure(begin.clone(), &mut |_, bytes| Some(whole(bytes)));
+            assert!(text.contains("is there already, and is no copy that xdist has made"), "{text}");
+            assert_eq!(mode(&theirs), closed);
+        }
+    });
+    set_mode(&theirs, 0o700);
+}
+
+#[test]
+fn where_a_copy_cannot_be_changed_it_may_be_deleted() {
+    let base = base();
+    let mut coordinator = Coordinator::default();
+    coordinator.copy(base.path(), &tree([]));
+    let copy = base.path().canonicalize().unwrap().join("copy");
+    let advice = format!("or delete {:?} there: it is a copy, and is made anew", copy.to_str().unwrap());
+    // Not even root can remove a directory as if it were a file.
+    fs::create_dir(copy.join(".xdist-sync/new/directory")).unwrap();
+    let wanted = tree([("f", file("f"))]);
+    let begin = coordinator.begin(base.path(), &wanted);
+    let text = coordinator.failure(begin, &mut |_, bytes| Some(whole(bytes)));
+    assert!(text.contains(&advice), "{text}");
+    fs::remove_dir_all(&copy).unwrap();
+    coordinator.copy(base.path(), &wanted);
+    assert_eq!(on_disk(&copy), wanted);
+    // Of the directory that copies are in, nothing of the kind is said.
+    fs::write(base.path().join("file"), "").unwrap();
+    let begin = coordinator.begin(&base.path().join("file/directory"), &wanted);
+    let text = coordinator.failure(begin, &mut |_, bytes| Some(whole(bytes)));
+    assert!(text.contains("chdir=") && !text.contains("delete"), "{text}");
 }
 
 #[test]
