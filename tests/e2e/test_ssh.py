@@ -83,6 +83,23 @@ def test_workers_of_one_specification_are_on_one_connection(xdist, up):
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])
+def test_several_workers_of_one_specification_have_numbers_behind_their_id(xdist, up, door):
+    xdist.files(
+        test_a="""
+        import pytest
+
+        @pytest.mark.parametrize("n", range(3))
+        def test_n(n, worker_id):
+            signal(worker_id)
+        """
+    )
+    args = ("--tx", up.tx(RECORDER, "id=far", count=3, python=PYTHON), "--dist", "each")
+    result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
+    assert result.code == 0, result.text
+    assert {xdist.signals.next() for _ in range(9)} == {"far0", "far1", "far2"}
+
+
+@pytest.mark.parametrize("door", ["run", "pytest"])
 def test_a_machine_in_between_relays(xdist, up, door):
     xdist.files(
         test_a="""
@@ -405,6 +422,13 @@ def name_of(pid):
 
 
 # --- what is refused
+
+
+def test_a_name_that_two_workers_would_have_is_refused_with_what_to_do(xdist):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run("--tx", "popen//id=x1", "--tx", "2*ssh=box//id=x")
+    assert result.code == 4, result.text
+    assert '--tx: "2*ssh=box//id=x": another worker is called "x1" already; give each --tx an id' in told(result)
 
 
 @pytest.mark.parametrize(
