@@ -459,6 +459,19 @@ def test_an_unknown_machine(xdist):
     assert "check the name" in line
 
 
+@pytest.mark.parametrize("option", ["-v", "-q"])
+def test_why_a_machine_is_lost_is_said_once_for_all_its_workers(xdist, option):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run(option, "--tx", "3*ssh=no-such-machine.invalid//ssh_config=/dev/null//id=far")
+    assert result.code == 3, result.text
+    lines = result.text.splitlines()
+    assert [line for line in lines if "node down" in line] == [f"[far{n}] node down: host lost" for n in range(3)]
+    why = [line for line in lines if "Could not resolve hostname" in line]
+    assert len(why) == 2 and "] host lost: " in why[0], "neither by ssh itself nor of every worker"
+    assert "no worker is left (far0: host lost: there is no such machine" in why[1]
+    assert 'what to do stands above, behind "host lost"' in why[1]
+
+
 @pytest.mark.parametrize("door", ["run", "pytest"])
 def test_an_interpreter_that_is_not_there(xdist, up, door):
     xdist.files(test_a=TWENTY)
