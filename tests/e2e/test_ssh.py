@@ -304,6 +304,79 @@ def test_a_program_that_is_damaged_on_the_way_is_not_used(xdist, up, tmp_path, d
     assert (up.programs, up.rest) == ([], [])
 
 
+def damaged(good, how, mark):
+    """What is there in place of a program."""
+    middle = len(good) // 2
+    return {
+        "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "truncated": good[: len(good) // 3],
+        # Shells take these for scripts that end well.
+        "empty": b"",
+        "zeros": bytes(1 << 16),
+        "script": f"#!/bin/sh\n[ $1 = worker ] && touch {mark}\n".encode(),
+        "not for execution": good,
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "zeros", "script", "not for execution"])
+def test_a_program_that_is_damaged_where_it_is_kept_is_sent_anew(xdist, up, tmp_path, how):
+    xdist.files(test_a=TWENTY)
+    with open(xdist.binary, "rb") as file:
+        good = file.read()
+    program = up.place(xdist.binary)
+    program.parent.mkdir(parents=True)
+    program.write_bytes(damaged(good, how, tmp_path / "mark"))
+    program.chmod(0o600 if how == "not for execution" else 0o700)
+    result = xdist.run("--tx", up.tx(python=PYTHON))
+    assert result.code == 0, result.text
+    assert result.totals == {"passed": 20}
+    assert program.read_bytes() == good and stat.S_IMODE(program.stat().st_mode) == 0o700
+    assert (up.programs, up.rest) == ([program], [])
+    assert not (tmp_path / "mark").exists(), "it was used"
+
+
+@pytest.fixture
+def planted(xdist, up, tmp_path):
+    """A program that somebody else has put where ours is looked for, which leaves a mark when it is executed."""
+    if os.getuid() != 0:
+        pytest.skip("not run: only root can make files that are somebody else's")
+    xdist.files(test_a=TWENTY)
+    program = up.place(xdist.binary)
+    program.parent.mkdir(parents=True)
+    script(program, f"touch {tmp_path / 'mark'}\n")
+    yield program
+    assert not (tmp_path / "mark").exists(), "it was executed"
+
+
+NOBODY = 65534
+
+
+def test_a_program_that_somebody_else_has_planted_is_replaced_and_not_executed(xdist, up, planted):
+    os.chown(planted, NOBODY, NOBODY)
+    result = xdist.run("--tx", up.tx(python=PYTHON))
+    assert result.code == 0, result.text
+    assert planted.stat().st_uid == 0 and planted.stat().st_size == os.path.getsize(xdist.binary)
+    assert up.rest == []
+
+
+@pytest.mark.parametrize("how", ["directory", "link"])
+def test_a_directory_of_somebody_else_is_neither_used_nor_written_into(xdist, up, planted, how):
+    directory = planted.parent
+    if how == "directory":
+        os.chown(directory, NOBODY, NOBODY)
+    else:
+        # It leads to something of ours, in which nobody wants a program of this name.
+        directory.rename(up.cache / "elsewhere")
+        directory.symlink_to(up.cache / "elsewhere")
+    before = planted.read_text()
+    reason = lost(xdist, up)
+    assert reason.startswith(
+        f"the program cannot be put into the cache directory there: {directory} belongs to somebody else or is a link; "
+    )
+    assert "XDIST_CACHE_DIR" in reason
+    assert planted.read_text() == before and up.rest == []
+
+
 def test_no_place_for_the_program(xdist, up):
     up.cache.write_text("no directory")
     reason = lost(xdist, up)

@@ -57,11 +57,16 @@ const EXIT_GRACE: Duration = Duration::from_secs(5);
 /// How long the last lines are waited for after a failure. A connection that it shares with others may keep them open.
 const LAST_LINES_GRACE: Duration = Duration::from_millis(300);
 
-/// Answers whether this program is what it should be. It ends by itself with a code of its own, so that it cannot be
-/// taken for a program that could not be started.
+/// Answers whether this program is what it should be: it says the hash if it is, and otherwise ends with a code of its own,
+/// so that it cannot be taken for a program that could not be started.
+#[expect(clippy::print_stdout, reason = "it is the answer")]
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let hash = xdist_worker::own_hash().context("cannot read this program's file")?;
-    Ok(if hash == args.hash { ExitCode::Ok } else { ExitCode::Own(script::DAMAGED) })
+    if hash != args.hash {
+        return Ok(ExitCode::Own(script::DAMAGED));
+    }
+    println!("{hash}");
+    Ok(ExitCode::Ok)
 }
 
 /// Connects, and passes on until either side ends.
