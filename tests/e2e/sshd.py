@@ -1,5 +1,6 @@
 """An ssh server of the tests' own on this machine, and the way to it; nothing of the user's configuration is read."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -107,6 +108,12 @@ class Server:
     def programs(self) -> list[Path]:
         """The copies of the program that were sent."""
         return sorted(self.cache.glob("bin/*/xdist"))
+
+    def place(self, binary: str) -> Path:
+        """Where a copy of this program is looked for."""
+        version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+        digest = hashlib.blake2b(Path(binary).read_bytes(), digest_size=16).hexdigest()
+        return self.cache / "bin" / f"{version}-{digest}" / "xdist"
 
     @property
     def rest(self) -> list[Path]:

@@ -180,6 +180,10 @@ def test_a_file_that_is_not_there(tmp_path):
     assert str(tmp_path / "nothing") in said and "No such file" in said and "--join takes a file" in said
 
 
+def test_a_file_without_a_name():
+    assert '--join: "" is the name of no file; --join takes a file' in refusal("--join", "")
+
+
 def test_what_is_no_token(tmp_path):
     (tmp_path / "file").write_text("hello")
     said = refusal("--join", str(tmp_path / "file"))

@@ -83,6 +83,23 @@ def test_workers_of_one_specification_are_on_one_connection(xdist, up):
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])
+def test_several_workers_of_one_specification_have_numbers_behind_their_id(xdist, up, door):
+    xdist.files(
+        test_a="""
+        import pytest
+
+        @pytest.mark.parametrize("n", range(3))
+        def test_n(n, worker_id):
+            signal(worker_id)
+        """
+    )
+    args = ("--tx", up.tx(RECORDER, "id=far", count=3, python=PYTHON), "--dist", "each")
+    result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
+    assert result.code == 0, result.text
+    assert {xdist.signals.next() for _ in range(9)} == {"far0", "far1", "far2"}
+
+
+@pytest.mark.parametrize("door", ["run", "pytest"])
 def test_a_machine_in_between_relays(xdist, up, door):
     xdist.files(
         test_a="""
@@ -287,6 +304,79 @@ def test_a_program_that_is_damaged_on_the_way_is_not_used(xdist, up, tmp_path, d
     assert (up.programs, up.rest) == ([], [])
 
 
+def damaged(good, how, mark):
+    """What is there in place of a program."""
+    middle = len(good) // 2
+    return {
+        "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "truncated": good[: len(good) // 3],
+        # Shells take these for scripts that end well.
+        "empty": b"",
+        "zeros": bytes(1 << 16),
+        "script": f"#!/bin/sh\n[ $1 = worker ] && touch {mark}\n".encode(),
+        "not for execution": good,
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "zeros", "script", "not for execution"])
+def test_a_program_that_is_damaged_where_it_is_kept_is_sent_anew(xdist, up, tmp_path, how):
+    xdist.files(test_a=TWENTY)
+    with open(xdist.binary, "rb") as file:
+        good = file.read()
+    program = up.place(xdist.binary)
+    program.parent.mkdir(parents=True)
+    program.write_bytes(damaged(good, how, tmp_path / "mark"))
+    program.chmod(0o600 if how == "not for execution" else 0o700)
+    result = xdist.run("--tx", up.tx(python=PYTHON))
+    assert result.code == 0, result.text
+    assert result.totals == {"passed": 20}
+    assert program.read_bytes() == good and stat.S_IMODE(program.stat().st_mode) == 0o700
+    assert (up.programs, up.rest) == ([program], [])
+    assert not (tmp_path / "mark").exists(), "it was used"
+
+
+@pytest.fixture
+def planted(xdist, up, tmp_path):
+    """A program that somebody else has put where ours is looked for, which leaves a mark when it is executed."""
+    if os.getuid() != 0:
+        pytest.skip("not run: only root can make files that are somebody else's")
+    xdist.files(test_a=TWENTY)
+    program = up.place(xdist.binary)
+    program.parent.mkdir(parents=True)
+    script(program, f"touch {tmp_path / 'mark'}\n")
+    yield program
+    assert not (tmp_path / "mark").exists(), "it was executed"
+
+
+NOBODY = 65534
+
+
+def test_a_program_that_somebody_else_has_planted_is_replaced_and_not_executed(xdist, up, planted):
+    os.chown(planted, NOBODY, NOBODY)
+    result = xdist.run("--tx", up.tx(python=PYTHON))
+    assert result.code == 0, result.text
+    assert planted.stat().st_uid == 0 and planted.stat().st_size == os.path.getsize(xdist.binary)
+    assert up.rest == []
+
+
+@pytest.mark.parametrize("how", ["directory", "link"])
+def test_a_directory_of_somebody_else_is_neither_used_nor_written_into(xdist, up, planted, how):
+    directory = planted.parent
+    if how == "directory":
+        os.chown(directory, NOBODY, NOBODY)
+    else:
+        # It leads to something of ours, in which nobody wants a program of this name.
+        directory.rename(up.cache / "elsewhere")
+        directory.symlink_to(up.cache / "elsewhere")
+    before = planted.read_text()
+    reason = lost(xdist, up)
+    assert reason.startswith(
+        f"the program cannot be put into the cache directory there: {directory} belongs to somebody else or is a link; "
+    )
+    assert "XDIST_CACHE_DIR" in reason
+    assert planted.read_text() == before and up.rest == []
+
+
 def test_no_place_for_the_program(xdist, up):
     up.cache.write_text("no directory")
     reason = lost(xdist, up)
@@ -407,6 +497,13 @@ def name_of(pid):
 # --- what is refused
 
 
+def test_a_name_that_two_workers_would_have_is_refused_with_what_to_do(xdist):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run("--tx", "popen//id=x1", "--tx", "2*ssh=box//id=x")
+    assert result.code == 4, result.text
+    assert '--tx: "2*ssh=box//id=x": another worker is called "x1" already; give each --tx an id' in told(result)
+
+
 @pytest.mark.parametrize(
     ("spec", "instead"),
     [
@@ -433,6 +530,19 @@ def test_an_unknown_machine(xdist):
     (line,) = [line for line in result.text.splitlines() if "] host lost: " in line]
     assert "host lost: there is no such machine (ssh: Could not resolve hostname no-such-machine.invalid" in line
     assert "check the name" in line
+
+
+@pytest.mark.parametrize("option", ["-v", "-q"])
+def test_why_a_machine_is_lost_is_said_once_for_all_its_workers(xdist, option):
+    xdist.files(test_a=TWENTY)
+    result = xdist.run(option, "--tx", "3*ssh=no-such-machine.invalid//ssh_config=/dev/null//id=far")
+    assert result.code == 3, result.text
+    lines = result.text.splitlines()
+    assert [line for line in lines if "node down" in line] == [f"[far{n}] node down: host lost" for n in range(3)]
+    why = [line for line in lines if "Could not resolve hostname" in line]
+    assert len(why) == 2 and "] host lost: " in why[0], "neither by ssh itself nor of every worker"
+    assert "no worker is left (far0: host lost: there is no such machine" in why[1]
+    assert 'what to do stands above, behind "host lost"' in why[1]
 
 
 @pytest.mark.parametrize("door", ["run", "pytest"])

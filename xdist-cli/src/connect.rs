@@ -57,11 +57,16 @@ const EXIT_GRACE: Duration = Duration::from_secs(5);
 /// How long the last lines are waited for after a failure. A connection that it shares with others may keep them open.
 const LAST_LINES_GRACE: Duration = Duration::from_millis(300);
 
-/// Answers whether this program is what it should be. It ends by itself with a code of its own, so that it cannot be
-/// taken for a program that could not be started.
+/// Answers whether this program is what it should be: it says the hash if it is, and otherwise ends with a code of its own,
+/// so that it cannot be taken for a program that could not be started.
+#[expect(clippy::print_stdout, reason = "it is the answer")]
 pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let hash = xdist_worker::own_hash().context("cannot read this program's file")?;
-    Ok(if hash == args.hash { ExitCode::Ok } else { ExitCode::Own(script::DAMAGED) })
+    if hash != args.hash {
+        return Ok(ExitCode::Own(script::DAMAGED));
+    }
+    println!("{hash}");
+    Ok(ExitCode::Ok)
 }
 
 /// Connects, and passes on until either side ends.
@@ -127,6 +132,8 @@ struct Connection {
     patience: Duration,
     /// The last lines on standard error.
     said: VecDeque<String>,
+    /// The last of them, as long as it may be why there is no way: then it is told as that, and not twice.
+    held: Option<String>,
     stage: Stage,
 }
 
@@ -148,6 +155,7 @@ impl Connection {
             sender,
             patience,
             said: VecDeque::new(),
+            held: None,
             stage: Stage::Login,
         };
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
@@ -180,9 +188,19 @@ impl Connection {
 
     /// Until either end ends.
     fn serve(mut self) -> Result<(), Trouble> {
+        let outcome = self.converse();
+        if let Err(trouble) = &outcome {
+            let trouble = trouble.to_string();
+            self.held.take_if(|line| trouble.contains(line.trim()));
+        }
+        self.pass_on_held();
+        outcome
+    }
+
+    fn converse(&mut self) -> Result<(), Trouble> {
         loop {
             match self.next_event()? {
-                Event::Said(line) => self.pass_on(line),
+                Event::Said(line) => self.hear(line),
                 Event::Silent | Event::Sent => {}
                 Event::Answered(answer) => self.answered(answer)?,
                 Event::SentAll(Ok(stdin)) => self.stdin = Some(stdin),
@@ -197,19 +215,34 @@ impl Connection {
         }
     }
 
-    fn next_event(&self) -> Result<Event, Trouble> {
+    fn next_event(&mut self) -> Result<Event, Trouble> {
         if self.stage == Stage::Open {
+            self.pass_on_held();
             return self.events.recv().map_err(|_| self.far.silent(self.stage, Duration::ZERO));
+        }
+        // It may ask for something, as a key does that wants to be touched.
+        if self.held.is_some() {
+            if let Ok(event) = self.events.recv_timeout(LAST_LINES_GRACE.min(self.patience)) {
+                return Ok(event);
+            }
+            self.pass_on_held();
         }
         self.events.recv_timeout(self.patience).map_err(|_| self.far.silent(self.stage, self.patience))
     }
 
-    #[expect(clippy::print_stderr, reason = "it is meant for people")]
-    fn pass_on(&mut self, line: String) {
-        eprintln!("[{}] {line}", self.far.machine);
+    fn hear(&mut self, line: String) {
+        self.pass_on_held();
+        self.held = Some(line.clone());
         self.said.push_back(line);
         if self.said.len() > REMEMBERED_LINES {
             self.said.pop_front();
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "it is meant for people")]
+    fn pass_on_held(&mut self) {
+        if let Some(line) = self.held.take() {
+            eprintln!("[{}] {line}", self.far.machine);
         }
     }
 
@@ -274,7 +307,7 @@ impl Connection {
             }
             match self.next_event()? {
                 Event::SentAll(Ok(stdin)) => self.stdin = Some(stdin),
-                Event::Said(line) => self.pass_on(line),
+                Event::Said(line) => self.hear(line),
                 Event::Sent | Event::Silent => {}
                 Event::SentAll(Err(_)) | Event::FarEnded | Event::Answered(_) | Event::LinkEnded => {
                     return Err(self.ended());
@@ -301,7 +334,7 @@ impl Connection {
             && let Ok(event) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
             match event {
-                Event::Said(line) => self.pass_on(line),
+                Event::Said(line) => self.hear(line),
                 Event::FarEnded => break,
                 Event::Silent | Event::Answered(_) | Event::Sent | Event::SentAll(_) | Event::LinkEnded => {}
             }
@@ -320,7 +353,7 @@ impl Connection {
         let deadline = Instant::now() + LAST_LINES_GRACE;
         loop {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Said(line)) => self.pass_on(line),
+                Ok(Event::Said(line)) => self.hear(line),
                 Ok(Event::Silent) | Err(_) => return,
                 Ok(_) => {}
             }

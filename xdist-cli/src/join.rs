@@ -93,6 +93,10 @@ fn read_file(file: &Path) -> anyhow::Result<String> {
     let name = file.display();
     let hint = "--join takes a file with the join token (which is gone when the run is over), the token itself, or - for \
                 standard input";
+    if file.as_os_str().is_empty() {
+        // As a variable of a shell is that was not set.
+        bail!("--join: \"\" is the name of no file; {hint}");
+    }
     let opened = File::open(file).with_context(|| format!("cannot read {name}; {hint}"))?;
     let mut text = String::new();
     let limit = MAX_TOKEN_BYTES as u64;

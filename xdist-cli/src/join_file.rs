@@ -1,7 +1,6 @@
 //! Tells people, and a file, how workers join a run.
 
 use crate::invocation::Invocation;
-use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -28,8 +27,8 @@ impl JoinFile {
         }
         let path = invocation.join_file.clone();
         let path = path.unwrap_or_else(|| std::env::temp_dir().join(format!("xdist-join-{run}")));
-        let prepared = prepare(&path).with_context(|| {
-            format!("--join-file: {} cannot be written; name another file", path.display())
+        let prepared = prepare(&path).map_err(|error| {
+            anyhow::anyhow!("--join-file: {path:?} cannot be written: {error}; name another file")
         })?;
         Ok(Some(Self { path, prepared: Some(prepared) }))
     }
@@ -67,14 +66,35 @@ impl Drop for JoinFile {
     }
 }
 
-/// A file that only its user can read, beside where it is to be.
+/// A file that only its user can read, beside where it is to be, where nothing is then that could not be replaced: whoever
+/// is to join reads it there, so that a run need not begin that cannot put it there.
 fn prepare(path: &Path) -> io::Result<NamedTempFile> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+    let is_name = path.file_name().is_some() && !path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if !is_name {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "that is the name of no file"));
+    }
+    match path.metadata() {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => {
+            return Err(io::Error::other("that is no file, but a device or a pipe"));
+        }
+        // That of a run that is over: of no use, and perhaps somebody else's.
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     // Temporary files are for their user only.
-    NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))
+    NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(without_temporary_name)
+}
+
+/// The error itself: the name of a file that nobody has asked for says nothing.
+fn without_temporary_name(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((text, _)) => io::Error::other(text.to_owned()),
+        None => error,
+    }
 }
 
 /// Whoever looks for the file finds all of it or nothing.
@@ -99,5 +119,31 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before_the_run_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = "x".repeat(300);
+        let names = ["", "/", "..", "none/", "none/file", long.as_str()];
+        for path in
+            names.map(|name| if name.is_empty() { PathBuf::new() } else { directory.path().join(name) })
+        {
+            let error = prepare(&path).unwrap_err().to_string();
+            assert!(!error.contains(".tmp"), "{error}");
+        }
+        let error = prepare(Path::new("/dev/null")).unwrap_err().to_string();
+        assert_eq!(error, "that is no file, but a device or a pipe");
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn the_token_of_a_run_that_is_over_is_not_left_to_be_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("join");
+        std::fs::write(&path, "old").unwrap();
+        let prepared = prepare(&path).unwrap();
+        assert!(!path.exists());
+        drop(prepared);
     }
 }

@@ -160,8 +160,8 @@ impl Far {
     /// There is no place for this program there.
     pub(super) fn unwritable(&self, other: &Other, said: &VecDeque<String>) -> Trouble {
         Trouble(format!(
-            "the program cannot be put into the cache directory there{}; make ~/.cache/xdist writable, or set XDIST_CACHE_DIR \
-             for logins there, or install xdist {} on their PATH{}",
+            "the program cannot be put into the cache directory there{}; make ~/.cache/xdist writable and your own, or set \
+             XDIST_CACHE_DIR for logins there to a directory that is, or install xdist {} on their PATH{}",
             last_line(said),
             env!("CARGO_PKG_VERSION"),
             installed(other),

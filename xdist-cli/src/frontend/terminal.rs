@@ -106,6 +106,8 @@ pub(crate) struct Terminal {
     crashed: BTreeSet<WorkerId>,
     /// Workers that had done their share.
     recycled: BTreeSet<WorkerId>,
+    /// Why hosts were lost where it was said what to do about it.
+    advised: Vec<String>,
     /// Workers that wrote to standard error, which was shown.
     spoke: BTreeSet<WorkerId>,
     restarts_exhausted: Option<String>,
@@ -157,6 +159,7 @@ impl Terminal {
             told_unforkable: false,
             crashed: BTreeSet::new(),
             recycled: BTreeSet::new(),
+            advised: Vec::new(),
             spoke: BTreeSet::new(),
             restarts_exhausted: None,
             not_run: Vec::new(),
@@ -429,7 +432,7 @@ impl Terminal {
             short_summary::write(&mut page, &self.stats, view);
             ending::not_run(&self.not_run, &mut page, view, &self.roster);
         }
-        ending::banners(&summary.end, &mut page, &self.stats, &self.roster);
+        ending::banners(&summary.end, &mut page, &self.stats, &self.roster, &self.advised);
         retries::banner(&mut page, &self.stats, summary, view);
         let duration = now.saturating_duration_since(self.started);
         ending::last_line(&mut page, &self.stats, summary, duration, view);
@@ -498,7 +501,7 @@ impl Frontend for Terminal {
             self.screen.write(&text);
         } else if self.stage == Stage::Before && !plain && self.usage_error.is_none() {
             let mut page = self.page();
-            ending::banners(&summary.end, &mut page, &self.stats, &self.roster);
+            ending::banners(&summary.end, &mut page, &self.stats, &self.roster, &self.advised);
             self.screen.end_line();
             let text = page.into_text();
             self.screen.write(&text);
@@ -591,6 +594,7 @@ impl Terminal {
             RunEvent::HostLost { host, error } => {
                 let text = format!("[{host}] host lost: {error}");
                 self.screen.line(&self.view.palette.paint(&text, Color::Red.into()));
+                self.advised.extend(error.split_once("; ").map(|(why, _)| why.to_owned()));
             }
             RunEvent::WorkersAwaited { patience } => {
                 self.screen.line(&self.view.palette.paint(&event::awaited(*patience), Color::Red.into()));

@@ -260,7 +260,7 @@ impl Session {
         match departure.manner {
             Manner::Ended(error) => {
                 if let Some(error) = &error {
-                    self.lost_first(&id.to_string(), error);
+                    self.worker_lost_first(id, error);
                 }
                 self.report(RunEvent::WorkerDown { worker: id, error });
                 if self.workers.get(id).recycled && self.has_unbegun(legacy) {
@@ -270,14 +270,14 @@ impl Session {
             }
             Manner::Cut(error, _) => {
                 let error = format!("host lost: {error}");
-                self.lost_first(&id.to_string(), &error);
+                self.worker_lost_first(id, &error);
                 self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
                 self.replace(id, legacy, Loss::Crash);
             }
             Manner::Crashed(mut crash) => {
                 let error = crash.cause.to_string();
                 tracing::warn!(worker = %id, error, "worker crashed");
-                self.lost_first(&id.to_string(), &error);
+                self.worker_lost_first(id, &error);
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
                 let timed_out = crash.time_limit().is_some();
@@ -324,6 +324,11 @@ impl Session {
             HostSpec::Ssh(_) => closed && !host.came_up,
             HostSpec::Local | HostSpec::Exec(_) | HostSpec::Launcher(_) => false,
         }
+    }
+
+    fn worker_lost_first(&mut self, id: WorkerId, error: &str) {
+        let name = self.workers.get(id).name.clone();
+        self.lost_first(&name, error);
     }
 
     /// Remembers what was lost first, which is likely why nobody is left.
@@ -616,7 +621,8 @@ impl Session {
             let (rest, interrupted) = book.not_run();
             collected += book.collection.items.len() as u64;
             not_run += (rest.len() + interrupted.len()) as u64;
-            for (items, reason) in [(rest, reason_not_run(&end)), (interrupted, INTERRUPTED.to_owned())] {
+            for (items, reason) in [(rest, self.reason_not_run(&end)), (interrupted, INTERRUPTED.to_owned())]
+            {
                 if !items.is_empty() {
                     self.report(RunEvent::NotRun { worker: book.owner, items, reason });
                 }
@@ -645,12 +651,15 @@ impl Session {
             collect_errors: counts.collect_errors,
         }));
     }
-}
 
-fn reason_not_run(end: &RunEnd) -> String {
-    match end {
-        RunEnd::Stopped(reason) => reason.to_string(),
-        RunEnd::UsageError(_) => "usage error".to_owned(),
-        RunEnd::Completed | RunEnd::Plain(_) | RunEnd::Mismatch => String::new(),
+    fn reason_not_run(&self, end: &RunEnd) -> String {
+        match end {
+            RunEnd::Stopped(StopReason::KeyboardInterrupt(worker)) => {
+                format!("KeyboardInterrupt on {}", self.workers.get(*worker).name)
+            }
+            RunEnd::Stopped(reason) => reason.to_string(),
+            RunEnd::UsageError(_) => "usage error".to_owned(),
+            RunEnd::Completed | RunEnd::Plain(_) | RunEnd::Mismatch => String::new(),
+        }
     }
 }

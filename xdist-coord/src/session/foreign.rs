@@ -43,7 +43,7 @@ impl Session {
         };
         let problem = match book.state(item) {
             ItemState::Waiting => return None,
-            ItemState::Leased { worker, .. } => format!("which {worker} has"),
+            ItemState::Leased { worker, .. } => format!("which {} has", self.workers.get(worker).name),
             ItemState::Interrupted | ItemState::Questioned | ItemState::Done => "which was run".to_owned(),
         };
         Some(format!("its scheduler gives out {}, {problem}", known.node_id))

@@ -364,9 +364,9 @@ impl Session {
 
     /// The worker should have been reported down by now.
     pub(super) fn shutdown_due(&mut self, worker: WorkerId) {
-        let host = self.workers.get(worker).host;
+        let (host, name) = (self.workers.get(worker).host, &self.workers.get(worker).name);
         let text = format!(
-            "it did not report the end of {worker} within {} s",
+            "it did not report the end of {name} within {} s",
             self.config.timeouts.shutdown.as_secs_f64()
         );
         self.lose_host(host, text, CloseReason::Silent);

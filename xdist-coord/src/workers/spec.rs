@@ -216,24 +216,32 @@ pub enum SpecError {
         spec: String,
     },
     /// Two workers with one name.
-    #[error("two workers are called {id:?}")]
+    #[error(
+        "{spec:?}: another worker is called {id:?} already; give each --tx an id of its own, or one --tx a number: \
+         2*popen//id=x makes x0 and x1"
+    )]
     SameId {
+        /// The specification that came second.
+        spec: String,
         /// The name.
         id: String,
     },
 }
 
 impl WorkerSpec {
-    /// Reads one `--tx` value: `[K*]KEY[=VALUE]//…`, for example `3*popen//python=python3.11//env:TZ=UTC`.
+    /// Reads one `--tx` value: `[K*]KEY[=VALUE]//…`, for example `3*popen//python=python3.11//env:TZ=UTC`. Of several workers
+    /// each has its number behind its `id=`.
     ///
     /// # Errors
     /// [`SpecError`], which names the specification and the key.
     pub fn parse_tx(text: &str) -> Result<Vec<Self>, SpecError> {
         let (count, text) = split_count(text)?;
         let spec = Self::parse_one(text)?;
-        match (&spec.id, count) {
-            (Some(id), 2..) => Err(SpecError::SameId { id: id.clone() }),
-            (_, count) => Ok(vec![spec; count as usize]),
+        let numbered =
+            |number| Self { id: spec.id.as_ref().map(|id| format!("{id}{number}")), ..spec.clone() };
+        match count {
+            1 => Ok(vec![spec]),
+            count => Ok((0..count).map(numbered).collect()),
         }
     }
 
@@ -247,16 +255,16 @@ impl WorkerSpec {
     ) -> Result<Vec<Self>, SpecError> {
         let proxies = Proxies::parse(proxies)?;
         let mut specs = Vec::new();
+        let mut ids = BTreeSet::new();
         for text in texts {
             for spec in Self::parse_tx(text)? {
+                if let Some(id) = spec.id.clone().filter(|id| !ids.insert(id.clone())) {
+                    return Err(SpecError::SameId { spec: text.to_owned(), id });
+                }
                 specs.push(proxies.resolve(spec)?);
             }
         }
-        let mut ids = BTreeSet::new();
-        match specs.iter().filter_map(|spec| spec.id.as_ref()).find(|id| !ids.insert(*id)) {
-            Some(id) => Err(SpecError::SameId { id: id.clone() }),
-            None => Ok(specs),
-        }
+        Ok(specs)
     }
 
     fn parse_one(text: &str) -> Result<Self, SpecError> {
@@ -651,7 +659,6 @@ mod tests {
             "popen//exec=x",
             r#""popen//exec=x": exactly one of popen, ssh=[USER@]HOST, exec=COMMAND and slurm=N is needed"#,
         );
-        check("2*popen//id=a", r#"two workers are called "a""#);
         check(
             "",
             r#""": unknown key ""; known are popen, ssh, exec, slurm, ssh_config, hosts, cpus, partition, account, qos, time, gres, slurm_args, via, python, chdir, env:NAME, nice and id"#,
@@ -659,10 +666,25 @@ mod tests {
     }
 
     #[test]
+    fn several_workers_of_one_specification_are_told_apart_by_numbers_behind_their_id() {
+        let ids = |texts: &[&str]| {
+            let specs = WorkerSpec::parse_all(texts.iter().copied(), []).unwrap();
+            specs.into_iter().map(|spec| spec.id.unwrap_or_default()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&["3*ssh=host//python=py//id=x"]), ["x0", "x1", "x2"]);
+        assert_eq!(ids(&["popen//id=x", "1*popen//id=y", "2*popen//id=x"]), ["x", "y", "x0", "x1"]);
+        assert_eq!(ids(&["2*popen"]), ["", ""]);
+    }
+
+    #[test]
     fn ids_are_unique_over_all_specifications() {
+        let clash = |texts: &[&str]| WorkerSpec::parse_all(texts.iter().copied(), []).unwrap_err();
+        let same = |spec: &str, id: &str| SpecError::SameId { spec: spec.to_owned(), id: id.to_owned() };
+        assert_eq!(clash(&["popen//id=a", "popen", "popen//id=a"]), same("popen//id=a", "a"));
+        assert_eq!(clash(&["popen//id=a1", "2*popen//id=a"]), same("2*popen//id=a", "a1"));
         assert_eq!(
-            WorkerSpec::parse_all(["popen//id=a", "popen", "popen//id=a"], []),
-            Err(SpecError::SameId { id: "a".to_owned() })
+            same("popen//id=a", "a").to_string(),
+            r#""popen//id=a": another worker is called "a" already; give each --tx an id of its own, or one --tx a number: 2*popen//id=x makes x0 and x1"#
         );
         assert_eq!(WorkerSpec::parse_all(["2*popen", "popen//id=a"], []).unwrap().len(), 3);
     }

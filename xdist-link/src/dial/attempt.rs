@@ -41,7 +41,7 @@ pub(super) fn attempt(ask: &Ask) -> Result<Opened, Troubles> {
     let mut troubles = Vec::new();
     for address in &ask.token.addresses {
         match resolve(address) {
-            Err(error) => troubles.push((address.clone(), Trouble::Unreachable(error))),
+            Err(trouble) => troubles.push((address.clone(), trouble)),
             Ok(resolved) => {
                 for one in resolved {
                     match open(one, ask) {
@@ -55,8 +55,13 @@ pub(super) fn attempt(ask: &Ask) -> Result<Opened, Troubles> {
     Err(Troubles(troubles))
 }
 
-fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok(address.to_socket_addrs()?.collect())
+fn resolve(address: &str) -> Result<Vec<SocketAddr>, Trouble> {
+    match address.to_socket_addrs() {
+        Ok(resolved) => Ok(resolved.collect()),
+        // It was not even looked up.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Trouble::Malformed),
+        Err(error) => Err(Trouble::Unreachable(error)),
+    }
 }
 
 fn open(address: SocketAddr, ask: &Ask) -> Result<Opened, Trouble> {
@@ -191,5 +196,18 @@ fn told_by_tls(error: &TlsError) -> Trouble {
             | AlertDescription::HandshakeFailure,
         ) => Trouble::OtherProtocol,
         error => broken(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_told_from_one_that_nobody_knows() {
+        for address in ["no.such.hst.inv", "", "host:", "host:http", "host:99999", "127.0.0.1"] {
+            assert!(matches!(resolve(address), Err(Trouble::Malformed)), "{address:?}");
+        }
+        assert_eq!(resolve("[::1]:7").unwrap(), ["[::1]:7".parse().unwrap()]);
     }
 }

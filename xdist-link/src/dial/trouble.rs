@@ -11,6 +11,12 @@ pub enum Trouble {
     /// Nobody answers.
     #[error("{0}")]
     Unreachable(#[source] io::Error),
+    /// Nothing can be called that.
+    #[error(
+        "that is no address, which is HOST:PORT, so the token is malformed: take the one that the run has printed; \
+         --advertise of `xdist run` says which addresses are in it"
+    )]
+    Malformed,
     /// Whoever answers does not speak TLS.
     #[error("what listens there does not speak TLS, so it is no gate of xdist: is the port right?")]
     NotTls,
@@ -50,7 +56,7 @@ impl Trouble {
         match self {
             Self::Unreachable(_) | Self::Broken(_) => true,
             Self::Refused { reason, .. } => *reason == Reason::Full,
-            Self::NotTls | Self::OtherProtocol | Self::OtherRun | Self::Impostor => false,
+            Self::Malformed | Self::NotTls | Self::OtherProtocol | Self::OtherRun | Self::Impostor => false,
         }
     }
 }
@@ -125,6 +131,9 @@ mod tests {
         );
         let text = Troubles(vec![unreachable()]).to_string();
         assert!(text.contains("is the run over?") && text.contains("--advertise"), "{text}");
+        let text = Troubles(vec![("a".to_owned(), Trouble::Malformed)]).to_string();
+        assert!(text.starts_with("a: that is no address, which is HOST:PORT"), "{text}");
+        assert!(text.contains("the token is malformed") && !text.contains("is the run over?"), "{text}");
         let text = Troubles(vec![refused(Reason::Secret)]).to_string();
         assert!(text.contains("use the token that this run has printed"), "{text}");
     }
@@ -135,6 +144,7 @@ mod tests {
         assert!(Troubles(vec![unreachable()]).may_pass());
         assert!(Troubles(vec![unreachable(), other_run()]).may_pass());
         assert!(!Troubles(vec![other_run()]).may_pass());
+        assert!(!Troubles(vec![("a".to_owned(), Trouble::Malformed)]).may_pass());
         assert!(!Troubles(vec![unreachable(), refused(Reason::Secret)]).may_pass());
         assert!(Troubles(vec![refused(Reason::Full)]).may_pass());
         assert!(Troubles(vec![refused(Reason::Session)]).is_session_gone());

@@ -218,3 +218,15 @@ def _shown(runner: Runner) -> dict[str, Any]:
     fields: dict[str, Any] = runner.wait("ready")["display"]
     runner.finish()
     return fields
+
+
+def test_several_workers_of_one_specification_are_told_apart_by_numbers_behind_their_id() -> None:
+    specs = ["2*popen//python=py//id=x", "popen//id=x", "1*popen//id=y", "2*popen//env:id=z"]
+    assert options.expanded_specs(specs) == [
+        "popen//python=py//id=x0",
+        "popen//python=py//id=x1",
+        "popen//id=x",
+        "popen//id=y",
+        "popen//env:id=z",
+        "popen//env:id=z",
+    ]

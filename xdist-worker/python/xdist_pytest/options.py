@@ -334,12 +334,19 @@ def _multiplier(spec: str) -> int:
 
 
 def expanded_specs(specs: list[str]) -> list[str]:
-    """Specifications without multipliers: `2*popen` is two of `popen`."""
+    """Specifications without multipliers: `2*popen` is two of `popen`, and `2*popen//id=x` is `popen//id=x0` and
+    `popen//id=x1`."""
     expanded = []
     for spec in specs:
         match = re.match(r"(\d+)\*", spec)
-        expanded += [spec[match.end() :]] * int(match[1]) if match else [spec]
+        count, one = (int(match[1]), spec[match.end() :]) if match else (1, spec)
+        expanded += [one] if count == 1 else [_numbered(one, number) for number in range(count)]
     return expanded
+
+
+def _numbered(spec: str, number: int) -> str:
+    parts = spec.split("//")
+    return "//".join(f"{part}{number}" if part.startswith("id=") and part != "id=" else part for part in parts)
 
 
 def unheeded(config: pytest.Config) -> Optional[str]:

@@ -31,8 +31,8 @@ pub(super) fn not_run(groups: &[NotRun], page: &mut Page, view: &View, roster: &
     }
 }
 
-/// Says why the run was stopped, in the words of pytest and pytest-xdist.
-pub(super) fn banners(end: &RunEnd, page: &mut Page, stats: &Stats, roster: &Roster) {
+/// Says why the run was stopped, in the words of pytest and pytest-xdist; `advised` are the losses that came with advice.
+pub(super) fn banners(end: &RunEnd, page: &mut Page, stats: &Stats, roster: &Roster, advised: &[String]) {
     let RunEnd::Stopped(reason) = end else { return };
     match reason {
         StopReason::Failures(count) => {
@@ -52,7 +52,11 @@ pub(super) fn banners(end: &RunEnd, page: &mut Page, stats: &Stats, roster: &Ros
             let reason = format!("<WorkerController {name}> received keyboard-interrupt");
             page.rule('!', &interrupted(&reason), Markup::PLAIN);
         }
-        StopReason::NoWorkers(reason) => page.rule('!', reason, Color::Red),
+        StopReason::NoWorkers(reason) => {
+            let advised = advised.iter().any(|why| reason.contains(why));
+            let advice = if advised { "; what to do stands above, behind \"host lost\"" } else { "" };
+            page.rule('!', &format!("{reason}{advice}"), Color::Red);
+        }
         // Told where it happened.
         StopReason::InternalError | StopReason::RestartsExhausted(_) | StopReason::PytestHostLost => {}
     }

@@ -658,3 +658,22 @@ fn what_started_no_process_is_told() {
     !!!!!!!!!!! no worker is left (gw0: not started) !!!!!!!!!!!
     ");
 }
+
+#[test]
+fn the_last_line_says_where_it_stands_what_to_do() {
+    let lost = |error: &str| {
+        let (mut player, stdout, _) = player(Target::Plain);
+        player.play(starting(0, None));
+        let host = "the worker host on a".to_owned();
+        player.play(RunEvent::HostLost { host, error: error.to_owned() });
+        player
+            .finish(RunEnd::Stopped(StopReason::NoWorkers("no worker is left (gw0: no way)".to_owned())), 0);
+        stdout.take().lines().last().unwrap().trim_matches(['!', ' ']).to_owned()
+    };
+    assert_eq!(
+        lost("no way; get a key"),
+        r#"no worker is left (gw0: no way); what to do stands above, behind "host lost""#
+    );
+    assert_eq!(lost("no way"), "no worker is left (gw0: no way)", "nothing is known to do");
+    assert_eq!(lost("it died; so what"), "no worker is left (gw0: no way)", "that was another loss");
+}

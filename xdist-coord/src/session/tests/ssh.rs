@@ -101,6 +101,15 @@ fn a_machine_that_cannot_be_reached_is_not_tried_again_and_the_others_go_on() {
 }
 
 #[test]
+fn who_was_lost_is_called_by_its_name() {
+    let mut bench = started(&["2*ssh=a//id=far"]);
+    bench.launch(0);
+    bench.said.clear();
+    bench.input(explained(0, "no way in; get a key"));
+    bench.expect_among("* stopping: no worker is left (far0: host lost: no way in)");
+}
+
+#[test]
 fn a_machine_that_was_lost_in_the_middle_is_tried_again_with_all_that_it_had() {
     let mut bench = started(&["ssh=a"]);
     bench.launch(0);
