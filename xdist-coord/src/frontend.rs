@@ -84,6 +84,9 @@ pub fn messages(event: RunEvent) -> Vec<FrontendMessage> {
         RunEvent::InternalError { worker, text } => error(Some(worker), ErrorKind::Internal, text),
         RunEvent::UsageError { worker, text } => error(Some(worker), ErrorKind::Usage, text),
         RunEvent::HostLost { host, error: text } => error(None, ErrorKind::Host, format!("{host}: {text}")),
+        RunEvent::WorkerUnlike { worker, text } => {
+            error(Some(worker), ErrorKind::Host, format!("a worker differs: {text}"))
+        }
         RunEvent::WorkersAwaited { patience } => error(None, ErrorKind::Host, event::awaited(patience)),
         RunEvent::FilesFetched(fetched) => {
             let lines = fetched.lines();

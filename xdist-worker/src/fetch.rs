@@ -7,6 +7,7 @@ mod pattern;
 
 use pattern::{Name, Pattern};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -239,14 +240,14 @@ impl<'a> Search<'a> {
                 self.look(directory, rest);
                 for (name, is_directory) in self.entries(directory) {
                     // A link may lead back to where it is.
-                    if is_directory && !name.starts_with('.') {
+                    if is_directory && !name.as_encoded_bytes().starts_with(b".") {
                         self.look(&directory.join(name), names);
                     }
                 }
             }
             Name::Wild(_) => {
                 for (name, _) in self.entries(directory) {
-                    if first.fits(&name) {
+                    if first.fits(&name.to_string_lossy()) {
                         self.take(&directory.join(name), rest);
                     }
                 }
@@ -278,8 +279,8 @@ impl<'a> Search<'a> {
         self.request.except.iter().any(|except| directory == Path::new(except))
     }
 
-    /// The names in a directory, and whether each is one itself. What is not Unicode fits no pattern.
-    fn entries(&mut self, directory: &Path) -> Vec<(String, bool)> {
+    /// The names in a directory, and whether each is one itself.
+    fn entries(&mut self, directory: &Path) -> Vec<(OsString, bool)> {
         let entries = match fs::read_dir(self.root.join(directory)) {
             Ok(entries) => entries,
             Err(error) => {
@@ -289,9 +290,9 @@ impl<'a> Search<'a> {
         };
         let known = |entry: fs::DirEntry| {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            Some((entry.file_name().into_string().ok()?, is_directory))
+            (entry.file_name(), is_directory)
         };
-        entries.flatten().filter_map(known).collect()
+        entries.flatten().map(known).collect()
     }
 }
 

@@ -164,7 +164,7 @@ pub(crate) fn read_output(mut pipe: PipeReader, worker: WorkerId, stream: Stream
             Chunk::Quiet | Chunk::End => held.len(),
         };
         let rest = held.split_off(ready);
-        for piece in std::mem::replace(&mut held, rest).chunks(OUTPUT_BYTES) {
+        for piece in pieces(&std::mem::replace(&mut held, rest)) {
             if !send(RunnerEvent::Output(stream, piece.to_vec())) {
                 return;
             }
@@ -184,6 +184,20 @@ pub(crate) fn read_output(mut pipe: PipeReader, worker: WorkerId, stream: Stream
 fn whole_lines(held: &[u8]) -> usize {
     let lines = held.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     if held.len() - lines >= OUTPUT_BYTES { held.len() } else { lines }
+}
+
+/// Pieces for one message each, of whole lines where lines are short enough.
+fn pieces(mut output: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while !output.is_empty() {
+        let most = &output[..output.len().min(OUTPUT_BYTES)];
+        let is_last = most.len() == output.len();
+        let end = most.iter().rposition(|byte| *byte == b'\n').map_or(most.len(), |end| end + 1);
+        let (piece, rest) = output.split_at(if is_last { most.len() } else { end });
+        pieces.push(piece);
+        output = rest;
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -233,6 +247,16 @@ mod tests {
         assert_eq!(whole_lines(b"ab\ncd"), 3);
         assert_eq!(whole_lines(b"ab"), 0);
         assert_eq!(whole_lines(&vec![b'x'; OUTPUT_BYTES]), OUTPUT_BYTES);
+    }
+
+    #[test]
+    fn much_output_is_divided_between_lines() {
+        let lines = b"0123456789\n".repeat(OUTPUT_BYTES / 4);
+        let divided = pieces(&lines);
+        assert!(divided.iter().all(|piece| piece.len() <= OUTPUT_BYTES && piece.ends_with(b"\n")));
+        assert_eq!(divided.concat(), lines);
+        let long = vec![b'x'; OUTPUT_BYTES + 1];
+        assert_eq!(pieces(&long).iter().map(|piece| piece.len()).collect::<Vec<_>>(), [OUTPUT_BYTES, 1]);
     }
 
     #[test]

@@ -54,7 +54,9 @@ impl Failure {
                 format!("cannot start {name}: {error}; check that the program exists and may be executed")
             }
             Self::Ended(status, said) => {
-                let last = said.iter().rev().find(|line| !line.is_empty());
+                // Some frame what they say with rulers.
+                let says_something = |line: &&String| line.chars().any(char::is_alphanumeric);
+                let last = said.iter().rev().find(says_something);
                 let last = last.map(|line| format!("; it said last: {line}")).unwrap_or_default();
                 format!("it ended with {}{last}", in_words(*status))
             }

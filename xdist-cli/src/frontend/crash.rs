@@ -38,8 +38,7 @@ pub(crate) fn line(node_id: Option<&str>, crash: &Crash) -> String {
 pub(crate) const HOST_LOST: &str = "host lost";
 
 /// What is told of a process that ended by itself before it told anything.
-const EARLY_END: &str =
-    ", before pytest was up: is its interpreter Python 3.9 or newer? (--python, and python= of --tx)";
+const EARLY_END: &str = ", before pytest was up: what it wrote may say why, or a conftest or plugin ended it";
 
 const fn is_end_of_process(crash: &Crash) -> bool {
     matches!(crash.cause, CrashCause::Process(EndCause::Exited(_) | EndCause::Signaled(_)))

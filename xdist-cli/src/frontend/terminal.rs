@@ -596,6 +596,11 @@ impl Terminal {
                 self.screen.line(&self.view.palette.paint(&text, Color::Red.into()));
                 self.advised.extend(error.split_once("; ").map(|(why, _)| why.to_owned()));
             }
+            RunEvent::WorkerUnlike { worker, text } => {
+                let place = words::in_parentheses(&self.roster.place(*worker));
+                let line = format!("[{}] the workers differ: {text}{place}", self.roster.name(*worker));
+                self.screen.line(&self.view.palette.paint(&line, Color::Yellow.into()));
+            }
             RunEvent::WorkersAwaited { patience } => {
                 self.screen.line(&self.view.palette.paint(&event::awaited(*patience), Color::Red.into()));
             }

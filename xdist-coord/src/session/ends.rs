@@ -16,6 +16,9 @@ use xdist_proto::{ItemIndex, WorkerId};
 /// How often an item may be running on a machine that is lost, and still run again. Then it is likely to be why.
 const MOST_CUTS: u32 = 2;
 
+/// With this signal machines end what runs on them when they are wanted back. POSIX fixes its number.
+const SIGTERM: i32 = 15;
+
 /// Why an item that was cut off did not run.
 const INTERRUPTED: &str = "interrupted";
 
@@ -24,8 +27,9 @@ const INTERRUPTED: &str = "interrupted";
 pub(super) struct Shown {
     /// Deaths before anything was collected: they are mostly all the same.
     early_deaths: Vec<(CrashCause, String)>,
-    /// What was lost first, and how.
+    /// What was lost first, and how: of those who were at work, if any was.
     first_loss: Option<String>,
+    is_loss_at_work: bool,
 }
 
 /// The end of a worker.
@@ -42,7 +46,7 @@ enum Manner {
     /// As it was told to or as it announced; the text says what was wrong nevertheless.
     Ended(Option<String>),
     Crashed(Box<Crash>),
-    /// Its machine is gone, for this reason; it was at this item, which may run elsewhere.
+    /// Its machine is gone, or is about to be, for this reason; it was at this item, which may run elsewhere.
     Cut(String, Option<ItemIndex>),
 }
 
@@ -101,6 +105,15 @@ impl Session {
         {
             tracing::warn!(worker = %id, told = down.finished, received = active.finished, "results differ in number");
         }
+        if down.cause == EndCause::Signaled(SIGTERM)
+            && self.workers.other_machine_of(id).is_some()
+            && self.may_go_on_elsewhere(worker, item)
+        {
+            // A job that is cancelled ends its processes in any order, and the host may be next.
+            let error = CrashCause::Process(down.cause).to_string();
+            self.depart(vec![Departure { worker: id, item: None, manner: Manner::Cut(error, item) }]);
+            return Ok(());
+        }
         let cause = CrashCause::Process(down.cause);
         let in_order = worker.farewell != Farewell::None && item.is_none();
         let manner = match &worker.ending {
@@ -137,7 +150,8 @@ impl Session {
         let first = worker.active().and_then(|active| self.books[active.book].leased_to(id).next());
         let item = first.filter(|_| worker.farewell == Farewell::None);
         if self.may_go_on_elsewhere(worker, item) {
-            return Departure { worker: id, item: None, manner: Manner::Cut(error.to_owned(), item) };
+            let error = format!("host lost: {error}");
+            return Departure { worker: id, item: None, manner: Manner::Cut(error, item) };
         }
         let manner = match (&worker.ending, worker.farewell) {
             (Some(Ending::Shutdown(Some(reason))), _) => Manner::Ended(Some(reason.clone())),
@@ -260,7 +274,7 @@ impl Session {
         match departure.manner {
             Manner::Ended(error) => {
                 if let Some(error) = &error {
-                    self.worker_lost_first(id, error);
+                    self.worker_lost_first(id, error, legacy);
                 }
                 self.report(RunEvent::WorkerDown { worker: id, error });
                 if self.workers.get(id).recycled && self.has_unbegun(legacy) {
@@ -269,15 +283,14 @@ impl Session {
                 }
             }
             Manner::Cut(error, _) => {
-                let error = format!("host lost: {error}");
-                self.worker_lost_first(id, &error);
+                self.worker_lost_first(id, &error, legacy);
                 self.report(RunEvent::WorkerDown { worker: id, error: Some(error) });
                 self.replace(id, legacy, Loss::Crash);
             }
             Manner::Crashed(mut crash) => {
                 let error = crash.cause.to_string();
                 tracing::warn!(worker = %id, error, "worker crashed");
-                self.worker_lost_first(id, &error);
+                self.worker_lost_first(id, &error, legacy);
                 let failed_before =
                     crash.report.as_ref().is_some_and(|report| report.class == OutcomeClass::Fail);
                 let timed_out = crash.time_limit().is_some();
@@ -326,7 +339,12 @@ impl Session {
         }
     }
 
-    fn worker_lost_first(&mut self, id: WorkerId, error: &str) {
+    /// The same of a worker. One that was never at work does not explain why nobody is left where others were.
+    fn worker_lost_first(&mut self, id: WorkerId, error: &str, legacy: &Legacy) {
+        if legacy.book.is_some() && !self.shown.is_loss_at_work {
+            self.shown.first_loss = None;
+            self.shown.is_loss_at_work = true;
+        }
         let name = self.workers.get(id).name.clone();
         self.lost_first(&name, error);
     }
@@ -475,6 +493,9 @@ impl Session {
             return StopReason::RestartsExhausted(limit);
         }
         StopReason::NoWorkers(match (self.nobody_joined(), &self.shown.first_loss) {
+            (_, Some(loss)) if self.is_each() => {
+                format!("{loss}; in mode each, nobody else runs what a worker was to run")
+            }
             (_, Some(loss)) => format!("no worker is left ({loss}){}", self.no_other_joined()),
             (Some(text), None) => text,
             (None, None) => "no worker is left".to_owned(),

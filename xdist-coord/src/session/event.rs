@@ -201,6 +201,13 @@ pub enum RunEvent {
         /// What happened and what to do.
         error: String,
     },
+    /// A worker that came later takes part, though it has another Python or pytest than others.
+    WorkerUnlike {
+        /// The worker.
+        worker: WorkerId,
+        /// How it differs.
+        text: String,
+    },
     /// Nobody is left to run anything. Others who join within this time go on.
     WorkersAwaited {
         /// How long they are waited for.

@@ -208,6 +208,20 @@ impl Session {
         }
     }
 
+    /// The list, if it is known; if not, somebody has been asked for it.
+    fn list_of(
+        &mut self,
+        id: WorkerId,
+        digest: CollectionDigest,
+        count: u32,
+    ) -> Result<Option<Rc<Collection>>, Violation> {
+        if self.lists.get(digest).is_none() {
+            // An empty one is known by that.
+            self.want_list(id, digest, count)?;
+        }
+        Ok(self.lists.get(digest).cloned())
+    }
+
     fn want_list(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
         if self.lists.want(id, digest, count)? {
             self.send(id, CoordinatorMessage::SendCollection(SendCollection { worker: id }));
@@ -275,6 +289,14 @@ impl Session {
         }
         let collected = self.collected_workers();
         if collected.is_empty() || self.awaits_more_than(collected.len()) {
+            return;
+        }
+        let has_found_nothing = |&(_, _, count): &(_, _, u32)| count == 0;
+        let is_still_looking = |(_, worker): (WorkerId, &Worker)| {
+            worker.is_in_use() && !matches!(worker.life, Life::Collected { .. })
+        };
+        if collected.iter().all(has_found_nothing) && self.workers.all().any(is_still_looking) {
+            // Whoever has dialled in first may be where the tests are not.
             return;
         }
         if collected.iter().any(|&(_, digest, _)| self.lists.get(digest).is_none()) {
@@ -361,6 +383,20 @@ impl Session {
         (described.len() > 1).then(|| format!("the workers differ: {}", described.join("; ")))
     }
 
+    /// Tells it if a worker that comes later differs from one that is at work.
+    fn tell_unlike(&mut self, id: WorkerId) {
+        let worker = self.workers.get(id);
+        let differs = |other: &Worker| other.active().is_some() && other.versions != worker.versions;
+        let Some(versions) = &worker.versions else { return };
+        let other = self.workers.all().find(|(_, other)| other.versions.is_some() && differs(other));
+        let Some((name, theirs)) = other.and_then(|(_, other)| Some((&other.name, other.versions.as_ref()?)))
+        else {
+            return;
+        };
+        let text = format!("it has {versions}, where {name} has {theirs}");
+        self.report(RunEvent::WorkerUnlike { worker: id, text });
+    }
+
     /// Lets the workers of the beginning in, each in its turn.
     fn admit(&mut self, party: &[(WorkerId, CollectionDigest, u32)]) {
         for &(id, ..) in party {
@@ -426,9 +462,7 @@ impl Session {
     fn join_shared(&mut self, id: WorkerId, digest: CollectionDigest, count: u32) -> Result<(), Violation> {
         let agreed = self.books[0].collection.clone();
         if !self.mappings.contains_key(&digest) {
-            let Some(own) = self.lists.get(digest).cloned() else {
-                return self.want_list(id, digest, count);
-            };
+            let Some(own) = self.list_of(id, digest, count)? else { return Ok(()) };
             match Mapping::new(&agreed, &own) {
                 Ok(mapping) => {
                     self.mappings.insert(digest, Rc::new(mapping));
@@ -444,6 +478,7 @@ impl Session {
             return Err(Violation::Digest { worker: id });
         }
         let mapping = self.mappings[&digest].clone();
+        self.tell_unlike(id);
         self.activate(id, 0, mapping);
         Ok(())
     }
@@ -452,9 +487,7 @@ impl Session {
         if let Some(book) = self.workers.get(id).inherits {
             return self.join_in_place_of(id, book, digest, count);
         }
-        let Some(collection) = self.lists.get(digest).cloned() else {
-            return self.want_list(id, digest, count);
-        };
+        let Some(collection) = self.list_of(id, digest, count)? else { return Ok(()) };
         if collection.items.len() != count as usize {
             return Err(Violation::Digest { worker: id });
         }
@@ -480,9 +513,7 @@ impl Session {
         let mapping = if self.books[book].digest == digest {
             Mapping::same(&collection)
         } else {
-            let Some(own) = self.lists.get(digest).cloned() else {
-                return self.want_list(id, digest, count);
-            };
+            let Some(own) = self.list_of(id, digest, count)? else { return Ok(()) };
             match Mapping::new(&collection, &own) {
                 Ok(mapping) => mapping,
                 Err(_) => {
@@ -564,7 +595,6 @@ impl Session {
             Course::Ending(_) | Course::Over => return,
         };
         self.dismiss(self.workers.get(id).host, text.trim().trim_start_matches("ERROR: "));
-        // What is missing is missing there.
         // What is missing is missing there.
         let text = match self.workers.other_machine_of(id) {
             Some(machine) => format!("{text} (on {machine})"),

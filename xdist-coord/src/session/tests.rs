@@ -457,6 +457,7 @@ fn told(event: RunEvent) -> Option<String> {
         RunEvent::InternalError { worker, text } => format!("{worker} internal error: {text}"),
         RunEvent::UsageError { worker, text } => format!("{worker} usage error: {text}"),
         RunEvent::HostLost { host, error } => format!("lost {host}: {error}"),
+        RunEvent::WorkerUnlike { worker, text } => format!("{worker} differs: {text}"),
         RunEvent::WorkersAwaited { patience } => format!("awaits others for {} s", patience.as_secs_f64()),
         RunEvent::FilesFetched(fetched) => fetched.lines().join("; "),
         RunEvent::Stopping(reason) => format!("stopping: {reason}"),

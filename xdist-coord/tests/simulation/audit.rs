@@ -545,6 +545,7 @@ impl Audit {
             | RunEvent::InternalError { .. }
             | RunEvent::HostLost { .. }
             | RunEvent::WorkersAwaited { .. }
+            | RunEvent::WorkerUnlike { .. }
             | RunEvent::WorkerOutput { .. } => {}
         }
     }

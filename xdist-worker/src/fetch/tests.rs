@@ -1,4 +1,6 @@
 use super::*;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use xdist_proto::FetchId;
 
@@ -116,6 +118,15 @@ fn content_and_mode_arrive_whatever_the_size() {
     assert_eq!(got.files[2].2, noise);
     assert_eq!(got.files[3].1, 0o751);
     assert_eq!(got.done.bytes, 600_001 + MAX_PART_BYTES as u64);
+}
+
+#[test]
+fn a_name_that_is_not_unicode_is_named_as_a_problem() {
+    let tree = Tree::new(&[("a.png", b"1")]);
+    fs::write(tree.directory.path().join(OsStr::from_bytes(b"\xff.png")), b"2").unwrap();
+    let got = ask(&tree.request(&["*.png"]), |_| {});
+    assert_eq!(got.files.len(), 1);
+    assert_eq!(got.done.problems, ["\u{fffd}.png: its name is not Unicode"]);
 }
 
 #[test]

@@ -89,6 +89,9 @@ pub(super) fn event(event: &RunEvent, roster: &Roster) -> Option<(&'static str, 
             ("UsageError", json!({ "worker_id": name(worker), "text": text }))
         }
         RunEvent::HostLost { host, error } => ("HostLost", json!({ "host": host, "error": error })),
+        RunEvent::WorkerUnlike { worker, text } => {
+            ("WorkerUnlike", json!({ "worker_id": name(worker), "text": text }))
+        }
         RunEvent::WorkersAwaited { patience } => {
             ("WorkersAwaited", json!({ "patience": patience.as_secs_f64() }))
         }

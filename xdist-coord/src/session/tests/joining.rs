@@ -72,6 +72,100 @@ fn one_that_collects_something_else_is_turned_away_and_the_run_goes_on() {
 }
 
 #[test]
+fn one_that_collects_nothing_is_turned_away_too() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.said.clear();
+    bench.on(1).collect(1, "");
+    bench.expect_among("dismissed: it collected other tests than the run: 4 missing, such as a");
+}
+
+#[test]
+fn where_the_first_finds_nothing_those_who_are_still_looking_are_waited_for() {
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 1, None);
+    bench.join(1, 1, None);
+    bench.on(0).tell_ready(0, options());
+    bench.on(1).tell_ready(1, options());
+    bench.on(0).collect(0, "");
+    assert_eq!(bench.session.course, Course::Gathering);
+    bench.on(1).collect(1, "a b");
+    bench.on(1).list(1, "a b");
+    assert_eq!(bench.session.course, Course::Ending(RunEnd::Mismatch));
+}
+
+#[test]
+fn a_late_one_with_other_versions_is_told_of() {
+    let ready = |worker, versions: &str| {
+        let header = vec![format!("platform linux -- {versions}, pluggy-1.6.0")];
+        WorkerMessage::Ready(Box::new(Ready {
+            worker: WorkerId(worker),
+            header,
+            options: options(),
+            ..Ready::default()
+        }))
+    };
+    let mut bench = Bench::new(open(None, 1));
+    bench.join(0, 1, None);
+    bench.tell(ready(0, "Python 3.11.2, pytest-9.0.1"));
+    bench.collect(0, "a b c d");
+    bench.list(0, "a b c d");
+    bench.join(1, 1, None);
+    bench.on(1).tell(ready(1, "Python 3.9.1, pytest-8.0.0"));
+    bench.said.clear();
+    bench.on(1).collect(1, "a b c d");
+    bench.expect_among(
+        "* gw1 differs: it has Python 3.9.1, pytest-8.0.0, where gw0 has Python 3.11.2, pytest-9.0.1",
+    );
+}
+
+#[test]
+fn who_was_at_work_explains_why_nobody_is_left() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.on(1).collect(1, "");
+    bench.input(Input::Closed { link: LINK, cause: CloseCause::EndOfStream });
+    bench.said.clear();
+    bench.wait(11);
+    bench.expect_among(
+        "* stopping: no worker is left (gw0: host lost: it closed the link), and no other joined within 10 s \
+         (--wait-for-workers)",
+    );
+}
+
+#[test]
+fn in_mode_each_nobody_runs_what_a_lost_one_had() {
+    let mut bench = Bench::new(Config { mode: Some(Mode::Each), ..open(None, 2) });
+    for worker in 0..2 {
+        bench.join(worker, 1, None);
+        bench.on(worker).tell_ready(worker, options());
+        bench.on(worker).collect(worker, "a");
+    }
+    bench.on(0).list(0, "a");
+    bench.input(Input::Closed { link: LinkId(1), cause: CloseCause::EndOfStream });
+    bench.said.clear();
+    bench.on(0).finish(0, 0, 0, OutcomeClass::Pass);
+    bench.expect_among(
+        "* stopping: gw1: host lost: it closed the link; in mode each, nobody else runs what a worker was to run",
+    );
+}
+
+#[test]
+fn what_was_running_when_a_machine_ends_its_processes_runs_elsewhere() {
+    let mut bench = running();
+    bench.join(1, 1, None);
+    bench.on(1).tell_ready(1, options());
+    bench.on(1).collect(1, "a b c d");
+    bench.on(0).unscheduled(0, 0, &[2, 3]);
+    bench.said.clear();
+    bench.on(0).down(0, EndCause::Signaled(15), Some((0, 0)));
+    assert!(!bench.said.iter().any(|line| line.contains("crashed")), "{:?}", bench.said);
+    bench.expect_among("* gw0 down: signal 15 (SIGTERM)");
+}
+
+#[test]
 fn what_is_wrong_with_a_late_one_is_no_affair_of_the_run() {
     let wrong: [fn(&mut Bench); 3] = [
         |bench| {
