@@ -16,7 +16,7 @@ COUNTING = """
 import os
 
 with open(os.path.join(os.path.dirname(__file__), "imports"), "a") as imports:
-    imports.write(f"{os.getpid()}\\n")
+    imports.write("once\\n")
 """
 
 OUTCOMES = """
@@ -655,6 +655,7 @@ def test_death_of_the_first_worker_while_it_collects(suite):
 REASONS = {
     "environment": ("import os; os.environ['PYTEST_XDIST_WORKER']", "asks which worker it is in"),
     "getenv": ("import os; os.getenv('PYTEST_XDIST_WORKER')", "conftest.py:8 asks which worker it is in"),
+    "environment in bytes": ("import os; os.environb[b'PYTEST_XDIST_WORKER']", "asks which worker it is in"),
     "copy of the environment": ("import os; dict(os.environ)", "asks which worker it is in"),
     "workerinput": (
         "def pytest_configure(config):\n    config.workerinput['workerid']",
@@ -690,8 +691,17 @@ REASONS = {
     "multiprocessing's lock": ("import multiprocessing; LOCK = multiprocessing.Lock()", "memory is shared"),
     "multiprocessing's value": ("import multiprocessing; VALUE = multiprocessing.Value('i')", "memory is shared"),
     "timer": ("import signal as signals; signals.alarm(600)", "a timer is running"),
+    "temporary place": ("import tempfile; PLACE = tempfile.mkdtemp()", "makes temporary files"),
+    "temporary name": ("import tempfile; PLACE = tempfile.mktemp()", "takes a name for temporary files"),
+    "port": (
+        "import socket\nwith socket.socket() as one:\n    one.bind(('127.0.0.1', 0))\n    PORT = one.getsockname()[1]",
+        "takes an address of the network",
+    ),
+    "process": ("import os; NAME = os.getpid()", "asks for the number of the process"),
+    "unique name": ("import uuid; NAME = uuid.uuid4()", "asks for randomness"),
+    "secret": ("import secrets; NAME = secrets.token_hex()", "asks for randomness"),
     "exit": ("import atexit; atexit.register(print)", "print is to be called at exit"),
-    "temporary directory": ("import tempfile; DIRECTORY = tempfile.TemporaryDirectory()", "at exit"),
+    "temporary directory": ("import tempfile; DIRECTORY = tempfile.TemporaryDirectory()", "makes temporary files"),
     "basetemp": (
         "def pytest_sessionstart(session):\n    session.config._tmp_path_factory.mktemp('early')",
         "the temporary directory is in use already",
@@ -738,6 +748,8 @@ HARMLESS = {
     "being a worker": "def pytest_configure(config):\n    assert hasattr(config, 'workerinput')",
     "beginning": "def pytest_sessionstart():\n    pass",
     "private memory": "import mmap; MEMORY = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
+    "temporary file that is gone": "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n    pass",
+    "log record": "import logging; logging.LogRecord('mine', 10, 'file', 1, 'text', (), None)",
     "event loop": "import asyncio; loop = asyncio.new_event_loop(); loop.close()",
 }
 

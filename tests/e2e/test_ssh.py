@@ -565,7 +565,7 @@ def test_an_interpreter_that_is_none(xdist, up, tmp_path, door):
     result = xdist.run(*args) if door == "run" else xdist.start_pytest(*args).wait()
     assert result.code == 4, result.text
     (line,) = [line for line in result.text.splitlines() if line.startswith("ERROR: ")]
-    assert "it ended with exit code 1 and said \"SyntaxError: invalid syntax\"" in line and line.endswith("(on box)")
+    assert 'it ended with exit code 1 and said "SyntaxError: invalid syntax"' in line and line.endswith("(on box)")
 
 
 @pytest.fixture

@@ -37,6 +37,26 @@ def test_no_test_sees_what_another_has_left(suite: Suite, start: Start) -> None:
     assert runner.of_kind("worker_output")[0]["exit_status"] == 0
 
 
+def test_a_thread_that_is_left_running_is_waited_for(suite: Suite, start: Start) -> None:
+    suite(
+        test_a="""
+        import concurrent.futures, threading, time
+
+        def test_thread():
+            threading.Thread(target=time.sleep, args=(0.1,)).start()
+
+        def test_executor():
+            concurrent.futures.ThreadPoolExecutor().submit(time.sleep, 0)
+
+        def test_next():
+            pass
+        """
+    )
+    runner = start("--isolate")
+    assert [report.get("class", "pass") for report in runner.run_all()] == ["pass"] * 3
+    assert runner.of_kind("worker_output")[0]["exit_status"] == 0
+
+
 def test_output_and_failures_are_told_as_ever(suite: Suite, start: Start) -> None:
     suite(test_a="import os\ndef test_a(): print('a'); assert 0\ndef test_b(): os.write(1, b'b'); assert 0")
     first, second = start("--isolate").run_all()

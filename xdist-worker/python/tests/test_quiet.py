@@ -52,3 +52,17 @@ def test_a_reporter_that_a_plugin_has_put_there_is_replaced(
     runner = start("-s")
     assert [report.get("class", "pass") for report in runner.run_all()] == ["pass"]
     assert b"LOUD" not in runner.output + runner.error_output
+
+
+def test_tests_that_run_pytest_in_this_process_see_what_it_prints(
+    suite: Callable[..., Path], start: Callable[..., Runner]
+) -> None:
+    suite(
+        conftest="pytest_plugins = ['pytester']",
+        test_a="""
+        def test_inner(pytester):
+            pytester.makepyfile("def test(): assert 0")
+            pytester.runpytest_inprocess().assert_outcomes(failed=1)
+        """,
+    )
+    assert [report.get("class", "pass") for report in start().run_all()] == ["pass"]

@@ -109,6 +109,8 @@ def _package(plugin: object) -> str:
 def _noted(config: pytest.Config, watch: Watch) -> Optional[str]:
     if watch.identity_reader is not None:
         return f"{watch.identity_reader} asks which worker it is in"
+    if watch.own is not None:
+        return watch.own
     if watch.at_exit:
         return f"{watch.at_exit[0]} is to be called at exit"
     installed = _installed_packages(config)

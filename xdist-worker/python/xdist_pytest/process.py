@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 import threading
+import traceback
 from typing import NoReturn
 
 
@@ -38,13 +39,15 @@ def _scripts_directory() -> str:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process, at once where that makes no difference.
+    """Ends the process as Python does, but for what makes no difference.
 
-    A Python process waits for its threads and then takes the interpreter down. The latter takes a while and does
-    nothing useful here, so it is left out, unless there are threads to wait for.
+    A Python process waits for its threads, calls what is registered for its exit, and then takes the interpreter down. The
+    latter takes a while and does nothing useful here.
     """
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.exit(status)
+    try:
+        threading._shutdown()
+    except BaseException:
+        traceback.print_exc()
     try:
         atexit._run_exitfuncs()
     except BaseException:

@@ -77,13 +77,20 @@ def _setting(config: Any, name: str) -> Any:
         return None
 
 
+_Reporter = terminal.TerminalReporter
+
+
 def install() -> None:
     """Makes pytest use the quiet reporter; to be called before it configures itself."""
     terminal.TerminalReporter = QuietReporter  # type: ignore[misc]
 
 
 def take_over(config: pytest.Config) -> None:
-    """Takes the place of a reporter that a plugin has put there: it is for the coordinator's side."""
+    """Takes the place of a reporter that a plugin has put there: it is for the coordinator's side.
+
+    To be called when pytest has configured itself: tests that run pytest in this process have it as it is.
+    """
+    terminal.TerminalReporter = _Reporter  # type: ignore[misc]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None and not isinstance(reporter, QuietReporter):
         config.pluginmanager.unregister(reporter)

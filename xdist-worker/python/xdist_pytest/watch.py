@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import random
+import socket
 import sys
+import tempfile
 import weakref
 from collections.abc import ItemsView, ValuesView
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The variable that differs between workers; the others do not.
 _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+#: The same in `os.environb`.
+_WORKER_BYTES = b"PYTEST_XDIST_WORKER"
 #: The entry of `config.workerinput` that differs between workers.
 _WORKER_ENTRY = "workerid"
 #: Entries that are the same for all workers.
@@ -45,6 +50,11 @@ class Watch:
         self._identity_reader: Optional[str] = None
         # The worker's name, where somebody went through all of the environment, and who that was.
         self._shown: list[tuple[weakref.ref[ShownName], str]] = []
+        # What was taken for this process alone, and where: a port, a number that is to differ.
+        self._own: list[str] = []
+        # Temporary files and directories that were made, and where.
+        self._temporary: list[tuple[str, str]] = []
+        self._patches: list[tuple[Any, str, Any]] = []
         #: The functions that were registered with `atexit`, as far as they are not harmless in a forked process.
         self.at_exit: list[str] = []
         #: Who gave the configuration something to call at its end: the name of the module, and the place in it.
@@ -66,6 +76,14 @@ class Watch:
             return next((place for reference, place in self._shown if reference() is not None), None)
         return self._identity_reader
 
+    @property
+    def own(self) -> Optional[str]:
+        """Who has something that is to be another in every worker, and what."""
+        for path, place in self._temporary:
+            if os.path.lexists(path):
+                return f"{place} makes temporary files"
+        return self._own[0] if self._own else None
+
     def start(self) -> None:
         """Begins to watch."""
         watch = self
@@ -73,9 +91,12 @@ class Watch:
         class WatchedEnviron(type(os.environ)):  # type: ignore[misc]
             """`os.environ`, as long as it matters who reads it."""
 
-            def __getitem__(self, key: str) -> str:
-                value = str(super().__getitem__(key))
-                if key != _WORKER_VARIABLE:
+            def __getitem__(self, key: Any) -> Any:
+                value = super().__getitem__(key)
+                if key not in (_WORKER_VARIABLE, _WORKER_BYTES):
+                    return value
+                if key == _WORKER_BYTES:
+                    watch.note_reader()
                     return value
                 if sys._getframe(1).f_code in _GO_THROUGH_ALL:
                     return watch.show_name(value)
@@ -86,11 +107,48 @@ class Watch:
                 # It is there in every worker.
                 return key == _WORKER_VARIABLE or super().__contains__(key)
 
-        os.environ.__class__ = WatchedEnviron
+        os.environ.__class__ = os.environb.__class__ = WatchedEnviron
+        self._start_on_own()
         atexit.register = self._watched_register  # type: ignore[assignment]
         random.seed = self._watched_seed
         random.setstate = self._watched_setstate
         self._start_on_generators()
+
+    def _start_on_own(self) -> None:
+        """Notes what would be the same in all workers if they were forked, and is to differ."""
+        self._patch(tempfile, "mktemp", _place_beyond_pytest, "takes a name for temporary files")
+        self._patch(tempfile, "mkdtemp", _place_beyond_pytest, made=lambda path: path)
+        self._patch(tempfile, "_mkstemp_inner", _place_beyond_pytest, made=lambda result: result[1])
+        self._patch(socket.socket, "bind", _place_beyond_pytest, "takes an address of the network")
+        self._patch(os, "getpid", _place_of_user, "asks for the number of the process")
+        for module, name in ((os, "urandom"), (random, "_urandom")):
+            self._patch(module, name, _place_of_user_of_randomness, "asks for randomness (uuid, secrets, os.urandom)")
+
+    def _patch(
+        self,
+        owner: Any,
+        name: str,
+        place_of: Callable[[], Optional[str]],
+        deed: str = "",
+        made: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        """Notes who calls a function, beside the deed or with the path that is `made` of the result."""
+        original = getattr(owner, name, None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def noting(*args: Any, **options: Any) -> Any:
+            place = place_of()
+            result = original(*args, **options)
+            if place is not None and made is not None:
+                self._temporary.append((made(result), place))
+            elif place is not None:
+                self._own.append(f"{place} {deed}")
+            return result
+
+        self._patches.append((owner, name, owner.__dict__.get(name)))
+        setattr(owner, name, noting)
 
     def _start_on_generators(self) -> None:
         unseeded = self.unseeded
@@ -125,7 +183,14 @@ class Watch:
         if self._config is not None:
             del self._config.add_cleanup  # type: ignore[method-assign]
             self._config = None
-        os.environ.__class__ = type(os.environ).__mro__[1]
+        os.environ.__class__ = os.environb.__class__ = type(os.environ).__mro__[1]
+        for owner, name, own in self._patches:
+            if own is None:
+                # It was the base class's.
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+        self._patches.clear()
         atexit.register = self._register
         random.seed = self._seed
         random.setstate = self._setstate
@@ -244,10 +309,67 @@ class WatchedInput(dict[str, Any]):
         self._note()
         return super().copy()
 
+    def __repr__(self) -> str:
+        """As of any dictionary."""
+        self._note()
+        return super().__repr__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copies are plain dictionaries, and can be sent to other processes."""
+        self._note()
+        return dict, (super().copy(),)
+
     def _note(self, name: str = _WORKER_ENTRY) -> None:
         # What a plugin put in on the coordinator's side may differ from worker to worker too.
         if name not in _COMMON_ENTRIES and self.watch is not None:
             self.watch.note_reader()
+
+
+#: The modules that the system's randomness is asked for through.
+_RANDOMNESS = tuple(f"{os.sep}{name}.py" for name in ("random", "secrets", "uuid"))
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+#: The directories of installed packages have one of these names.
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+#: The directories of pytest and of this package, wherever they are.
+_OURS = (f"{os.sep}_pytest{os.sep}", f"{os.sep}xdist_pytest{os.sep}")
+
+
+def _is_of_library(file: str) -> bool:
+    return file.startswith(("<frozen ", _STANDARD_LIBRARY)) and not _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    return any(each in file for each in _INSTALLED)
+
+
+def _is_ours(file: str) -> bool:
+    return any(each in file for each in _OURS)
+
+
+def _first_place(skipped: Callable[[str], bool]) -> tuple[str, str]:
+    """The file of the first frame, beyond those of `skipped` files, that led to a watched call; and its place."""
+    frame: Any = sys._getframe(3)
+    while frame.f_back is not None and skipped(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame.f_code.co_filename, f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _place_beyond_pytest() -> Optional[str]:
+    file, place = _first_place(_is_of_library)
+    return None if _is_ours(file) else place
+
+
+def _place_of_user() -> Optional[str]:
+    return _unless_of_package(*_first_place(lambda _: False))
+
+
+def _place_of_user_of_randomness() -> Optional[str]:
+    return _unless_of_package(*_first_place(lambda file: file.endswith(_RANDOMNESS)))
+
+
+def _unless_of_package(file: str, place: str) -> Optional[str]:
+    # The standard library asks for its own purposes too, and so do packages, in which it makes no difference.
+    return None if _is_ours(file) or _is_installed(file) or _is_of_library(file) else place
 
 
 def _caller() -> str:

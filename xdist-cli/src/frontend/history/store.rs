@@ -80,8 +80,11 @@ impl From<io::Error> for StoreError {
 
 /// Reads all rows.
 pub(super) fn read(path: &Path) -> Result<Rows, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing);
+    match path.metadata() {
+        Err(_) => return Err(StoreError::Missing),
+        // A named pipe would be waited for.
+        Ok(metadata) if !metadata.is_file() => return Err(StoreError::Broken("it is no file".to_owned())),
+        Ok(_) => {}
     }
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     match version(&connection)? {
