@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from xdist_pytest import forkable
-from xdist_pytest.watch import Watch
+from xdist_pytest.watch import Watch, WatchedInput
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="for Linux only")
 
@@ -103,3 +105,17 @@ def test_python_without_ctypes(pytestconfig: pytest.Config, monkeypatch: pytest.
 def test_systems_without_a_safe_fork(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert problem(pytestconfig) == "darwin has no safe fork"
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_copies_of_workerinput_are_plain_and_count_as_reading(duplicate: Any) -> None:
+    watch = Watch()
+    made = duplicate(WatchedInput({"workerid": "gw0", "workercount": 2}, watch))
+    assert type(made) is dict and made == {"workerid": "gw0", "workercount": 2}
+    assert watch.identity_reader is not None
+
+
+def test_showing_workerinput_counts_as_reading() -> None:
+    watch = Watch()
+    assert repr(WatchedInput({"workerid": "gw0"}, watch)) == "{'workerid': 'gw0'}"
+    assert watch.identity_reader is not None

@@ -221,6 +221,15 @@ fn durations_from_another_file_are_used_and_the_file_stays_as_it_is() {
 }
 
 #[test]
+fn a_named_pipe_to_take_durations_from_is_not_waited_for() {
+    let suite = Suite::new();
+    let pipe = suite.cache().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let run = suite.run_from(Some(&pipe), 1, &[("a", 9000)]);
+    assert!(run.warnings[0].contains("it is no file"), "{:?}", run.warnings);
+}
+
+#[test]
 fn a_missing_file_to_take_durations_from_is_warned_of_and_replaced_by_the_cache() {
     let suite = Suite::new();
     suite.run(1, &[("a", 9000)]);
