@@ -202,7 +202,7 @@ def test_hooks_of_a_directory_are_for_its_tests_only(suite: Suite, start: Start)
     ]
 
 
-def test_a_conftest_that_comes_late_is_heard(suite: Suite, start: Start) -> None:
+def test_a_plugin_that_comes_late_is_heard(suite: Suite, start: Start) -> None:
     suite(
         test_a="""
         def test_first(request):

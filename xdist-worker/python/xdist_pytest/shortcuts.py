@@ -1,6 +1,6 @@
 """Answers that pytest looks for in every test, kept while they cannot have changed.
 
-What a trivial test costs is pytest's own work around it. A fifth of that goes into three questions: which conftests a
+What a trivial test costs is pytest's own work around it. A part of that goes into three questions: which conftests a
 test's hooks come from, where its source file is, and what was written to an empty file.
 """
 
