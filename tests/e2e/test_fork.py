@@ -735,6 +735,20 @@ def test_a_difference_that_could_be_noticed(suite, expected, reason):
     assert facts(result) == expected
 
 
+def test_others_begin_as_soon_as_it_is_known_that_they_cannot_be_forked(suite):
+    # The second module is imported to its end only if the other worker is there by then.
+    suite.files(
+        test_a="import pathlib, uuid\nNAME = uuid.uuid4()\n"
+        "pathlib.Path(f'here-{NAME}').touch()\ndef test():\n    pass\n",
+        test_b="import pathlib, time\nend = time.monotonic() + 60\n"
+        "while len(list(pathlib.Path().glob('here-*'))) < 2:\n"
+        "    assert time.monotonic() < end\n    time.sleep(0.01)\ndef test():\n    pass\n",
+    )
+    result = suite.run("-n2", "-v", "--pytest-host=never")
+    assert result.totals == {"passed": 2}, result.text
+    assert "asks for randomness" in result.out, result.text
+
+
 HARMLESS = {
     "logging": "import logging; logging.basicConfig(filename='log')",
     "standard library": "import asyncio, concurrent.futures, multiprocessing, pdb, unittest.mock, weakref",
@@ -749,6 +763,9 @@ HARMLESS = {
     "beginning": "def pytest_sessionstart():\n    pass",
     "private memory": "import mmap; MEMORY = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
     "temporary file that is gone": "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n    pass",
+    "parameters": (
+        "import pytest, uuid\n@pytest.mark.parametrize('one', [\n    uuid.uuid4(),\n])\ndef test_unused(one):\n    pass"
+    ),
     "log record": "import logging; logging.LogRecord('mine', 10, 'file', 1, 'text', (), None)",
     "event loop": "import asyncio; loop = asyncio.new_event_loop(); loop.close()",
 }

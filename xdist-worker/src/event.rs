@@ -43,6 +43,8 @@ pub(crate) enum RunnerEvent {
     Message(Box<WorkerMessage>, Vec<u8>),
     /// It is an interpreter of this version, which is too old.
     TooOld(String),
+    /// It leaves no image behind, which it says before it has collected.
+    LeavesNoImage,
     /// It told what its running item has reported so far.
     SoFar(Box<ItemFinished>),
     /// What it sent is not our protocol.

@@ -132,6 +132,9 @@ fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, Strin
         if so_far && payload.first().is_some_and(u8::is_ascii_digit) {
             return Ok(Some(RunnerEvent::TooOld(String::from_utf8_lossy(payload).into_owned())));
         }
+        if so_far && payload.is_empty() {
+            return Ok(Some(RunnerEvent::LeavesNoImage));
+        }
         match codec::decode::<WorkerMessage>(payload) {
             Ok(Decoded::Message(WorkerMessage::ItemFinished(report))) if so_far => {
                 return Ok(Some(RunnerEvent::SoFar(Box::new(report))));

@@ -208,7 +208,11 @@ enum Answer {
 
 impl Answer {
     fn in_event(event: &RunnerEvent) -> Option<Self> {
-        let RunnerEvent::Message(message, _) = event else { return None };
+        let message = match event {
+            RunnerEvent::Message(message, _) => message,
+            RunnerEvent::LeavesNoImage => return Some(Self::NoImage),
+            _ => return None,
+        };
         match &**message {
             WorkerMessage::Ready(ready) => ready.unforkable.is_some().then_some(Self::NoImage),
             WorkerMessage::Collected(collected) if collected.unforkable.is_some() => Some(Self::NoImage),

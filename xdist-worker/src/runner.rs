@@ -24,7 +24,8 @@
 //! 1. After `configure` (read from its memory file, unasked) it answers `ready`, or `usage_error` or `internal_error` and
 //!    exits.
 //!    Before that it may write `host_wanted`; it then reads commands until `Proceed`, and its memory file once more.
-//! 2. It reads commands until `Collect`, collects, and answers `collecting`, `collect_report`s and `collected`.
+//! 2. It reads commands until `Collect`, collects, and answers `collecting`, `collect_report`s and `collected`. A frame of
+//!    [`SO_FAR`] alone, before `collected`, says that there will be no image; `collected` says why.
 //! 3. `SendCollection` is answered with `collection` chunks, between two items at any time.
 //! 4. `Item` runs an item. Its successor is the next datagram, read when pytest first looks at `nextitem` (during
 //!    teardown, mostly): an `Item`, or `Park` or `Drain`, both of which mean that there is none. So the runner holds at
@@ -45,8 +46,8 @@
 use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};
 
-/// The first byte of an event that tells what the running item has reported so far, or before anything else the version of an
-/// interpreter that is too old, as text. No message begins with it.
+/// The first byte of an event that tells what the running item has reported so far; or, before there are any, that there will be
+/// no image, with nothing behind it; or the version of an interpreter that is too old, as text. No message begins with it.
 pub const SO_FAR: u8 = 0xc1;
 
 /// Length of the status page.

@@ -162,6 +162,7 @@ impl Supervisor {
                 self.too_old = Some(version);
                 Step::Wait
             }
+            RunnerEvent::LeavesNoImage => Step::Wait,
             RunnerEvent::SoFar(report) => {
                 self.so_far = Some(report);
                 Step::Wait

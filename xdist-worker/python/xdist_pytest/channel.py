@@ -20,7 +20,7 @@ _ATOMIC_BYTES = 512
 #: What pytest exits with for an error that is not a test's.
 _INTERNAL_ERROR = 3
 
-#: In front of a result that is told ahead of time (`xdist-worker/src/runner.rs`).
+#: In front of a result that is told ahead of time; alone, it says that no image will come (`xdist-worker/src/runner.rs`).
 SO_FAR = b"\xc1"
 
 STATUS_BYTES = 32

@@ -296,6 +296,9 @@ class WorkerSession:
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Tells of collectors that failed or were skipped."""
+        if self._sharing.problem_during_collection():
+            # The others need not wait for the end of this one's collection.
+            self._events.send_payload(SO_FAR)
         if not report.passed:
             fields = reports.collect_report(report, self._rendering)
             if self._full:

@@ -31,6 +31,8 @@ class Sharing:
         self._streams: tuple[Optional[Identity], Optional[Identity]] = None, None
         self._control: Optional[socket.socket] = None
         self._forced = False
+        # Why nothing can be shared, if that turned out while things were collected.
+        self._problem: Optional[str] = None
         if control >= 0:
             os.set_inheritable(control, False)
             self._control = socket.socket(fileno=control)
@@ -65,6 +67,16 @@ class Sharing:
         problem = forkable.early_problem(config, self.watch)
         return None if problem is None else self._give_up(problem)
 
+    def problem_during_collection(self) -> bool:
+        """Whether it has turned out just now that nothing can be shared."""
+        if self._control is None or self._forced:
+            return False
+        self._problem = forkable.lasting_problem(self.watch)
+        if self._problem is None:
+            return False
+        self._give_up(self._problem)
+        return True
+
     def share(self, config: pytest.Config) -> tuple[Optional[Birth], Optional[str]]:
         """Forks the image after collection, if the host wants one and nothing stands against it.
 
@@ -73,7 +85,7 @@ class Sharing:
         """
         control = self._control
         if control is None:
-            return None, None
+            return None, self._problem
         if not self._forced:
             problem = forkable.late_problem(config, self.watch, self._open_at_start, self._mapped_at_start)
             if problem is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import atexit
 import contextlib
 import functools
@@ -70,6 +71,16 @@ class Watch:
         self._config: Optional[pytest.Config] = None
 
     @property
+    def lasting_reader(self) -> Optional[str]:
+        """Who wanted to know which worker this is."""
+        return self._identity_reader
+
+    @property
+    def lasting_own(self) -> Optional[str]:
+        """As `own`, of what does not go away like a file."""
+        return self._own[0] if self._own else None
+
+    @property
     def identity_reader(self) -> Optional[str]:
         """Who wanted to know which worker this is, and where (`conftest.py:3`), or still has its name."""
         if self._identity_reader is None:
@@ -82,7 +93,7 @@ class Watch:
         for path, place in self._temporary:
             if os.path.lexists(path):
                 return f"{place} makes temporary files"
-        return self._own[0] if self._own else None
+        return self.lasting_own
 
     def start(self) -> None:
         """Begins to watch."""
@@ -364,7 +375,29 @@ def _place_of_user() -> Optional[str]:
 
 
 def _place_of_user_of_randomness() -> Optional[str]:
-    return _unless_of_package(*_first_place(lambda file: file.endswith(_RANDOMNESS)))
+    file, place = _first_place(lambda file: file.endswith(_RANDOMNESS))
+    if _unless_of_package(file, place) is None or _is_for_parameters(file, int(place.rpartition(":")[2])):
+        return None
+    return place
+
+
+def _is_for_parameters(file: str, line: int) -> bool:
+    """Whether a line is in what a test is parametrized with. Each of the tests runs in one worker, which has that value alone."""
+    try:
+        with open(file, "rb") as source:
+            tree = ast.parse(source.read())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(
+        _is_parametrize(decorator) and decorator.lineno <= line <= (decorator.end_lineno or 0)
+        for node in ast.walk(tree)
+        for decorator in getattr(node, "decorator_list", ())
+    )
+
+
+def _is_parametrize(decorator: ast.expr) -> bool:
+    function = decorator.func if isinstance(decorator, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr == "parametrize"
 
 
 def _unless_of_package(file: str, place: str) -> Optional[str]:

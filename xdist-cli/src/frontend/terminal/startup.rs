@@ -180,7 +180,9 @@ impl Terminal {
 
     /// Tells with `-v` why every worker collects by itself, once.
     pub(super) fn unforkable(&mut self, reason: &str) {
-        if self.stage == Stage::Starting && self.view.verbosity() > 0 && !self.told_unforkable {
+        // The one that says so may be slower than others, which run tests already.
+        let is_shown = matches!(self.stage, Stage::Starting | Stage::Running);
+        if is_shown && self.view.verbosity() > 0 && !self.told_unforkable {
             self.told_unforkable = true;
             self.line_above(&format!("every worker collects by itself: {reason}"));
         }
