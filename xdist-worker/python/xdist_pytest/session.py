@@ -362,7 +362,6 @@ class WorkerSession:
         if self._retries:
             # Whether a failure is the last of its test is not known here; the coordinator counts them.
             session.config.option.maxfail = 0
-        self._sharing.settle_garbage()
         birth, unforkable = self._sharing.share(session.config)
         if birth is not None and not self._begin_again(session.config, birth):
             return True
@@ -376,7 +375,7 @@ class WorkerSession:
         self._isolate = bool(session.config.getoption("isolate", False))
         if self._isolate:
             self._shared.open_ledger()
-        self._sharing.tests_begin()
+        self._sharing.settle_garbage()
         capture = LastingCapture(session.config)
         try:
             with shortcuts.taken(session) as self._own_file:

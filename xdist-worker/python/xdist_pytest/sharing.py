@@ -23,6 +23,8 @@ class Sharing:
 
     def __init__(self, control: int, freezing: Freezing) -> None:
         """`control` is the descriptor that the image gets its requests from; -1 if the host wants none."""
+        #: Whether this worker was itself forked from an image.
+        self.is_forked = False
         self.watch = Watch()
         self._freezing = freezing
         self._freezes = True
@@ -99,20 +101,18 @@ class Sharing:
         except OSError as error:
             control.close()
             return None, f"the system refuses: {error}"
+        self.is_forked = birth is not None
         return birth, None
 
     def settle_garbage(self) -> None:
-        """Looks for garbage in what collection has left, and hides the rest from the garbage collector.
+        """Hides what collection has left from the garbage collector, which is as usual from here on.
 
-        Before others are forked, since looking writes to all objects: that would be a copy of their memory.
+        The garbage in it is collected first, once for all workers that share it.
         """
-        if self._freezes:
-            self._freezing.look_through_and_hide()
-
-    def tests_begin(self) -> None:
-        """Hides what was made since, and has the garbage collector look as usual from here on."""
-        if self._freezes:
+        if self._freezes and self.is_forked:
             self._freezing.hide()
+        elif self._freezes:
+            self._freezing.look_through_and_hide()
         self._freezing.look_as_usual()
 
     def _give_up(self, reason: str) -> str:
