@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from xdist_pytest.watch import Watch, WatchedInput
+from xdist_pytest.watch import Watch, WatchedInput, _is_for_parameters
 
 VARIABLE = "PYTEST_XDIST_WORKER"
 
@@ -173,6 +175,31 @@ def test_who_leaves_something_to_be_done_at_the_end(watch: Watch) -> None:
     assert module == __name__
     assert place.startswith(f"{__file__}:")
     assert config.done == [print]
+
+
+PARAMETRIZED = """\
+import pytest, uuid
+NAME = uuid.uuid4(), "\\w"
+@pytest.fixture(params=[uuid.uuid4()])
+def one(request):
+    pass
+@pytest.mark.parametrize(
+    "two",
+    [uuid.uuid4()],
+)
+def test(one, two):
+    uuid.uuid4()
+"""
+
+
+def test_the_lines_of_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(PARAMETRIZED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lines = [line for line in range(1, 12) if _is_for_parameters(str(file), line)]
+    assert lines == [6, 7, 8, 9]
+    assert not _is_for_parameters(str(tmp_path / "nowhere.py"), 1)
 
 
 def test_everything_is_left_as_it_was_found() -> None:

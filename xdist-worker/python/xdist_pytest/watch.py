@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import tempfile
+import warnings
 import weakref
 from collections.abc import ItemsView, ValuesView
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -383,16 +384,25 @@ def _place_of_user_of_randomness() -> Optional[str]:
 
 def _is_for_parameters(file: str, line: int) -> bool:
     """Whether a line is in what a test is parametrized with. Each of the tests runs in one worker, which has that value alone."""
+    return any(line in lines for lines in _lines_of_parameters(file))
+
+
+# Somebody may ask for randomness very often.
+@functools.lru_cache(maxsize=None)
+def _lines_of_parameters(file: str) -> list[range]:
     try:
-        with open(file, "rb") as source:
+        # What the compiler has to say of the file was said when it was imported.
+        with warnings.catch_warnings(), open(file, "rb") as source:
+            warnings.simplefilter("ignore")
             tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return any(
-        _is_parametrize(decorator) and decorator.lineno <= line <= (decorator.end_lineno or 0)
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return []
+    return [
+        range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1)
         for node in ast.walk(tree)
         for decorator in getattr(node, "decorator_list", ())
-    )
+        if _is_parametrize(decorator)
+    ]
 
 
 def _is_parametrize(decorator: ast.expr) -> bool:
