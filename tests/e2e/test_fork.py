@@ -699,6 +699,11 @@ REASONS = {
     ),
     "process": ("import os; NAME = os.getpid()", "asks for the number of the process"),
     "unique name": ("import uuid; NAME = uuid.uuid4()", "asks for randomness"),
+    "random parameters": (
+        "import pytest, uuid\n@pytest.mark.parametrize('one', [uuid.uuid4()])\n@pytest.mark.parametrize('two', [1, 2])\n"
+        "def test_unused(one, two):\n    pass",
+        "asks for randomness",
+    ),
     "secret": ("import secrets; NAME = secrets.token_hex()", "asks for randomness"),
     "exit": ("import atexit; atexit.register(print)", "print is to be called at exit"),
     "temporary directory": ("import tempfile; DIRECTORY = tempfile.TemporaryDirectory()", "makes temporary files"),
@@ -763,9 +768,6 @@ HARMLESS = {
     "beginning": "def pytest_sessionstart():\n    pass",
     "private memory": "import mmap; MEMORY = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
     "temporary file that is gone": "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n    pass",
-    "parameters": (
-        "import pytest, uuid\n@pytest.mark.parametrize('one', [\n    uuid.uuid4(),\n])\ndef test_unused(one):\n    pass"
-    ),
     "log record": "import logging; logging.LogRecord('mine', 10, 'file', 1, 'text', (), None)",
     "event loop": "import asyncio; loop = asyncio.new_event_loop(); loop.close()",
 }

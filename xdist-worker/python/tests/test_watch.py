@@ -5,13 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import random
-import warnings
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from xdist_pytest.watch import Watch, WatchedInput, _is_for_parameters
+from xdist_pytest.watch import Watch, WatchedInput
 
 VARIABLE = "PYTEST_XDIST_WORKER"
 
@@ -177,29 +176,21 @@ def test_who_leaves_something_to_be_done_at_the_end(watch: Watch) -> None:
     assert config.done == [print]
 
 
-PARAMETRIZED = """\
-import pytest, uuid
-NAME = uuid.uuid4(), "\\w"
-@pytest.fixture(params=[uuid.uuid4()])
-def one(request):
-    pass
-@pytest.mark.parametrize(
-    "two",
-    [uuid.uuid4()],
-)
-def test(one, two):
-    uuid.uuid4()
-"""
+def test_functions_that_somebody_has_kept_note_nothing_afterwards() -> None:
+    watch = Watch()
+    watch.start()
+    kept, kept_temporary = os.getpid, tempfile.mktemp
+    watch.stop()
+    kept()
+    kept_temporary()
+    assert watch.own is None
 
 
-def test_the_lines_of_parameters(tmp_path: Path) -> None:
-    file = tmp_path / "test_it.py"
-    file.write_text(PARAMETRIZED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        lines = [line for line in range(1, 12) if _is_for_parameters(str(file), line)]
-    assert lines == [6, 7, 8, 9]
-    assert not _is_for_parameters(str(tmp_path / "nowhere.py"), 1)
+def test_who_was_first_is_noted(watch: Watch) -> None:
+    for _ in range(3):
+        os.getpid()
+    assert str(watch.own).startswith(f"{__file__}:")
+    assert len(watch._own) == 1
 
 
 def test_everything_is_left_as_it_was_found() -> None:

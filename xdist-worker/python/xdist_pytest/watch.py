@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import atexit
 import contextlib
 import functools
@@ -11,7 +10,6 @@ import random
 import socket
 import sys
 import tempfile
-import warnings
 import weakref
 from collections.abc import ItemsView, ValuesView
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -151,7 +149,9 @@ class Watch:
 
         @functools.wraps(original)
         def noting(*args: Any, **options: Any) -> Any:
-            place = place_of()
+            # Somebody may have imported this function by name, and call it in a test.
+            is_over = not self._patches
+            place = None if is_over or self._own else place_of()
             result = original(*args, **options)
             if place is not None and made is not None:
                 self._temporary.append((made(result), place))
@@ -376,38 +376,7 @@ def _place_of_user() -> Optional[str]:
 
 
 def _place_of_user_of_randomness() -> Optional[str]:
-    file, place = _first_place(lambda file: file.endswith(_RANDOMNESS))
-    if _unless_of_package(file, place) is None or _is_for_parameters(file, int(place.rpartition(":")[2])):
-        return None
-    return place
-
-
-def _is_for_parameters(file: str, line: int) -> bool:
-    """Whether a line is in what a test is parametrized with. Each of the tests runs in one worker, which has that value alone."""
-    return any(line in lines for lines in _lines_of_parameters(file))
-
-
-# Somebody may ask for randomness very often.
-@functools.lru_cache(maxsize=None)
-def _lines_of_parameters(file: str) -> list[range]:
-    try:
-        # What the compiler has to say of the file was said when it was imported.
-        with warnings.catch_warnings(), open(file, "rb") as source:
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return []
-    return [
-        range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1)
-        for node in ast.walk(tree)
-        for decorator in getattr(node, "decorator_list", ())
-        if _is_parametrize(decorator)
-    ]
-
-
-def _is_parametrize(decorator: ast.expr) -> bool:
-    function = decorator.func if isinstance(decorator, ast.Call) else None
-    return isinstance(function, ast.Attribute) and function.attr == "parametrize"
+    return _unless_of_package(*_first_place(lambda file: file.endswith(_RANDOMNESS)))
 
 
 def _unless_of_package(file: str, place: str) -> Optional[str]:
