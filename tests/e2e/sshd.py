@@ -79,24 +79,30 @@ class Server:
         log = open(self.directory / "log", "ab")
         with log:
             self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=log, start_new_session=True)
-        self._await()
+        self._await(True)
+        assert self._process.poll() is None, self._log()
 
-    def _await(self) -> None:
+    def _await(self, listens: bool) -> None:
         end = time.monotonic() + DEADLINE
         while True:
             with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", self.port)) == 0:
+                if (client.connect_ex(("127.0.0.1", self.port)) == 0) == listens:
                     return
-            log = (self.directory / "log").read_text()
-            assert self._process.poll() is None and time.monotonic() < end, f"sshd does not come up:\n{log}"
+            is_over = self._process is not None and self._process.poll() is not None
+            assert not is_over and time.monotonic() < end, f"sshd does not come up, or go:\n{self._log()}"
             # The system tells nobody that somebody listens.
             os.sched_yield()
+
+    def _log(self) -> str:
+        return (self.directory / "log").read_text()
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
             self._process = None
+            # A process for a connection that was just made has its socket a moment longer, and the next one needs the port.
+            self._await(False)
 
     def tx(self, *parts: str, count: int = 1, machine: str = "box", python: str = "") -> str:
         """A value of `--tx` that leads here."""
