@@ -1,7 +1,7 @@
 //! What the threads do that read a runner's pipes, and the one that waits for its exit.
 
 use crate::event::{Event, Pipe, RunnerEvent};
-use crate::runner::SO_FAR;
+use crate::runner::PRIVATE;
 use crate::threads::pause;
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -125,21 +125,10 @@ fn is_result(event: &RunnerEvent) -> bool {
 
 fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, String> {
     while let Some(payload) = decoder.next_frame().map_err(|error| error.to_string())? {
-        let (payload, so_far) = match payload.split_first() {
-            Some((&SO_FAR, rest)) => (rest, true),
-            Some(_) | None => (payload, false),
-        };
-        if so_far && payload.first().is_some_and(u8::is_ascii_digit) {
-            return Ok(Some(RunnerEvent::TooOld(String::from_utf8_lossy(payload).into_owned())));
-        }
-        if so_far && payload.is_empty() {
-            return Ok(Some(RunnerEvent::LeavesNoImage));
+        if let Some((&PRIVATE, rest)) = payload.split_first() {
+            return private(rest).map(Some);
         }
         match codec::decode::<WorkerMessage>(payload) {
-            Ok(Decoded::Message(WorkerMessage::ItemFinished(report))) if so_far => {
-                return Ok(Some(RunnerEvent::SoFar(Box::new(report))));
-            }
-            Ok(_) if so_far => return Err("it reported something else than an item ahead of time".to_owned()),
             Ok(Decoded::Message(message)) => {
                 return Ok(Some(RunnerEvent::Message(Box::new(message), payload.to_vec())));
             }
@@ -148,6 +137,22 @@ fn next_message(decoder: &mut FrameDecoder) -> Result<Option<RunnerEvent>, Strin
         }
     }
     Ok(None)
+}
+
+/// What follows [`PRIVATE`].
+fn private(rest: &[u8]) -> Result<RunnerEvent, String> {
+    match rest.first() {
+        None => return Ok(RunnerEvent::LeavesNoImage),
+        Some(byte) if byte.is_ascii_digit() => {
+            return Ok(RunnerEvent::TooOld(String::from_utf8_lossy(rest).into_owned()));
+        }
+        Some(_) => {}
+    }
+    match codec::decode::<WorkerMessage>(rest) {
+        Ok(Decoded::Message(WorkerMessage::ItemFinished(report))) => Ok(RunnerEvent::SoFar(Box::new(report))),
+        Ok(_) => Err("it reported something else than an item ahead of time".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Reads a standard stream until the pipe ends, and passes it on in whole lines where possible.

@@ -25,7 +25,7 @@
 //!    exits.
 //!    Before that it may write `host_wanted`; it then reads commands until `Proceed`, and its memory file once more.
 //! 2. It reads commands until `Collect`, collects, and answers `collecting`, `collect_report`s and `collected`. A frame of
-//!    [`SO_FAR`] alone, before `collected`, says that there will be no image; `collected` says why.
+//!    [`PRIVATE`] alone, before `collected`, says that there will be no image; `collected` says why.
 //! 3. `SendCollection` is answered with `collection` chunks, between two items at any time.
 //! 4. `Item` runs an item. Its successor is the next datagram, read when pytest first looks at `nextitem` (during
 //!    teardown, mostly): an `Item`, or `Park` or `Drain`, both of which mean that there is none. So the runner holds at
@@ -35,7 +35,7 @@
 //!    an item whose result did not arrive is blamed. The host ignores the page for items whose results it has.
 //!    A runner that wants to stop (`shouldstop`, `shouldfail`, `pytest.exit`, `KeyboardInterrupt`) writes
 //!    `stop_requested`, ends its session (`worker_output`) and exits without reading further items.
-//! 7. Where not every phase passed, a frame of [`SO_FAR`] and an `item_finished` with the phases so far is written before
+//! 7. Where not every phase passed, a frame of [`PRIVATE`] and an `item_finished` with the phases so far is written before
 //!    the teardown, and before a plugin runs the item again. Nobody sees it, unless the runner dies before the item is
 //!    finished.
 //! 8. The signal `dump_signal` of `sys.rs` has it write the stacks of all its threads to its standard error, and end. It does
@@ -46,9 +46,12 @@
 use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};
 
-/// The first byte of an event that tells what the running item has reported so far; or, before there are any, that there will be
-/// no image, with nothing behind it; or the version of an interpreter that is too old, as text. No message begins with it.
-pub const SO_FAR: u8 = 0xc1;
+/// The first byte of an event that is for the host alone. No message begins with it. What follows is one of
+///
+/// - the `item_finished` of what the running item has reported so far;
+/// - nothing: there will be no image;
+/// - the version of an interpreter that is too old, as text.
+pub const PRIVATE: u8 = 0xc1;
 
 /// Length of the status page.
 pub const STATUS_BYTES: usize = 32;

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from xdist_pytest import msgpack
-from xdist_pytest.channel import SO_FAR
+from xdist_pytest.channel import PRIVATE
 
 HALF = str(Path(__file__).resolve().parent.parent)
 #: The interpreter whose pytest is driven; another one than that of these tests if need be.
@@ -140,7 +140,7 @@ class Runner:
                 (length,) = struct.unpack(">I", self.buffer[:4])
                 if len(self.buffer) >= 4 + length:
                     payload, self.buffer = self.buffer[4 : 4 + length], self.buffer[4 + length :]
-                    so_far = payload.startswith(SO_FAR)
+                    so_far = payload.startswith(PRIVATE)
                     ((kind, fields),) = msgpack.unpack(payload[so_far:]).items()
                     event = Event("so_far" if so_far else kind, {**fields, "_bytes": 4 + length})
                     assert fields["worker"] == 3

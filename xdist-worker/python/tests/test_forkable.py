@@ -93,7 +93,7 @@ def test_what_was_noted(pytestconfig: pytest.Config) -> None:
     assert problem(pytestconfig, watch) == "conftest.py:2 asks for something to be done when pytest ends"
     watch.at_exit.append("module.function")
     assert problem(pytestconfig, watch) == "module.function is to be called at exit"
-    watch._identity_reader = "conftest.py:1"
+    watch.lasting = "conftest.py:1 asks which worker it is in"
     assert problem(pytestconfig, watch) == "conftest.py:1 asks which worker it is in"
 
 
@@ -112,10 +112,10 @@ def test_copies_of_workerinput_are_plain_and_count_as_reading(duplicate: Any) ->
     watch = Watch()
     made = duplicate(WatchedInput({"workerid": "gw0", "workercount": 2}, watch))
     assert type(made) is dict and made == {"workerid": "gw0", "workercount": 2}
-    assert watch.identity_reader is not None
+    assert watch.noted is not None
 
 
 def test_showing_workerinput_counts_as_reading() -> None:
     watch = Watch()
     assert repr(WatchedInput({"workerid": "gw0"}, watch)) == "{'workerid': 'gw0'}"
-    assert watch.identity_reader is not None
+    assert watch.noted is not None

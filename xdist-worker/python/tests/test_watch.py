@@ -49,9 +49,9 @@ kept: list[Any] = []
     ],
 )
 def test_reading_the_workers_name_is_noted_with_its_place(watch: Watch, read: Callable[[], Any]) -> None:
-    assert watch.identity_reader is None
+    assert watch.noted is None
     read()
-    assert str(watch.identity_reader).startswith(f"{__file__}:")
+    assert str(watch.noted).startswith(f"{__file__}:")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_reading_the_workers_name_is_noted_with_its_place(watch: Watch, read: Ca
 )
 def test_reading_anything_else_is_not(watch: Watch, read: Callable[[], Any]) -> None:
     read()
-    assert watch.identity_reader is None
+    assert watch.noted is None
 
 
 def entries(watch: Watch) -> WatchedInput:
@@ -93,19 +93,19 @@ def entries(watch: Watch) -> WatchedInput:
 )
 def test_the_name_may_be_read_from_the_input_too(watch: Watch, read: Callable[[Any], Any]) -> None:
     read(entries(watch))
-    assert str(watch.identity_reader).startswith(f"{__file__}:")
+    assert str(watch.noted).startswith(f"{__file__}:")
 
 
 def test_other_entries_of_the_input_do_not_matter(watch: Watch) -> None:
     given = entries(watch)
     assert given["workercount"] == given.get("workercount") == 2
     assert "workerid" in given
-    assert watch.identity_reader is None
+    assert watch.noted is None
 
 
 def test_what_a_plugin_put_in_may_differ_between_workers(watch: Watch) -> None:
     assert entries(watch).get("mine", 1) == 1
-    assert watch.identity_reader is not None
+    assert watch.noted is not None
 
 
 def test_what_is_to_be_called_at_exit(watch: Watch) -> None:
@@ -183,14 +183,13 @@ def test_functions_that_somebody_has_kept_note_nothing_afterwards() -> None:
     watch.stop()
     kept()
     kept_temporary()
-    assert watch.own is None
+    assert watch.noted is None
 
 
 def test_who_was_first_is_noted(watch: Watch) -> None:
     for _ in range(3):
         os.getpid()
-    assert str(watch.own).startswith(f"{__file__}:")
-    assert len(watch._own) == 1
+    assert str(watch.noted).startswith(f"{__file__}:")
 
 
 def test_everything_is_left_as_it_was_found() -> None:
@@ -203,4 +202,4 @@ def test_everything_is_left_as_it_was_found() -> None:
     assert all(now != then for now, then in zip(parts(), before))
     watch.stop()
     assert parts() == before
-    assert os.environ.get(VARIABLE) is None or watch.identity_reader is None
+    assert os.environ.get(VARIABLE) is None or watch.noted is None

@@ -20,8 +20,8 @@ _ATOMIC_BYTES = 512
 #: What pytest exits with for an error that is not a test's.
 _INTERNAL_ERROR = 3
 
-#: In front of a result that is told ahead of time; alone, it says that no image will come (`xdist-worker/src/runner.rs`).
-SO_FAR = b"\xc1"
+#: In front of what is for the host alone (`xdist-worker/src/runner.rs`).
+PRIVATE = b"\xc1"
 
 STATUS_BYTES = 32
 NO_ITEM = 0xFFFF_FFFF

@@ -106,22 +106,9 @@ def _package(plugin: object) -> str:
     return str(name).partition(".")[0]
 
 
-def lasting_problem(watch: Watch) -> Optional[str]:
-    """What can be said while things are collected, since nothing that follows can put it right."""
-    if watch.lasting_reader is not None:
-        return _asks_who(watch.lasting_reader)
-    return watch.lasting_own
-
-
-def _asks_who(reader: str) -> str:
-    return f"{reader} asks which worker it is in"
-
-
 def _noted(config: pytest.Config, watch: Watch) -> Optional[str]:
-    if watch.identity_reader is not None:
-        return _asks_who(watch.identity_reader)
-    if watch.own is not None:
-        return watch.own
+    if watch.noted is not None:
+        return watch.noted
     if watch.at_exit:
         return f"{watch.at_exit[0]} is to be called at exit"
     installed = _installed_packages(config)

@@ -19,8 +19,8 @@ from .channel import (
     FINISHING,
     IDLE,
     MAX_PAYLOAD_BYTES,
+    PRIVATE,
     SETUP,
-    SO_FAR,
     TEARDOWN,
     Channel,
     Item,
@@ -298,7 +298,7 @@ class WorkerSession:
         """Tells of collectors that failed or were skipped."""
         if self._sharing.problem_during_collection():
             # The others need not wait for the end of this one's collection.
-            self._events.send_payload(SO_FAR)
+            self._events.send_payload(PRIVATE)
         if not report.passed:
             fields = reports.collect_report(report, self._rendering)
             if self._full:
@@ -488,7 +488,7 @@ class WorkerSession:
         """Tells the host what the item has reported: what follows may end the process."""
         current = self._current
         if current is not None and not current.passed_so_far():
-            self._events.send_payload(SO_FAR + self._short_result(self._command, current.fields()))
+            self._events.send_payload(PRIVATE + self._short_result(self._command, current.fields()))
 
     def _tell_failure(self, command: Item, current: reports.ItemReports) -> None:
         """Tells the result of an item that does not come to its end if it has failed, as with `quit` in `--pdb`."""

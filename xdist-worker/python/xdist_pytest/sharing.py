@@ -73,7 +73,7 @@ class Sharing:
         """Whether it has turned out just now that nothing can be shared."""
         if self._control is None or self._forced:
             return False
-        self._problem = forkable.lasting_problem(self.watch)
+        self._problem = self.watch.lasting
         if self._problem is None:
             return False
         self._give_up(self._problem)

@@ -25,6 +25,7 @@ _WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 _WORKER_BYTES = b"PYTEST_XDIST_WORKER"
 #: The entry of `config.workerinput` that differs between workers.
 _WORKER_ENTRY = "workerid"
+_ASKS_WHO = "asks which worker it is in"
 #: Entries that are the same for all workers.
 _COMMON_ENTRIES = frozenset({"workercount", "testrunuid", "mainargv"})
 
@@ -47,11 +48,10 @@ class Watch:
     """What was noted so far. There is one in a process, since it changes the process."""
 
     def __init__(self) -> None:
-        self._identity_reader: Optional[str] = None
+        #: The first of what is noted that stays, unlike a file that may be removed.
+        self.lasting: Optional[str] = None
         # The worker's name, where somebody went through all of the environment, and who that was.
         self._shown: list[tuple[weakref.ref[ShownName], str]] = []
-        # What was taken for this process alone, and where: a port, a number that is to differ.
-        self._own: list[str] = []
         # Temporary files and directories that were made, and where.
         self._temporary: list[tuple[str, str]] = []
         self._patches: list[tuple[Any, str, Any]] = []
@@ -70,29 +70,17 @@ class Watch:
         self._config: Optional[pytest.Config] = None
 
     @property
-    def lasting_reader(self) -> Optional[str]:
-        """Who wanted to know which worker this is."""
-        return self._identity_reader
-
-    @property
-    def lasting_own(self) -> Optional[str]:
-        """As `own`, of what does not go away like a file."""
-        return self._own[0] if self._own else None
-
-    @property
-    def identity_reader(self) -> Optional[str]:
-        """Who wanted to know which worker this is, and where (`conftest.py:3`), or still has its name."""
-        if self._identity_reader is None:
-            return next((place for reference, place in self._shown if reference() is not None), None)
-        return self._identity_reader
-
-    @property
-    def own(self) -> Optional[str]:
-        """Who has something that is to be another in every worker, and what."""
+    def noted(self) -> Optional[str]:
+        """What forked workers would share that is to be each worker's own, and who has it."""
+        if self.lasting is not None:
+            return self.lasting
+        for reference, place in self._shown:
+            if reference() is not None:
+                return f"{place} {_ASKS_WHO}"
         for path, place in self._temporary:
             if os.path.lexists(path):
                 return f"{place} makes temporary files"
-        return self.lasting_own
+        return None
 
     def start(self) -> None:
         """Begins to watch."""
@@ -151,12 +139,12 @@ class Watch:
         def noting(*args: Any, **options: Any) -> Any:
             # Somebody may have imported this function by name, and call it in a test.
             is_over = not self._patches
-            place = None if is_over or self._own else place_of()
+            place = None if is_over or self.lasting else place_of()
             result = original(*args, **options)
             if place is not None and made is not None:
                 self._temporary.append((made(result), place))
             elif place is not None:
-                self._own.append(f"{place} {deed}")
+                self.lasting = f"{place} {deed}"
             return result
 
         self._patches.append((owner, name, owner.__dict__.get(name)))
@@ -217,8 +205,8 @@ class Watch:
 
     def note_reader(self) -> None:
         """Notes that the caller's caller reads the worker's identity."""
-        if self._identity_reader is None:
-            self._identity_reader = _caller()
+        if self.lasting is None:
+            self.lasting = f"{_caller()} {_ASKS_WHO}"
 
     def show_name(self, name: str) -> str:
         """The worker's name for somebody who goes through all of the environment, and may have no use for it."""
