@@ -650,6 +650,17 @@ def test_death_of_the_first_worker_while_it_collects(suite):
     assert result.code in (1, expected.code), result.text
 
 
+@pytest.mark.parametrize("start", ["auto", "spawn"])
+def test_the_first_worker_killed_while_it_collects_is_replaced(suite, start):
+    suite.files(
+        test_a="import os, pathlib, signal\ntry:\n    pathlib.Path('killed').touch(exist_ok=False)\n"
+        "except FileExistsError:\n    pass\nelse:\n    os.kill(os.getpid(), signal.SIGKILL)\ndef test():\n    pass\n"
+    )
+    result = suite.run("-n2", "--dist=each", f"--start={start}")
+    assert result.totals == {"passed": 2}, result.text
+    assert "replacing crashed worker" in result.text
+
+
 # When no worker is forked.
 
 REASONS = {

@@ -124,6 +124,8 @@ pub struct Session {
     restarts: Restarts,
     /// Whether any worker has come as far as having collected.
     ever_collected: bool,
+    /// Those that died before that, and were not replaced.
+    hopeless: Vec<WorkerId>,
     /// What tests took in earlier runs, until it has been used.
     history: History,
     lists: Lists,
@@ -181,6 +183,7 @@ impl Session {
             initial: Vec::new(),
             restarts: Restarts::default(),
             ever_collected: false,
+            hopeless: Vec::new(),
             history: History::default(),
             lists: Lists::default(),
             mappings: BTreeMap::new(),

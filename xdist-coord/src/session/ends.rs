@@ -367,8 +367,22 @@ impl Session {
 
     /// Starts another worker in the place of one that is gone, if there is use for it and the limit allows it.
     fn replace(&mut self, id: WorkerId, legacy: &Legacy, loss: Loss) {
+        self.replace_with(id, legacy.book, legacy.fruitful, loss);
+    }
+
+    /// Somebody has collected for the first time, so that others can: those who died before that are replaced after all.
+    pub(super) fn replace_hopeless(&mut self) {
+        for id in std::mem::take(&mut self.hopeless) {
+            // There are no more workers than the plan has, which some may have died before.
+            if self.initial.contains(&id) {
+                self.replace_with(id, None, false, Loss::Crash);
+            }
+        }
+    }
+
+    fn replace_with(&mut self, id: WorkerId, book: Option<usize>, fruitful: bool, loss: Loss) {
         let worker = self.workers.get(id);
-        let book = legacy.book.or(worker.inherits);
+        let book = book.or(worker.inherits);
         let useful = match (&self.course, book) {
             (Course::Gathering, _) => true,
             (Course::Running, Some(book)) => !self.books[book].is_closed(),
@@ -381,7 +395,7 @@ impl Session {
         if self.is_unreachable(worker.host) {
             return;
         }
-        let fruitless = if legacy.fruitful { 0 } else { worker.fruitless + 1 };
+        let fruitless = if fruitful { 0 } else { worker.fruitless + 1 };
         let spec = worker.spec.clone();
         let limit = self.plan.as_ref().and_then(|plan| plan.max_restarts);
         let restart = match loss {
@@ -405,7 +419,7 @@ impl Session {
                 }
             }
             Restart::Fruitless(limit) => self.report(RunEvent::RestartsExhausted { worker: id, limit }),
-            Restart::Hopeless => {}
+            Restart::Hopeless => self.hopeless.push(id),
         }
     }
 

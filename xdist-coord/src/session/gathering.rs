@@ -193,10 +193,12 @@ impl Session {
         if self.is_discarded(id) {
             return Ok(());
         }
-        self.ever_collected = true;
         self.trees.found(self.workers.get(id).host, files);
         self.report(RunEvent::WorkerCollected { worker: id, items: count, deselected });
         self.report_unforkable(id, unforkable);
+        if !std::mem::replace(&mut self.ever_collected, true) {
+            self.replace_hopeless();
+        }
         match self.course {
             Course::Gathering => {
                 self.want_list(id, digest, count)?;

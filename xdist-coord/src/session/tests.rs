@@ -787,6 +787,30 @@ fn nobody_takes_the_place_of_a_recycled_worker_if_all_that_is_left_is_running() 
 }
 
 #[test]
+fn a_worker_that_dies_before_anyone_has_collected_is_replaced_once_somebody_has() {
+    let mut bench = Bench::ready(2, &RunOptions { max_restarts: Some(1), ..options() });
+    bench.down(0, EndCause::Signaled(9), None);
+    bench.expect_among("* gw0 down: signal 9 (SIGKILL)");
+    bench.collect(1, "a b");
+    bench.expect_among("* gw2 starts for gw0");
+    bench.tell_ready(2, options());
+    bench.collect(2, "a b");
+    bench.list(1, "a b");
+    bench.said.clear();
+    bench.down(2, EndCause::Signaled(9), None);
+    bench.expect_among("* gw2 not replaced, limit 1");
+}
+
+#[test]
+fn a_worker_that_has_died_before_the_plan_had_no_place_for_it_is_not_replaced() {
+    let mut bench = Bench::connected(config(Some("2*popen")));
+    bench.down(1, EndCause::Signaled(9), None);
+    bench.tell_ready(0, RunOptions { max_workers: Some(1), ..options() });
+    bench.collect(0, "a b");
+    assert!(!bench.said.iter().any(|said| said.contains("starts for")), "{:#?}", bench.said);
+}
+
+#[test]
 fn a_recycled_worker_that_crashes_has_crashed() {
     let mut bench = Bench::running(1, "a b c", &RunOptions { max_restarts: Some(1), ..options() });
     bench.recycle(0, &[1]);

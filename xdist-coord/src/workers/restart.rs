@@ -13,7 +13,8 @@ pub(crate) enum Restart {
     Exhausted(u32),
     /// It is not, since this many in its place have done nothing.
     Fruitless(u32),
-    /// It is not: no worker has come as far as collecting, so the next would do no better.
+    /// It is not, and not counted: no worker has come as far as having collected, so the next would do no better. Once one
+    /// has, there is hope.
     Hopeless,
 }
 
@@ -28,11 +29,13 @@ impl Restarts {
     /// Counts a crash and decides. `limit` is the number of crashes that are made up for, `fruitless` how many workers
     /// in a row have now done nothing in this one's place.
     pub(crate) fn crashed(&mut self, limit: Option<u32>, ever_collected: bool, fruitless: u32) -> Restart {
+        if !ever_collected && limit != Some(0) {
+            return Restart::Hopeless;
+        }
         self.crashes += 1;
         let (limit, decision) = match limit {
             // Who wants no replacements is told so in any case.
             Some(0) => (0, Restart::Exhausted(0)),
-            _ if !ever_collected => return Restart::Hopeless,
             Some(limit) if self.crashes > limit => (limit, Restart::Exhausted(limit)),
             _ if fruitless > FRUITLESS_LIMIT => (FRUITLESS_LIMIT, Restart::Fruitless(FRUITLESS_LIMIT)),
             Some(_) | None => return Restart::Replace,
