@@ -7,6 +7,9 @@ DEBUG := target/debug/xdist
 VENV := .venv/bin/python
 PYTHON_SOURCES := demo docs/examples tests tools xdist-worker/python
 
+# With it set, every process of every test would compile Python's half again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-rust test-python test-plugins compare bench lint fuzz-smoke picture release debug clean
 
 help:
@@ -33,18 +36,13 @@ test: test-rust test-python
 test-rust: $(VENV)
 	XDIST_TEST_PYTHON=$(CURDIR)/$(VENV) $(CARGO) test --workspace --locked
 
+# Most of what these do is to wait for processes, so three at a time keep two cores busy; long ones begin first.
+PARTS = xdist-worker/python/tests tests/engines tests/docs tests/tools $(shell ls -S tests/e2e/test_*.py)
 test-python: debug $(VENV)
-	$(VENV) -m pytest -q -p no:cacheprovider xdist-worker/python/tests
-	@$(MAKE) --no-print-directory -j3 --output-sync=target $(END_TO_END)
+	@$(MAKE) --no-print-directory -j3 --output-sync=target $(PARTS:%=test-part/%)
 
-# Most of what these do is to wait for processes, so on two cores three at a time take little more than a third as long.
-END_TO_END = $(addprefix test-end-to-end-,0 1 2 engines)
-PYTEST_END_TO_END = XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -rs -p no:cacheprovider
-test-end-to-end-engines:
-	$(PYTEST_END_TO_END) tests/engines
-	$(PYTEST_END_TO_END) tests/docs tests/tools
-test-end-to-end-%:
-	$(PYTEST_END_TO_END) $$(ls tests/e2e/test_*.py | awk 'NR % 3 == $*')
+test-part/%:
+	XDIST=$(CURDIR)/$(DEBUG) $(VENV) -m pytest -q -rs -p no:cacheprovider $*
 
 # Each plugin has an environment of its own, which is made once. ALL=1 also runs them with this project installed.
 plugin-tests = $(1:%=tests/plugins/test_%.py)

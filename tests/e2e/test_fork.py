@@ -475,7 +475,7 @@ def test_which_temporary_directories_are_kept(suite, policy, given):
         root = suite.scratch / f"root-{start}"
         root.mkdir()
         args = ["--basetemp", root / "base"] if given else []
-        for _ in range(4):
+        for _ in range(3):
             suite.run("-n2", "--dist=each", f"--start={start}", *args, PYTEST_DEBUG_TEMPROOT=str(root))
         trees.append(sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_symlink()))
     assert trees[0] == trees[1]

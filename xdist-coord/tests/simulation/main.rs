@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use world::{Trace, World};
 
 /// How many seeds each test tries unless the environment says otherwise.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 1000;
 
 fn number_from_environment(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a test may be told what to try")]
