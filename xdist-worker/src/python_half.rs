@@ -45,6 +45,7 @@ const FILES: &[(&str, &str)] = files![
     "bridge.py",
     "capturing.py",
     "channel.py",
+    "collecting.py",
     "compat.py",
     "controller.py",
     "controllerhooks.py",

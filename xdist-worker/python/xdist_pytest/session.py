@@ -27,6 +27,7 @@ from .channel import (
     RunOver,
     read_command,
 )
+from .collecting import CollectionShortcuts
 from .debugging import Debugging
 from .isolation import run_isolated
 from .itemqueue import ItemQueue
@@ -172,6 +173,7 @@ class WorkerSession:
         self._debugging = Debugging(config, lambda: self._ask("terminal"), self._return_terminal, self._stop_clock)
         config.pluginmanager.register(self._debugging, "xdist-debugging")
         config.pluginmanager.register(self._shared, "xdist-shared")
+        config.pluginmanager.register(CollectionShortcuts(), "xdist-collection")
         answer = config.hook.pytest_cmdline_main(config=config)
         exit_status = int(answer or 0)
         if not self._is_ready and not self._stop_told:

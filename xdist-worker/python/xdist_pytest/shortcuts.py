@@ -26,7 +26,7 @@ _fstat, _lseek = os.fstat, os.lseek
 def taken(session: pytest.Session) -> Iterator[OwnFile]:
     """Takes the shortcuts as long as tests are run."""
     own_file = OwnFile()
-    with own_file.known(), _hooks_known(session), _emptiness_seen(session.config):
+    with own_file.known(), hooks_known(session), _emptiness_seen(session.config):
         yield own_file
 
 
@@ -75,21 +75,24 @@ class OwnFile:
 
 
 @contextlib.contextmanager
-def _hooks_known(session: pytest.Session) -> Iterator[None]:
+def hooks_known(session: pytest.Session) -> Iterator[None]:
     """Keeps the hooks of each path, which are those of all plugins but conftests of other directories."""
-    conftests: Any = getattr(session.config.pluginmanager, "_conftest_plugins", None)
-    if conftests is None:
+    manager: Any = session.config.pluginmanager
+    # All that they depend on, and that only grows.
+    depend_on = [getattr(manager, name, None) for name in ("_conftest_plugins", "_dirpath2confmods", "_name2plugin")]
+    if None in depend_on:
         yield
         return
+    conftests, directories, plugins = depend_on
     find = session.gethookproxy
     known: dict[Any, Any] = {}
-    count = len(conftests)
+    sizes = (0, 0, 0)
 
     def gethookproxy(fspath: Any) -> Any:
-        nonlocal count
-        if len(conftests) != count:
+        nonlocal sizes
+        if sizes != (len(conftests), len(directories), len(plugins)):
             known.clear()
-            count = len(conftests)
+            sizes = len(conftests), len(directories), len(plugins)
         hooks = known.get(fspath)
         if hooks is None:
             hooks = known[fspath] = find(fspath)
