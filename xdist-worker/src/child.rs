@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -138,25 +138,44 @@ impl Connection {
     }
 }
 
-/// Has a runner forked by an image. The environment and the directory are the image's.
-///
-/// # Errors
-/// When the image does not answer, or there are no descriptors left.
-pub(crate) fn fork(configure: &Configure, image: &Image) -> io::Result<(Child, ChildPipes)> {
-    let Connection { commands, events, status, configuration: file, runner } = Connection::new(configure)?;
-    let (stdout, stdout_writer) = io::pipe()?;
-    let (stderr, stderr_writer) = io::pipe()?;
-    let [runner_end, events_writer, status_copy, configuration] = &runner;
-    let pid = image.fork([
-        runner_end.as_fd(),
-        events_writer.as_fd(),
-        status_copy.as_fd(),
-        configuration.as_fd(),
-        stdout_writer.as_fd(),
-        stderr_writer.as_fd(),
-    ])?;
-    let pipes = ChildPipes { events, stdout: stdout.into(), stderr: stderr.into() };
-    Ok((Child { pid, reaped: false, commands, status, configuration: file }, pipes))
+/// A runner that an image is asked for, and all that connects it with the host.
+#[derive(Debug)]
+pub(crate) struct Unborn {
+    commands: CommandSocket,
+    status: File,
+    configuration: File,
+    pipes: ChildPipes,
+}
+
+impl Unborn {
+    /// Asks an image for a runner. The environment and the directory are the image's.
+    ///
+    /// # Errors
+    /// When the image cannot be asked, or there are no descriptors left.
+    pub(crate) fn ask_for(configure: &Configure, image: &Image) -> io::Result<Self> {
+        let Connection { commands, events, status, configuration: file, runner } =
+            Connection::new(configure)?;
+        let (stdout, stdout_writer) = io::pipe()?;
+        let (stderr, stderr_writer) = io::pipe()?;
+        let [runner_end, events_writer, status_copy, configuration] = runner;
+        let descriptors = [
+            runner_end,
+            events_writer,
+            status_copy,
+            configuration,
+            stdout_writer.into(),
+            stderr_writer.into(),
+        ];
+        image.ask(configure.worker, &descriptors)?;
+        let pipes = ChildPipes { events, stdout: stdout.into(), stderr: stderr.into() };
+        Ok(Self { commands, status, configuration: file, pipes })
+    }
+
+    /// It has been forked, and is this process.
+    pub(crate) fn born(self, pid: Pid) -> (Child, ChildPipes) {
+        let Self { commands, status, configuration, pipes } = self;
+        (Child { pid, reaped: false, commands, status, configuration }, pipes)
+    }
 }
 
 /// Starts a runner, which may leave an image behind on the socket `offer`.

@@ -1,5 +1,6 @@
 //! Everything that the owner of the host's state can be told, by whichever thread.
 
+use rustix::process::Pid;
 use std::io;
 use xdist_proto::message::{ItemFinished, Stream};
 use xdist_proto::{CoordinatorMessage, WorkerId, WorkerMessage};
@@ -21,6 +22,8 @@ pub(crate) enum Event {
     Sync(Box<WorkerMessage>),
     /// Something about a worker's runner.
     Runner(WorkerId, RunnerEvent),
+    /// An image was asked for a worker's runner, and has forked it, or not.
+    Forked(WorkerId, io::Result<Pid>),
     /// A thread of ours panicked: our bug.
     Panicked(Source, String),
 }
@@ -85,6 +88,8 @@ pub(crate) enum Source {
     Fetch,
     /// Copies directories here.
     Sync,
+    /// Waits for what an image answers.
+    Image,
     /// Reads a pipe from a runner.
     Reader(WorkerId, Pipe),
     /// Waits for a runner to exit.
@@ -94,7 +99,9 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) const fn worker(self) -> Option<WorkerId> {
         match self {
-            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Fetch | Self::Sync => None,
+            Self::LinkReader | Self::LinkWriter | Self::Signals | Self::Fetch | Self::Sync | Self::Image => {
+                None
+            }
             Self::Reader(worker, _) | Self::Waiter(worker) => Some(worker),
         }
     }
@@ -109,6 +116,7 @@ impl std::fmt::Display for Source {
             Self::Signals => f.write_str("signals"),
             Self::Fetch => f.write_str("fetch"),
             Self::Sync => f.write_str("sync"),
+            Self::Image => f.write_str("image"),
             Self::Reader(worker, Pipe::Events) => write!(f, "{worker} events"),
             Self::Reader(worker, Pipe::Stdout) => write!(f, "{worker} stdout"),
             Self::Reader(worker, Pipe::Stderr) => write!(f, "{worker} stderr"),

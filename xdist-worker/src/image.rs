@@ -5,6 +5,7 @@
 //! ([`adopt_orphans`]), so that it can wait for their ends as for those of its own children. Only Linux can do so.
 
 use crate::sys;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -13,9 +14,10 @@ use rustix::net::{
 use rustix::process::{Pid, Signal};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use xdist_proto::WorkerId;
 
-/// How long a fork may take. Far more than it does, unless the machine is out of memory.
+/// How long the image may take to answer. Far more than it does, unless the machine is out of memory.
 const FORK_PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// How many descriptors a forked runner gets: commands, events, status, configuration, standard output and error.
@@ -30,6 +32,15 @@ pub(crate) struct ImageOffer(OwnedFd);
 pub(crate) struct Image {
     pid: Pid,
     socket: OwnedFd,
+    /// Whose runners it was asked for, for whoever waits for its answers.
+    asked: Sender<WorkerId>,
+}
+
+/// What an image answers, in the order of the requests.
+#[derive(Debug)]
+pub(crate) struct ImageAnswers {
+    socket: OwnedFd,
+    asked: Receiver<WorkerId>,
 }
 
 impl ImageOffer {
@@ -43,24 +54,48 @@ impl ImageOffer {
     }
 
     /// The image, if there is one by now.
-    pub(crate) fn accept(self) -> Option<Image> {
+    pub(crate) fn accept(self) -> Option<(Image, ImageAnswers)> {
         let pid = read_pid(&self.0, RecvFlags::DONTWAIT).ok()?;
-        Some(Image { pid, socket: self.0 })
+        let socket = self.0.try_clone().ok()?;
+        let (sender, asked) = unbounded();
+        Some((Image { pid, socket: self.0, asked: sender }, ImageAnswers { socket, asked }))
     }
 }
 
 impl Image {
-    /// Forks a runner with these descriptors and answers its process id. It is a child of this process, which has to
-    /// adopt orphans meanwhile.
+    /// Asks for a runner with these descriptors. Whoever has the [`ImageAnswers`] learns its process id; it is a child of
+    /// this process then, which has to adopt orphans until that.
     ///
     /// # Errors
-    /// When the image is gone, or has nothing to fork with.
-    pub(crate) fn fork(&self, descriptors: [BorrowedFd<'_>; RUNNER_DESCRIPTORS]) -> io::Result<Pid> {
+    /// When the image is gone, or has as much to do already as its socket holds: some hundred runners.
+    pub(crate) fn ask(
+        &self,
+        worker: WorkerId,
+        descriptors: &[OwnedFd; RUNNER_DESCRIPTORS],
+    ) -> io::Result<()> {
+        let descriptors = descriptors.each_ref().map(AsFd::as_fd);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RUNNER_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::sendmsg(&self.socket, &[IoSlice::new(b"F")], &mut ancillary, flags)?;
+        self.asked.send(worker).map_err(|_| io::Error::other("nobody waits for its answers"))
+    }
+}
+
+impl ImageAnswers {
+    /// Tells of every runner that was asked for, until the image is dropped. Blocks.
+    pub(crate) fn tell(self, tell: impl Fn(WorkerId, io::Result<Pid>)) {
+        // After one that did not come, nobody knows whose the next would be.
+        let mut is_broken = false;
+        for worker in &self.asked {
+            let answer = if is_broken { Err(image_has_ended()) } else { self.wait() };
+            is_broken |= answer.is_err();
+            tell(worker, answer);
+        }
+    }
+
+    fn wait(&self) -> io::Result<Pid> {
         let mut answer = [PollFd::new(&self.socket, PollFlags::IN)];
         loop {
             match poll(&mut answer, Some(&FORK_PATIENCE)) {
@@ -104,6 +139,10 @@ fn read_pid(socket: &OwnedFd, flags: RecvFlags) -> io::Result<Pid> {
     let pid = i32::from_le_bytes(answer);
     match Pid::from_raw(pid) {
         Some(pid) if length == answer.len() && pid.as_raw_pid() > 1 => Ok(pid),
-        Some(_) | None => Err(io::Error::other("the image has ended")),
+        Some(_) | None => Err(image_has_ended()),
     }
+}
+
+fn image_has_ended() -> io::Error {
+    io::Error::other("the image has ended")
 }

@@ -9,7 +9,7 @@
     reason = "the shell of the host: it reads the clock for the pure parts"
 )]
 
-use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings};
+use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings, Unborn};
 use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
 use crate::fetch;
 use crate::image::{Image, ImageOffer, adopt_orphans};
@@ -23,6 +23,7 @@ use crate::supervisor::{Life, Supervisor, never_needed, not_started, unfit};
 use crate::sync::{self, SyncCommand};
 use crate::threads::{Threads, panic_text};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use rustix::process::Pid;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::collections::BTreeMap;
@@ -166,6 +167,8 @@ struct Host {
     ground: Result<Ground, String>,
     options: HostOptions,
     images: Images<ImageOffer, Image>,
+    /// The workers that an image was asked for.
+    unborn: BTreeMap<WorkerId, (Unborn, Waiting)>,
     link: UnixStream,
     signals: Handle,
     channels: Channels,
@@ -271,6 +274,7 @@ impl Host {
             ground,
             options,
             images: Images::new(),
+            unborn: BTreeMap::new(),
             link,
             signals: signals_handle,
             channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS), files: bounded(1) },
@@ -329,6 +333,7 @@ impl Host {
             Event::Sync(message) => self.outbox.send(&message),
             Event::Written => self.outbox.written(),
             Event::Runner(worker, event) => self.runner_event(worker, event, now),
+            Event::Forked(worker, forked) => self.forked(worker, forked, now),
             Event::File(part) => self.outbox.send(&part),
             Event::LinkEnded(end) => return Some(self.link_ended(end)),
             Event::Terminated => {
@@ -376,6 +381,9 @@ impl Host {
             }
             return;
         }
+        if let Some((_, waiting)) = self.unborn.get_mut(&worker) {
+            return waiting.commands.push(command);
+        }
         match self.supervisors.get_mut(&worker) {
             Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
             // It may have crossed the worker's `down`, which answers it.
@@ -416,15 +424,68 @@ impl Host {
 
     fn configure(&mut self, configure: &Configure, now: Instant) {
         let worker = configure.worker;
-        if self.supervisors.contains_key(&worker) || self.images.is_waiting(worker) {
+        if self.supervisors.contains_key(&worker)
+            || self.unborn.contains_key(&worker)
+            || self.images.is_waiting(worker)
+        {
             tracing::warn!(%worker, "the coordinator configured a worker twice; the second time is ignored");
             return;
         }
-        if matches!(self.images.way(configure), Way::Wait) {
-            self.images.wait(configure.clone());
-            return;
+        match self.images.way(configure) {
+            Way::Wait => self.images.wait(configure.clone()),
+            Way::Fork(image) => {
+                adopt_orphans(true);
+                match Unborn::ask_for(configure, image) {
+                    Ok(unborn) => {
+                        let waiting = Waiting { configure: configure.clone(), commands: Vec::new() };
+                        self.unborn.insert(worker, (unborn, waiting));
+                    }
+                    Err(error) => self.start_without_image(configure, &error, now),
+                }
+            }
+            Way::Spawn | Way::SpawnFirst => {
+                let started = self.spawn(configure);
+                self.started(configure, started, now);
+            }
         }
-        match self.bring_up(configure, now) {
+    }
+
+    /// An image has done what it was asked for, or has not.
+    fn forked(&mut self, worker: WorkerId, forked: io::Result<Pid>, now: Instant) {
+        let Some((unborn, Waiting { configure, commands })) = self.unborn.remove(&worker) else { return };
+        match forked {
+            Ok(pid) => {
+                self.started(&configure, Ok(unborn.born(pid)), now);
+                self.adopt_if_expected();
+            }
+            Err(error) => self.start_without_image(&configure, &error, now),
+        }
+        for command in commands {
+            self.command(command, now);
+        }
+    }
+
+    fn start_without_image(&mut self, configure: &Configure, error: &io::Error, now: Instant) {
+        tracing::warn!(%error, "an image does not fork; runners are started as programs from now on");
+        self.images.give_up(configure);
+        self.adopt_if_expected();
+        let started = self.spawn(configure);
+        self.started(configure, started, now);
+    }
+
+    fn adopt_if_expected(&self) {
+        adopt_orphans(self.images.is_any_awaited() || !self.unborn.is_empty());
+    }
+
+    /// A runner's process was started, or could not be.
+    fn started(
+        &mut self,
+        configure: &Configure,
+        started: Result<(Child, ChildPipes), SpawnError>,
+        now: Instant,
+    ) {
+        let worker = configure.worker;
+        match started.and_then(|(child, pipes)| self.serve_runner(configure, child, pipes, now)) {
             Ok(supervisor) => {
                 tracing::info!(%worker, name = configure.name, "a runner was started");
                 self.supervisors.insert(worker, supervisor);
@@ -439,12 +500,17 @@ impl Host {
         }
     }
 
-    /// Starts a runner and the threads that serve it. If one of them cannot be started, the runner is killed, and with it
+    /// Starts the threads that serve a runner. If one of them cannot be started, the runner is killed, and with it
     /// end the threads that were; what they report then is about nobody. They are joined in the end, since one of them may
     /// wait for the owner to take its report.
-    fn bring_up(&mut self, configure: &Configure, now: Instant) -> Result<Supervisor, SpawnError> {
+    fn serve_runner(
+        &mut self,
+        configure: &Configure,
+        child: Child,
+        pipes: ChildPipes,
+        now: Instant,
+    ) -> Result<Supervisor, SpawnError> {
         let worker = configure.worker;
-        let (child, pipes) = self.start_runner(configure)?;
         let (stop, stopper) = io::pipe().map_err(SpawnError::Resources)?;
         let stop: Arc<OwnedFd> = Arc::new(stop.into());
         let pid = child.pid();
@@ -481,34 +547,39 @@ impl Host {
         Ok(supervisor)
     }
 
-    /// Starts the process of a runner in whichever way there is.
-    fn start_runner(&mut self, configure: &Configure) -> Result<(Child, ChildPipes), SpawnError> {
+    /// Starts the program of a runner, which may leave an image behind if it is the first of its kind.
+    fn spawn(&mut self, configure: &Configure) -> Result<(Child, ChildPipes), SpawnError> {
         let ground = self.ground.as_ref().map_err(|why| SpawnError::Ground(why.clone()))?;
         let surroundings = Surroundings {
             half: &ground.half,
             run_directory: ground.run_directory.path(),
             existing_directories: self.options.existing_directories,
         };
-        match self.images.way(configure) {
-            Way::Fork(image) => {
-                adopt_orphans(true);
-                let forked = child::fork(configure, image);
-                adopt_orphans(self.images.is_any_awaited());
-                forked.or_else(|error| {
-                    tracing::warn!(%error, "an image does not fork; runners are started as programs from now on");
-                    self.images.give_up(configure);
-                    child::spawn(configure, &surroundings, None)
-                })
-            }
-            Way::SpawnFirst => {
-                let (offer, runners_end) = ImageOffer::new().map_err(SpawnError::Resources)?;
-                adopt_orphans(true);
-                let spawned = child::spawn(configure, &surroundings, Some(runners_end))?;
-                self.images.offered(configure, offer);
-                Ok(spawned)
-            }
-            Way::Spawn | Way::Wait => child::spawn(configure, &surroundings, None),
+        if !matches!(self.images.way(configure), Way::SpawnFirst) {
+            return child::spawn(configure, &surroundings, None);
         }
+        let (offer, runners_end) = ImageOffer::new().map_err(SpawnError::Resources)?;
+        adopt_orphans(true);
+        let spawned = child::spawn(configure, &surroundings, Some(runners_end))?;
+        self.images.offered(configure, offer);
+        Ok(spawned)
+    }
+
+    /// Takes what has become of an offer, and listens to the image from now on.
+    fn accept(&mut self, first: WorkerId) -> Vec<Waiting> {
+        let threads = &mut self.threads;
+        let events = self.channels.lifecycle.0.clone();
+        self.images.accept(first, |offer| {
+            let (image, answers) = offer.accept()?;
+            let listen = move || {
+                answers.tell(|worker, forked| {
+                    // When nobody listens the host is ending.
+                    let _ = events.send(Event::Forked(worker, forked));
+                });
+            };
+            threads.start(Source::Image, listen).ok()?;
+            Some(image)
+        })
     }
 
     fn runner_event(&mut self, worker: WorkerId, event: RunnerEvent, now: Instant) {
@@ -521,12 +592,12 @@ impl Host {
             settled = self.images.refuse(worker);
         }
         match answer {
-            Some(Answer::Image) => settled = self.images.accept(worker, ImageOffer::accept),
+            Some(Answer::Image) => settled = self.accept(worker),
             Some(Answer::NoImage) => settled = self.images.refuse(worker),
             None => {}
         }
         if answer.is_some() {
-            adopt_orphans(self.images.is_any_awaited());
+            self.adopt_if_expected();
         }
         for Waiting { configure, commands } in settled {
             self.configure(&configure, now);
@@ -556,7 +627,12 @@ impl Host {
         let (worker, event) = match source {
             Source::Reader(worker, pipe) => (worker, RunnerEvent::Closed(pipe)),
             Source::Waiter(worker) => (worker, RunnerEvent::Exited),
-            Source::LinkReader | Source::LinkWriter | Source::Signals | Source::Fetch | Source::Sync => {
+            Source::LinkReader
+            | Source::LinkWriter
+            | Source::Signals
+            | Source::Fetch
+            | Source::Sync
+            | Source::Image => {
                 return Some(Err(HostError::Panicked { thread: source.to_string(), text }));
             }
         };
@@ -576,7 +652,7 @@ impl Host {
         // The other end may be gone already, and then there is nothing to shut down.
         let _ = self.link.shutdown(Shutdown::Both);
         self.signals.close();
-        drop((self.outbox, self.channels, self.sync));
+        drop((self.outbox, self.channels, self.sync, self.images));
         self.threads.join_all(JOIN_PATIENCE);
         // Now that nobody waits for them any more, dropping the supervisors collects the runners.
         drop(self.supervisors);

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -20,10 +21,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from . import descriptors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from .descriptors import Identity
 
 _PID = struct.Struct("<I")
+#: Instead of the id of a process that could not be forked.
+_NONE = 0
+#: What a pipe holds.
+_MOST_TOLD = 1 << 16
 _PR_SET_PDEATHSIG = 1
+#: How many descriptors come with a request: commands, events, status, configuration, standard output and error.
+_REQUESTED = 6
 
 
 class Birth(NamedTuple):
@@ -54,14 +63,14 @@ def fork_image(
     ready, image_is_ready = os.pipe()
     libc = ctypes.CDLL(None)
     state = random.getstate() if keep_random else None
-    image = _fork_orphan()
-    if image is not None:
+    own, _ = _fork_orphans([()])
+    if own is None:
         os.close(image_is_ready)
         came_up = os.read(ready, 1)
         os.close(ready)
         control.close()
         if not came_up:
-            raise OSError(f"the process {image} ended at once")
+            raise OSError("the process ended at once")
         return None
     try:
         os.close(ready)
@@ -98,15 +107,30 @@ class _Image:
         os.write(is_ready, b"!")
         os.close(is_ready)
         while True:
-            _, received, _, _ = socket.recv_fds(self._control, 1, 6)
-            if len(received) != 6:
+            request = self._receive()
+            if request is None:
                 os._exit(0)
-            worker = _fork_orphan()
-            if worker is None:
-                return self._become_worker(*received)
-            for descriptor in received:
+            own, told = _fork_orphans(self._with_more(request))
+            if own is not None:
+                return self._become_worker(*own)
+            for descriptor in request:
                 os.close(descriptor)
-            self._control.send(_PID.pack(worker))
+            for worker in told:
+                self._control.send(_PID.pack(worker))
+
+    def _with_more(self, request: Sequence[int]) -> Iterator[Sequence[int]]:
+        """This request, and those that have come meanwhile."""
+        waiting = select.poll()
+        waiting.register(self._control, select.POLLIN)
+        wanted: Optional[Sequence[int]] = request
+        while wanted is not None:
+            yield wanted
+            wanted = self._receive() if waiting.poll(0) else None
+
+    def _receive(self) -> Optional[Sequence[int]]:
+        """The next request's descriptors, or `None` if the host wants no more."""
+        _, received, _, _ = socket.recv_fds(self._control, 1, _REQUESTED)
+        return received if len(received) == _REQUESTED else None
 
     def _become_worker(
         self, commands: int, events: int, status: int, configuration: int, stdout: int, stderr: int
@@ -143,48 +167,61 @@ def _replace(descriptor: int, by: int) -> None:
     os.dup2(by, descriptor, inheritable=os.get_inheritable(descriptor))
 
 
-def _fork_orphan() -> Optional[int]:
-    """Forks a process that is nobody's child here, so that the host, which adopts orphans, can wait for it.
+def _fork_orphans(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[int]], list[int]]:
+    """Forks processes that are nobody's children here, so that the host, which adopts orphans, can wait for them.
 
-    It leads a process group. Answers its id, or `None` in the process itself, which has been adopted by then.
+    Each leads a process group, and has been adopted when this returns there, with the request that it was forked for.
+    The caller gets their ids. They have one parent in common, which takes the requests, since copying a process takes time:
+    two copies for each would take twice as much.
+
+    Raises `OSError` if there is no room for the first of them.
     """
     go, send_go = os.pipe()
     tell, send_tell = os.pipe()
-    middle = _fork()
-    if middle == 0:
-        _fork_and_tell(send_tell)
-        # The orphan.
+    parent = _fork()
+    if parent == 0:
+        own = _fork_each(requests, send_tell)
+        # An orphan.
         for descriptor in (send_go, tell, send_tell):
             os.close(descriptor)
         os.read(go, 1)
         os.close(go)
-        return None
+        return own, []
     os.close(send_tell)
-    told = os.read(tell, _PID.size)
     with contextlib.suppress(ChildProcessError):
         # The user's handling of SIGCHLD may have been faster.
-        os.waitpid(middle, 0)
-    # The end of the one in the middle has been dealt with by now, and with it the adoption.
+        os.waitpid(parent, 0)
+    # That end has been dealt with by now, and with it the adoption.
+    told = os.read(tell, _MOST_TOLD)
     for descriptor in (send_go, go, tell):
         os.close(descriptor)
-    if len(told) != _PID.size:
+    orphans = [orphan for (orphan,) in _PID.iter_unpack(told)]
+    if not orphans or orphans[0] == _NONE:
         raise OSError("it has no room for another process")
-    (orphan,) = _PID.unpack(told)
-    return int(orphan)
+    return None, orphans
 
 
-def _fork_and_tell(send_tell: int) -> None:
-    """Returns in the child only."""
-    orphan = -1
+def _fork_each(requests: Iterable[Sequence[int]], send_tell: int) -> Sequence[int]:
+    """Returns in the children only, with their requests. Ends after a request that cannot be granted, and tells of it."""
+    is_parent = True
     try:
-        orphan = _fork()
-        if orphan == 0:
-            return
-        os.setpgid(orphan, orphan)
-        os.write(send_tell, _PID.pack(orphan))
+        for request in requests:
+            try:
+                orphan = _fork()
+            except OSError:
+                os.write(send_tell, _PID.pack(_NONE))
+                break
+            if orphan == 0:
+                is_parent = False
+                return request
+            os.setpgid(orphan, orphan)
+            os.write(send_tell, _PID.pack(orphan))
+            for descriptor in request:
+                os.close(descriptor)
     finally:
-        if orphan != 0:
+        if is_parent:
             os._exit(0)
+    raise AssertionError("only children return")
 
 
 def _fork() -> int:

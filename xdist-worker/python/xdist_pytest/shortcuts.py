@@ -87,15 +87,21 @@ def hooks_known(session: pytest.Session) -> Iterator[None]:
     find = session.gethookproxy
     known: dict[Any, Any] = {}
     sizes = (0, 0, 0)
+    last = hooks = None
 
     def gethookproxy(fspath: Any) -> Any:
-        nonlocal sizes
+        nonlocal sizes, last, hooks
         if sizes != (len(conftests), len(directories), len(plugins)):
             known.clear()
+            last = None
             sizes = len(conftests), len(directories), len(plugins)
+        if fspath is last:
+            # All items of a module have the same path, whose hash takes longer than the rest of this.
+            return hooks
         hooks = known.get(fspath)
         if hooks is None:
             hooks = known[fspath] = find(fspath)
+        last = fspath
         return hooks
 
     session.gethookproxy = gethookproxy  # type: ignore[method-assign]
