@@ -634,6 +634,53 @@ def test_an_image_that_is_killed(suite):
     assert imports(suite) == 3, "once for all, and once by each replacement"
 
 
+def test_an_image_that_hangs_holds_nobody_up(suite):
+    suite.files(
+        test_a="""
+        import os, pathlib, time
+        import pytest
+
+        def test_pid(worker_id):
+            signal(f"{worker_id} {os.getpid()}")
+            while not pathlib.Path(__file__).with_name("go").exists():
+                time.sleep(0.01)
+
+        @pytest.mark.parametrize("n", range(200))
+        def test_other(n):
+            pass
+
+        def test_last(worker_id):
+            signal(f"{worker_id} has ended")
+        """
+    )
+    run = suite.start("-n2", "--dist=each")
+    pids = dict(suite.signals.next().split() for _ in range(2))
+    _, *others = descendants(run.popen.pid)
+    (image,) = {str(pid) for pid in others} - set(pids.values())
+    os.kill(int(image), signal.SIGSTOP)
+    os.kill(int(pids["gw1"]), signal.SIGKILL)
+    (suite.directory / "go").touch()
+    # More than it had been told of before.
+    assert suite.signals.next() == "gw0 has ended"
+    os.kill(int(image), signal.SIGCONT)
+    assert suite.signals.next() == "gw2 has ended"
+    result = run.wait()
+    assert (result.code, result.totals) == (1, {"failed": 1, "passed": 403}), result.text
+    assert imports(suite) == 1
+
+
+def test_many_workers_are_forked_at_once(suite):
+    suite.files(
+        test_a="""
+        import os
+
+        def test(worker_id, tmp_path_factory):
+            signal(f"{worker_id} {os.environ['PYTEST_XDIST_WORKER']} {tmp_path_factory.getbasetemp().name}")
+        """
+    )
+    assert in_each(suite, workers=9) == {f"gw{n}": f"gw{n} popen-gw{n}" for n in range(9)}
+
+
 def test_death_of_the_first_worker_while_it_collects(suite):
     suite.files(
         test_a="""

@@ -146,3 +146,51 @@ fn read_pid(socket: &OwnedFd, flags: RecvFlags) -> io::Result<Pid> {
 fn image_has_ended() -> io::Error {
     io::Error::other("the image has ended")
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    fn descriptors() -> [OwnedFd; RUNNER_DESCRIPTORS] {
+        [(); RUNNER_DESCRIPTORS].map(|()| io::pipe().unwrap().0.into())
+    }
+
+    /// What is told of as many runners, by an image that answers with these ids and then ends.
+    fn told(runners: u32, answers: &[i32]) -> Vec<(u32, Option<i32>)> {
+        let (offer, image_end) = ImageOffer::new().unwrap();
+        // Dropped below, without being killed.
+        rustix::net::send(&image_end, &i32::MAX.to_le_bytes(), SendFlags::empty()).unwrap();
+        let (image, answering) = offer.accept().unwrap();
+        for worker in 0..runners {
+            image.ask(WorkerId(worker), &descriptors()).unwrap();
+            rustix::net::recv(&image_end, &mut [0], RecvFlags::empty()).unwrap();
+        }
+        for answer in answers {
+            rustix::net::send(&image_end, &answer.to_le_bytes(), SendFlags::empty()).unwrap();
+        }
+        drop(image_end);
+        drop(image);
+        let told = RefCell::new(Vec::new());
+        answering.tell(|worker, pid| {
+            told.borrow_mut().push((worker.0, pid.ok().map(Pid::as_raw_pid)));
+        });
+        RefCell::into_inner(told)
+    }
+
+    #[test]
+    fn answers_are_told_in_the_order_of_the_requests() {
+        assert_eq!(told(3, &[70, 71, 72]), [(0, Some(70)), (1, Some(71)), (2, Some(72))]);
+    }
+
+    #[test]
+    fn after_one_that_did_not_come_no_answer_is_believed() {
+        assert_eq!(told(3, &[70, 0, 72]), [(0, Some(70)), (1, None), (2, None)]);
+    }
+
+    #[test]
+    fn an_image_that_has_ended_is_told_to_all_who_asked() {
+        assert_eq!(told(2, &[]), [(0, None), (1, None)]);
+    }
+}

@@ -35,6 +35,14 @@ pub(crate) struct Images<O, I> {
     kinds: Vec<Kind<O, I>>,
 }
 
+/// Whether a worker that has not begun need not begin any more.
+pub(crate) const fn ends(command: &CoordinatorMessage) -> bool {
+    matches!(
+        command,
+        CoordinatorMessage::Drain(_) | CoordinatorMessage::Interrupt(_) | CoordinatorMessage::Shutdown(_)
+    )
+}
+
 /// Workers that differ in nothing but their names.
 #[derive(Debug)]
 struct Kind<O, I> {
@@ -94,10 +102,7 @@ impl<O, I> Images<O, I> {
 
     /// Takes a command for a worker that waits, and answers whether it is to end. It then waits no more.
     pub(crate) fn command(&mut self, worker: WorkerId, command: CoordinatorMessage) -> bool {
-        let ends = matches!(
-            command,
-            CoordinatorMessage::Drain(_) | CoordinatorMessage::Interrupt(_) | CoordinatorMessage::Shutdown(_)
-        );
+        let ends = ends(&command);
         for kind in &mut self.kinds {
             if ends {
                 kind.waiting.retain(|waiting| waiting.configure.worker != worker);

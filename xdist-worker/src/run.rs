@@ -13,7 +13,7 @@ use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings, Unborn};
 use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
 use crate::fetch;
 use crate::image::{Image, ImageOffer, adopt_orphans};
-use crate::images::{Images, Waiting, Way};
+use crate::images::{self, Images, Waiting, Way};
 use crate::link::{self, HandshakeError, OpenLink};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
@@ -167,8 +167,8 @@ struct Host {
     ground: Result<Ground, String>,
     options: HostOptions,
     images: Images<ImageOffer, Image>,
-    /// The workers that an image was asked for.
-    unborn: BTreeMap<WorkerId, (Unborn, Waiting)>,
+    /// The runners that an image was asked for, and the workers that wait for them unless they were told to end.
+    unborn: BTreeMap<WorkerId, (Unborn, Option<Waiting>)>,
     link: UnixStream,
     signals: Handle,
     channels: Channels,
@@ -382,7 +382,12 @@ impl Host {
             return;
         }
         if let Some((_, waiting)) = self.unborn.get_mut(&worker) {
-            return waiting.commands.push(command);
+            if images::ends(&command) && waiting.take().is_some() {
+                self.outbox.send(&never_needed(worker));
+            } else if let Some(waiting) = waiting {
+                waiting.commands.push(command);
+            }
+            return;
         }
         match self.supervisors.get_mut(&worker) {
             Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
@@ -438,7 +443,7 @@ impl Host {
                 match Unborn::ask_for(configure, image) {
                     Ok(unborn) => {
                         let waiting = Waiting { configure: configure.clone(), commands: Vec::new() };
-                        self.unborn.insert(worker, (unborn, waiting));
+                        self.unborn.insert(worker, (unborn, Some(waiting)));
                     }
                     Err(error) => self.start_without_image(configure, &error, now),
                 }
@@ -452,7 +457,12 @@ impl Host {
 
     /// An image has done what it was asked for, or has not.
     fn forked(&mut self, worker: WorkerId, forked: io::Result<Pid>, now: Instant) {
-        let Some((unborn, Waiting { configure, commands })) = self.unborn.remove(&worker) else { return };
+        let Some((unborn, waiting)) = self.unborn.remove(&worker) else { return };
+        let Some(Waiting { configure, commands }) = waiting else {
+            // Dropping it ends it.
+            drop(forked.map(|pid| unborn.born(pid)));
+            return self.adopt_if_expected();
+        };
         match forked {
             Ok(pid) => {
                 self.started(&configure, Ok(unborn.born(pid)), now);

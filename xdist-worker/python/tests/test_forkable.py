@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from harness import HALF
 from xdist_pytest import forkable
 from xdist_pytest.watch import Watch, WatchedInput
 
@@ -119,3 +121,34 @@ def test_showing_workerinput_counts_as_reading() -> None:
     watch = Watch()
     assert repr(WatchedInput({"workerid": "gw0"}, watch)) == "{'workerid': 'gw0'}"
     assert watch.noted is not None
+
+
+@pytest.mark.parametrize(
+    ("room", "told"), [(3, ["child", "child"]), (2, ["child", "none"]), (1, "no room"), (0, "no room")]
+)
+def test_processes_are_forked_as_long_as_there_is_room(room: int, told: object) -> None:
+    program = f"""if True:
+        import os, sys
+        sys.path.insert(0, {HALF!r})
+        from xdist_pytest import image
+        forks = 0
+
+        def fork(really=image._fork):
+            global forks
+            forks += 1
+            if forks > {room}:
+                raise BlockingIOError("no room")
+            return really()
+
+        image._fork = fork
+        try:
+            own, orphans = image._fork_orphans([(), ()])
+        except OSError:
+            print("no room")
+        else:
+            if own is not None:
+                os._exit(0)
+            print(["child" if pid > 1 else "none" for pid in orphans])
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == str(told)
