@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from harness import Runner
+from harness import PYTHON, Runner
 
 Suite = Callable[..., Path]
 Start = Callable[..., Runner]
@@ -246,3 +247,48 @@ def test_functions_of_modules_may_be_taken_away(suite: Suite, start: Start) -> N
         """
     )
     assert outcomes(start()) == ["pass"]
+
+
+def test_keywords_of_reports_are_those_of_their_items(suite: Suite, start: Start) -> None:
+    suite(
+        conftest="""
+        import pytest
+        from _pytest.mark.structures import NodeKeywords
+
+        def pytest_collection_modifyitems(session, items):
+            session.keywords["of session"] = 1
+            for item in items:
+                item.parent.keywords["of parent"] = item.keywords["of item"] = 1
+                # All at once, before there are shortcuts.
+                item.expected = list(item.keywords)
+
+        @pytest.hookimpl(wrapper=True) if hasattr(pytest, "Directory") else pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(item):
+            yielded = yield
+            report = yielded if hasattr(yielded, "keywords") else yielded.get_result()
+            assert list(report.keywords) == item.expected
+            assert {"of session", "of parent", "of item", "test_a.py", "mark"} <= set(report.keywords)
+            return report
+        """,
+        test_a="""
+        import pytest
+
+        class TestClass:
+            @pytest.mark.mark
+            def test_one(self): pass
+
+        @pytest.mark.mark
+        def test_a_py(): pass
+        """,
+    )
+    assert outcomes(start("-p", "no:unraisableexception")) == ["pass"] * 2
+
+
+def test_the_header_is_that_of_pytest(suite: Suite, start: Start) -> None:
+    suite(test_a="def test(): pass")
+    runner = start()
+    header = runner.wait("ready")["header"]
+    versions = "import platform, pytest, pluggy; print(pytest.__version__, pluggy.__version__)"
+    done = subprocess.run([PYTHON, "-c", versions], capture_output=True, text=True, check=True)
+    pytest_version, pluggy_version = done.stdout.split()
+    assert f"pytest-{pytest_version}, pluggy-{pluggy_version}" in header[0]

@@ -6,10 +6,12 @@ Except for what another thread than the main one has to say: that is pytest-time
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from typing import Any
 
+import pluggy
 import pytest
 from _pytest import terminal
 from _pytest._io import TerminalWriter
@@ -59,6 +61,7 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Collects the header instead of printing it."""
+        _find_version_of_pluggy()
         recorded = io.StringIO()
         writer, self._tw = self._tw, TerminalWriter(recorded)
         try:
@@ -67,6 +70,22 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
             self._tw = writer
         lines = recorded.getvalue().splitlines()
         self.header = [line for line in lines if line and not line.startswith("=====")]
+
+
+def _find_version_of_pluggy() -> None:
+    """Finds what pluggy says of itself in the header by the name of its metadata.
+
+    It would be read from there, for which a parser of electronic mail is imported: ten milliseconds.
+    """
+    if "__version__" in vars(pluggy):
+        return
+    name, suffix = "pluggy-", ".dist-info"
+    beside = os.listdir(os.path.dirname(os.path.dirname(pluggy.__file__)))
+    versions = [
+        entry[len(name) : -len(suffix)] for entry in beside if entry.startswith(name) and entry.endswith(suffix)
+    ]
+    if len(versions) == 1:
+        pluggy.__version__ = versions[0]  # type: ignore[misc]
 
 
 def _setting(config: Any, name: str) -> Any:

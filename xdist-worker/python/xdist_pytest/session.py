@@ -350,6 +350,8 @@ class WorkerSession:
                 self._events.send("collection", offset=offset, total=total, items=chunk)
                 chunk, size, offset = [], 0, position
         self._events.send("collection", offset=offset, total=total, items=chunk)
+        # While the coordinator reads that.
+        self._sharing.settle_garbage()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:

@@ -28,6 +28,7 @@ class Sharing:
         self.watch = Watch()
         self._freezing = freezing
         self._freezes = True
+        self._is_settled = False
         self._open_at_start: frozenset[Identity] = frozenset()
         self._mapped_at_start: frozenset[str] = frozenset()
         self._streams: tuple[Optional[Identity], Optional[Identity]] = None, None
@@ -105,11 +106,15 @@ class Sharing:
         return birth, None
 
     def settle_garbage(self) -> None:
-        """Hides what collection has left from the garbage collector, which is as usual from here on.
+        """Hides what collection has left from the garbage collector, which is as usual from here on. To be called when others
+        have been forked, and perhaps again.
 
         The garbage in it is collected first, once for all workers that share it. Before they are forked, one copy less of the
         objects would be made, and everybody would wait for it: a quarter of a second for 33 000 tests.
         """
+        if self._is_settled:
+            return
+        self._is_settled = True
         if self._freezes and self.is_forked:
             self._freezing.hide()
         elif self._freezes:

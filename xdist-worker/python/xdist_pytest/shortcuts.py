@@ -1,7 +1,7 @@
 """Answers that pytest looks for in every test, kept while they cannot have changed.
 
-What a trivial test costs is pytest's own work around it. A part of that goes into three questions: which conftests a
-test's hooks come from, where its source file is, and what was written to an empty file.
+What a trivial test costs is pytest's own work around it. A part of that goes into four questions: which conftests a
+test's hooks come from, where its source file is, what its keywords are, and what was written to an empty file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from _pytest._code.code import Code
+from _pytest.mark.structures import NodeKeywords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ _fstat, _lseek = os.fstat, os.lseek
 def taken(session: pytest.Session) -> Iterator[OwnFile]:
     """Takes the shortcuts as long as tests are run."""
     own_file = OwnFile()
-    with own_file.known(), hooks_known(session), _emptiness_seen(session.config):
+    with own_file.known(), hooks_known(session), _keywords_gathered(), _emptiness_seen(session.config):
         yield own_file
 
 
@@ -109,6 +110,36 @@ def hooks_known(session: pytest.Session) -> Iterator[None]:
         yield
     finally:
         del session.gethookproxy  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _keywords_gathered() -> Iterator[None]:
+    """Has the names of all keywords of an item, which each of its reports has, gathered at once.
+
+    pytest has a generator for each of its parents, each of which goes through all names of those above.
+    """
+    one_by_one = NodeKeywords.__iter__
+
+    def gathered(keywords: Any) -> Iterator[str]:
+        try:
+            names = dict(keywords._markers)
+            parent = keywords.parent
+            while parent is not None:
+                above = parent.keywords
+                if type(above) is not NodeKeywords:
+                    return one_by_one(keywords)
+                names.update(above._markers)
+                parent = above.parent
+        except AttributeError:
+            # Not as we know them.
+            return one_by_one(keywords)
+        return iter(names)
+
+    NodeKeywords.__iter__ = gathered  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        NodeKeywords.__iter__ = one_by_one  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
