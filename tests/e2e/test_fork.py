@@ -424,10 +424,8 @@ def test_handlers_of_signals_are_kept(suite):
     in_each(suite)
 
 
-@pytest.mark.parametrize("handling", ["SIG_IGN", "lambda *_: os.waitpid(-1, os.WNOHANG)"])
+@pytest.mark.parametrize("handling", ["signals.SIG_IGN", "reap", "complain"])
 def test_a_suite_that_minds_its_children_itself(suite, handling):
-    if handling.startswith("SIG"):
-        handling = f"signals.{handling}"
     suite.files(
         conftest=f"""
         import os, signal as signals
@@ -438,9 +436,18 @@ def test_a_suite_that_minds_its_children_itself(suite, handling):
             except ChildProcessError:
                 pass
 
-        signals.signal(signals.SIGCHLD, {"reap" if "lambda" in handling else handling})
+        def complain(*_):
+            raise RuntimeError("a child that nobody has started")
+
+        signals.signal(signals.SIGCHLD, {handling})
         """,
-        test_a="def test_who(worker_id):\n    signal(f'{worker_id} here')\n",
+        test_a=f"""
+        import conftest, signal as signals
+
+        def test_who(worker_id):
+            assert signals.getsignal(signals.SIGCHLD) is {handling if "." in handling else f"conftest.{handling}"}
+            signal(f"{{worker_id}} here")
+        """,
     )
     in_each(suite)
 

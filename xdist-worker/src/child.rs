@@ -39,12 +39,22 @@ const DEFAULT_PYTHON: &str = "python3";
 /// What somebody does whose interpreter cannot be used.
 pub(crate) const OTHER_PYTHON: &str = "choose another with --python, or with python= in --tx";
 
+/// What somebody does whose interpreter did not start for this reason.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => {
+            "raise the limit (ulimit -n for files, ulimit -u for processes), or start fewer workers (-n)"
+        }
+        _ => OTHER_PYTHON,
+    }
+}
+
 /// A runner could not be started. The text goes to the person at the coordinator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SpawnError {
     /// The interpreter did not start.
-    #[error("cannot start the Python interpreter {program:?}: {source}; {OTHER_PYTHON}")]
+    #[error("cannot start the Python interpreter {program:?}: {source}; {}", remedy(source))]
     Interpreter {
         /// What was to be started.
         program: PathBuf,

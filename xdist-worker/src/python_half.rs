@@ -59,6 +59,7 @@ const FILES: &[(&str, &str)] = files![
     "distterminal.py",
     "dumps.py",
     "entry.py",
+    "finalizers.py",
     "fixtures.py",
     "forkable.py",
     "freezing.py",

@@ -247,6 +247,27 @@ def test_nothing_is_left_of_the_shortcuts_when_tests_run(suite: Suite, start: St
     assert [report.get("class", "pass") for report in start().run_all()] == ["pass", "pass"]
 
 
+def test_a_function_that_is_initialized_otherwise_is_made_as_pytest_does(suite: Suite, start: Start) -> None:
+    suite(
+        conftest="""
+        import pytest
+        initialize = pytest.Function.__init__
+
+        def __init__(self, *args, **fields):
+            initialize(self, *args, **fields)
+            self.initialized_as = type(self)
+
+        pytest.Function.__init__ = __init__
+        """,
+        test_a="""
+        import pytest
+        def test(request):
+            assert request.node.initialized_as is pytest.Function
+        """,
+    )
+    assert [report.get("class", "pass") for report in start().run_all()] == ["pass"]
+
+
 def test_a_conftest_that_is_found_on_the_way_counts(suite: Suite, start: Start) -> None:
     suite(
         **{

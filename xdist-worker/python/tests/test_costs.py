@@ -75,6 +75,45 @@ def test_garbage_of_collection_is_collected_before_the_first_test(suite: Suite, 
     assert outcomes(start()) == ["pass"]
 
 
+FINALIZERS = """
+    import gc, warnings
+
+    class Warns:
+        def __del__(self): warnings.warn("in a finalizer")
+
+    class Raises:
+        def __del__(self): raise RuntimeError("raised by a finalizer")
+
+    made = {made}()
+    made.cycle = made
+    del made
+
+    def test_one(): pass
+    def test_two(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "category"), [("Warns", "UserWarning"), ("Raises", "PytestUnraisableExceptionWarning")]
+)
+def test_what_finalizers_say_when_garbage_is_looked_for_is_a_tests_warning(
+    suite: Suite, start: Start, made: str, category: str
+) -> None:
+    suite(test_a=FINALIZERS.format(made=made), conftest="import gc\ngc.disable()")
+    runner = start()
+    assert outcomes(runner) == ["pass"] * 2
+    (told,) = [each["warning"] for each in runner.of_kind("warning") if each["warning"]["when"] == "runtest"]
+    assert told["category"].endswith(category)
+    assert told["node"].endswith("test_one")
+    assert "finalizer" in told["message"]
+
+
+@pytest.mark.parametrize("made", ["Warns", "Raises"])
+def test_what_finalizers_say_may_be_an_error(suite: Suite, start: Start, made: str) -> None:
+    suite(test_a=FINALIZERS.format(made=made), conftest="import gc\ngc.disable()")
+    assert sorted(outcomes(start("-W", "error"))) == ["fail", "pass"]
+
+
 PROBE = """
     import builtins, gc, pytest
     count = gc.get_freeze_count.__wrapped__

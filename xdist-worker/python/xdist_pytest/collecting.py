@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _READERS = ("_pytest.python", "_pytest.fixtures")
 _UNUSUAL_ARGUMENTS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _NO_DEFAULT = inspect.Parameter.empty
+#: Others have it do more.
+_INITIALIZE = Function.__init__
 
 
 class CollectionShortcuts:
@@ -88,7 +90,8 @@ class _Definitions:
 def _is_defined_by(definition: FunctionDefinition, parent: Any, fields: dict[str, Any]) -> bool:
     """Whether this would be the same node."""
     if (
-        len(fields) != 2
+        Function.__init__ is not _INITIALIZE
+        or len(fields) != 2
         or fields.get("fixtureinfo") is not definition._fixtureinfo
         or fields.get("name") != definition.name
         or parent is not definition.parent

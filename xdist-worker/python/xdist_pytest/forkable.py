@@ -156,12 +156,14 @@ def _count_threads() -> int:
 
 
 def _try_to_fork() -> None:
-    with warnings.catch_warnings():
+    from .image import undisturbed
+
+    with undisturbed(), warnings.catch_warnings():
         # Python 3.12 and later say that threads and forks do not go together, which is what is to be found out.
         warnings.simplefilter("ignore")
         child = os.fork()
-    if child == 0:
-        os._exit(0)
-    with contextlib.suppress(ChildProcessError):
-        # The user's handling of SIGCHLD may have been faster.
-        os.waitpid(child, 0)
+        if child == 0:
+            os._exit(0)
+        with contextlib.suppress(ChildProcessError):
+            # A handler that is not Python's may have been faster.
+            os.waitpid(child, 0)

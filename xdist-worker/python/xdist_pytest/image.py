@@ -176,6 +176,11 @@ def _fork_orphans(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[
 
     Raises `OSError` if there is no room for the first of them.
     """
+    with undisturbed():
+        return _fork_orphans_undisturbed(requests)
+
+
+def _fork_orphans_undisturbed(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[int]], list[int]]:
     go, send_go = os.pipe()
     tell, send_tell = os.pipe()
     parent = _fork()
@@ -189,7 +194,7 @@ def _fork_orphans(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[
         return own, []
     os.close(send_tell)
     with contextlib.suppress(ChildProcessError):
-        # The user's handling of SIGCHLD may have been faster.
+        # A handler that is not Python's may have been faster.
         os.waitpid(parent, 0)
     # That end has been dealt with by now, and with it the adoption.
     told = os.read(tell, _MOST_TOLD)
@@ -222,6 +227,21 @@ def _fork_each(requests: Iterable[Sequence[int]], send_tell: int) -> Sequence[in
         if is_parent:
             os._exit(0)
     raise AssertionError("only children return")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keeps the end of a child that is waited for here from the user's handler of SIGCHLD."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    if handler is None:
+        # It is not Python's.
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _fork() -> int:

@@ -49,8 +49,13 @@ class QuietReporter(terminal.TerminalReporter):  # type: ignore[misc]
     pytest_warning_recorded: Any = None
     pytest_collectreport: Any = None
     pytest_internalerror: Any = None
+    # It renders the whole traceback, which takes a tenth of a second.
+    pytest_keyboard_interrupt: Any = None
     # Only some versions have this one.
     pytest_runtestloop: Any = None
+
+    def _report_keyboardinterrupt(self) -> None:
+        """Nothing was kept of it."""
 
     def write(self, content: str, *, flush: bool = False, **markup: bool) -> None:
         """Forgets the text, unless live logs are wanted: these come here, while nothing is captured."""

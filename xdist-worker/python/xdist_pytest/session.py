@@ -540,6 +540,7 @@ class WorkerSession:
         self._interrupts.deliver()
         self._tell_so_far()
         self._status.enter(SETUP)
+        self._sharing.finalizers.tell()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Optional
 
 from . import descriptors, forkable
+from .finalizers import FinalizerReports
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Sharing:
         #: Whether this worker was itself forked from an image.
         self.is_forked = False
         self.watch = Watch()
+        #: What was said when garbage was looked for.
+        self.finalizers = FinalizerReports()
         self._freezing = freezing
         self._freezes = True
         self._is_settled = False
@@ -118,7 +121,8 @@ class Sharing:
         if self._freezes and self.is_forked:
             self._freezing.hide()
         elif self._freezes:
-            self._freezing.look_through_and_hide()
+            with self.finalizers.kept():
+                self._freezing.look_through_and_hide()
         self._freezing.look_as_usual()
 
     def _give_up(self, reason: str) -> str:
