@@ -610,6 +610,28 @@ def test_interrupt_while_the_others_wait_for_the_first(suite):
     assert result.code == 2, result.text
 
 
+def test_an_interrupt_that_interrupts_nothing_is_followed_by_nudges(suite):
+    suite.files(
+        test_a="""
+        import signal as signals, time
+
+        def nudge(*_):
+            raise KeyboardInterrupt
+
+        def test():
+            # As if the signal had come just before the system was asked to wait.
+            signals.signal(signals.SIGINT, lambda *_: None)
+            signals.signal(signals.SIGURG, nudge)
+            signal("running")
+            time.sleep(600)
+        """
+    )
+    run = suite.start("-n1")
+    assert suite.signals.next() == "running"
+    run.signal(signal.SIGINT)
+    assert run.wait().code == 2
+
+
 def test_an_image_that_is_killed(suite):
     suite.files(
         test_a="""

@@ -28,6 +28,10 @@ const USAGE_ERROR: i32 = 4;
 /// will not do it at all: the signal is blocked or handled by the test.
 const DUMP_GRACE: Duration = Duration::from_secs(2);
 
+/// When a runner is nudged after an interrupt, counted from the time before. Python looks for signals before it waits in the
+/// system, and one that comes in between interrupts nothing: `time.sleep(600)` would go on to its end.
+const NUDGES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
+
 /// Whether a worker is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -50,6 +54,8 @@ pub(crate) struct Supervisor {
     ending: Ending,
     /// Dropped to let the readers end although their pipes are open.
     stopper: Option<OwnedFd>,
+    /// When the runner is to be nudged, and how often it was.
+    nudge: Option<(Instant, usize)>,
     /// When the process group is to be killed, and why.
     kill_at: Option<(Instant, &'static str)>,
     /// Why the runner was asked to end, or was killed.
@@ -89,6 +95,7 @@ impl Supervisor {
             child,
             ending: Ending::new(),
             stopper: Some(stopper),
+            nudge: None,
             kill_at: None,
             ended_for: None,
             fault: None,
@@ -209,6 +216,14 @@ impl Supervisor {
             self.ended_for = Some(reason);
             self.child.kill_group();
         }
+        if let Some((due, count)) = self.nudge
+            && due <= now
+        {
+            self.nudge = NUDGES.get(count + 1).map(|&wait| (now + wait, count + 1));
+            if self.ending.is_running() {
+                self.child.signal(Signal::URG);
+            }
+        }
         if self.look_at.is_some_and(|due| due <= now) {
             self.look(now, outbox);
         }
@@ -222,7 +237,8 @@ impl Supervisor {
     /// When [`Supervisor::time_passed`] is to be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let kill_at = self.kill_at.map(|(due, _)| due);
-        [kill_at, self.look_at, self.ending.deadline()].into_iter().flatten().min()
+        let nudge = self.nudge.map(|(due, _)| due);
+        [nudge, kill_at, self.look_at, self.ending.deadline()].into_iter().flatten().min()
     }
 
     /// Whether it was not told to end.
@@ -351,7 +367,10 @@ impl Supervisor {
                 let answer = Unscheduled { worker: self.worker, request, items };
                 outbox.send(&WorkerMessage::Unscheduled(answer));
             }
-            Action::Interrupt => self.child.signal(Signal::INT),
+            Action::Interrupt => {
+                self.child.signal(Signal::INT);
+                self.nudge = Some((now + NUDGES[0], 0));
+            }
             Action::Terminate { reason } => {
                 self.ended_for = Some(reason);
                 self.child.signal(Signal::TERM);

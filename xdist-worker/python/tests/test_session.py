@@ -1053,3 +1053,26 @@ def test_the_ramp_delays_the_first_test_but_not_the_end(suite: Suite, start: Sta
     runner.drain()
     runner.finish()
     assert "item_finished" not in runner.kinds()
+
+
+def test_an_interrupt_that_came_just_before_a_wait_is_raised_at_the_next_nudge(suite: Suite, start: Start) -> None:
+    directory = suite(
+        test_a="""
+        import _thread, pathlib, threading, time
+
+        def interrupt():
+            # Notes the signal, but interrupts nothing that the system does.
+            _thread.interrupt_main()
+            pathlib.Path("interrupted").touch()
+
+        def test():
+            threading.Timer(0.3, interrupt).start()
+            time.sleep(600)
+        """
+    )
+    runner = start()
+    runner.collect()
+    runner.item(0)
+    runner.wait_for_file(directory / "interrupted")
+    runner.signal(signal.SIGURG)
+    assert runner.wait("stop_requested")["kind"] == "interrupt"

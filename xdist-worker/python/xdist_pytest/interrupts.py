@@ -29,6 +29,9 @@ class Interrupts:
 
         signal.default_int_handler = default_int_handler
         signal.signal(signal.SIGINT, default_int_handler)
+        # The host sends it after SIGINT, which may have come just before the system was asked to wait. It means nothing to
+        # whoever has no handler for it.
+        signal.signal(signal.SIGURG, lambda _number, _frame: None)
 
     def hold(self) -> bool:
         """Holds interrupts back; answers whether they were not held before."""
