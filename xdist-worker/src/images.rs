@@ -2,7 +2,8 @@
 //! holds.
 //!
 //! Workers that differ in nothing but their names can share a collection. The first of them is started as any other, with
-//! the offer to leave an image behind. The others wait until that is there, or until it is known that there will be none.
+//! the offer to leave an image behind. The others wait until that is there, or until it is known that there will be none; and
+//! then until the image has forked them.
 
 use std::collections::BTreeMap;
 use xdist_proto::message::{Configure, Start, Wants};
@@ -21,7 +22,7 @@ pub(crate) enum Way<'a, I> {
     Fork(&'a I),
 }
 
-/// A worker that waits for the first one's image.
+/// A worker that waits for its runner.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Waiting {
     pub(crate) configure: Configure,
@@ -29,18 +30,13 @@ pub(crate) struct Waiting {
     pub(crate) commands: Vec<CoordinatorMessage>,
 }
 
-/// The images of a host: of type `I`, accepted from offers of type `O`.
+/// The images of a host: of type `I`, accepted from offers of type `O`. What the host keeps of a runner that it has asked one for
+/// is of type `R`.
 #[derive(Debug)]
-pub(crate) struct Images<O, I> {
+pub(crate) struct Images<O, I, R> {
     kinds: Vec<Kind<O, I>>,
-}
-
-/// Whether a worker that has not begun need not begin any more.
-pub(crate) const fn ends(command: &CoordinatorMessage) -> bool {
-    matches!(
-        command,
-        CoordinatorMessage::Drain(_) | CoordinatorMessage::Interrupt(_) | CoordinatorMessage::Shutdown(_)
-    )
+    /// Without a worker where that was told to end meanwhile.
+    asked: BTreeMap<WorkerId, (R, Option<Waiting>)>,
 }
 
 /// Workers that differ in nothing but their names.
@@ -63,9 +59,9 @@ enum State<O, I> {
     Refused,
 }
 
-impl<O, I> Images<O, I> {
+impl<O, I, R> Images<O, I, R> {
     pub(crate) const fn new() -> Self {
-        Self { kinds: Vec::new() }
+        Self { kinds: Vec::new(), asked: BTreeMap::new() }
     }
 
     pub(crate) fn way(&self, configure: &Configure) -> Way<'_, I> {
@@ -95,14 +91,40 @@ impl<O, I> Images<O, I> {
         }
     }
 
-    /// Whether this worker waits.
+    /// An image was asked for a runner for this worker.
+    pub(crate) fn asked(&mut self, configure: Configure, runner: R) {
+        let waiting = Waiting { configure, commands: Vec::new() };
+        self.asked.insert(waiting.configure.worker, (runner, Some(waiting)));
+    }
+
+    /// An image has answered. Answers what was kept of the runner, and who waited for it, if somebody still does.
+    pub(crate) fn answered(&mut self, worker: WorkerId) -> Option<(R, Option<Waiting>)> {
+        self.asked.remove(&worker)
+    }
+
+    /// Whether this worker waits, or has waited for a runner that is still to come.
     pub(crate) fn is_waiting(&self, worker: WorkerId) -> bool {
+        if self.asked.contains_key(&worker) {
+            return true;
+        }
         self.kinds.iter().flat_map(|kind| &kind.waiting).any(|waiting| waiting.configure.worker == worker)
     }
 
     /// Takes a command for a worker that waits, and answers whether it is to end. It then waits no more.
     pub(crate) fn command(&mut self, worker: WorkerId, command: CoordinatorMessage) -> bool {
-        let ends = ends(&command);
+        let ends = matches!(
+            command,
+            CoordinatorMessage::Drain(_) | CoordinatorMessage::Interrupt(_) | CoordinatorMessage::Shutdown(_)
+        );
+        if let Some((_, waiting)) = self.asked.get_mut(&worker) {
+            if ends {
+                return waiting.take().is_some();
+            }
+            if let Some(waiting) = waiting {
+                waiting.commands.push(command);
+            }
+            return false;
+        }
         for kind in &mut self.kinds {
             if ends {
                 kind.waiting.retain(|waiting| waiting.configure.worker != worker);
@@ -121,9 +143,9 @@ impl<O, I> Images<O, I> {
         self.kinds.iter().any(|kind| matches!(&kind.state, State::Awaited { first, .. } if *first == worker))
     }
 
-    /// Whether any image may yet come to be.
+    /// Whether any image may yet come to be, or a runner from one.
     pub(crate) fn is_any_awaited(&self) -> bool {
-        self.kinds.iter().any(|kind| matches!(kind.state, State::Awaited { .. }))
+        !self.asked.is_empty() || self.kinds.iter().any(|kind| matches!(kind.state, State::Awaited { .. }))
     }
 
     /// A first runner has collected: its image is there if `accept` finds one. Answers who waited for it.
@@ -185,7 +207,7 @@ mod tests {
     }
 
     /// One kind of worker, whose first has been started.
-    fn awaited() -> Images<&'static str, &'static str> {
+    fn awaited() -> Images<&'static str, &'static str, &'static str> {
         let mut images = Images::new();
         assert_eq!(images.way(&configure(0)), Way::SpawnFirst);
         images.offered(&configure(0), "offer");
@@ -235,6 +257,33 @@ mod tests {
         assert!(images.command(WorkerId(1), CoordinatorMessage::Shutdown(shutdown)));
         assert!(!images.is_waiting(WorkerId(1)));
         assert_eq!(names(&images.refuse(WorkerId(0))), ["gw2"]);
+    }
+
+    #[test]
+    fn who_waits_for_a_runner_keeps_commands_until_it_is_there() {
+        let mut images = awaited();
+        images.accept(WorkerId(0), |_| Some("image"));
+        images.asked(configure(1), "runner");
+        assert!(images.is_waiting(WorkerId(1)) && images.is_any_awaited());
+        let collect = CoordinatorMessage::Collect(Collect { worker: WorkerId(1) });
+        assert!(!images.command(WorkerId(1), collect.clone()));
+        let waiting = Waiting { configure: configure(1), commands: vec![collect] };
+        assert_eq!(images.answered(WorkerId(1)), Some(("runner", Some(waiting))));
+        assert!(!images.is_waiting(WorkerId(1)) && !images.is_any_awaited());
+        assert_eq!(images.answered(WorkerId(1)), None);
+    }
+
+    #[test]
+    fn who_waits_for_a_runner_can_be_ended_once() {
+        let mut images = awaited();
+        images.accept(WorkerId(0), |_| Some("image"));
+        images.asked(configure(1), "runner");
+        let shutdown = CoordinatorMessage::Shutdown(Shutdown { worker: WorkerId(1), grace_ms: 0 });
+        assert!(images.command(WorkerId(1), shutdown.clone()));
+        assert!(!images.command(WorkerId(1), shutdown));
+        // The runner comes all the same, and has to be adopted.
+        assert!(images.is_any_awaited());
+        assert_eq!(images.answered(WorkerId(1)), Some(("runner", None)));
     }
 
     #[test]

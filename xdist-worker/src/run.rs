@@ -13,7 +13,7 @@ use crate::child::{self, Child, ChildPipes, SpawnError, Surroundings, Unborn};
 use crate::event::{Event, LinkEnd, Pipe, RunnerEvent, Source};
 use crate::fetch;
 use crate::image::{Image, ImageOffer, adopt_orphans};
-use crate::images::{self, Images, Waiting, Way};
+use crate::images::{Images, Waiting, Way};
 use crate::link::{self, HandshakeError, OpenLink};
 use crate::memory::OutOfMemoryWatch;
 use crate::outbox::Outbox;
@@ -166,9 +166,7 @@ struct Host {
     /// Without it no runner can be started, for this reason.
     ground: Result<Ground, String>,
     options: HostOptions,
-    images: Images<ImageOffer, Image>,
-    /// The runners that an image was asked for, and the workers that wait for them unless they were told to end.
-    unborn: BTreeMap<WorkerId, (Unborn, Option<Waiting>)>,
+    images: Images<ImageOffer, Image, Unborn>,
     link: UnixStream,
     signals: Handle,
     channels: Channels,
@@ -274,7 +272,6 @@ impl Host {
             ground,
             options,
             images: Images::new(),
-            unborn: BTreeMap::new(),
             link,
             signals: signals_handle,
             channels: Channels { lifecycle, commands, runners: bounded(QUEUED_EVENTS), files: bounded(1) },
@@ -381,14 +378,6 @@ impl Host {
             }
             return;
         }
-        if let Some((_, waiting)) = self.unborn.get_mut(&worker) {
-            if images::ends(&command) && waiting.take().is_some() {
-                self.outbox.send(&never_needed(worker));
-            } else if let Some(waiting) = waiting {
-                waiting.commands.push(command);
-            }
-            return;
-        }
         match self.supervisors.get_mut(&worker) {
             Some(supervisor) => supervisor.command(command, now, &mut self.outbox),
             // It may have crossed the worker's `down`, which answers it.
@@ -429,10 +418,7 @@ impl Host {
 
     fn configure(&mut self, configure: &Configure, now: Instant) {
         let worker = configure.worker;
-        if self.supervisors.contains_key(&worker)
-            || self.unborn.contains_key(&worker)
-            || self.images.is_waiting(worker)
-        {
+        if self.supervisors.contains_key(&worker) || self.images.is_waiting(worker) {
             tracing::warn!(%worker, "the coordinator configured a worker twice; the second time is ignored");
             return;
         }
@@ -441,10 +427,7 @@ impl Host {
             Way::Fork(image) => {
                 adopt_orphans(true);
                 match Unborn::ask_for(configure, image) {
-                    Ok(unborn) => {
-                        let waiting = Waiting { configure: configure.clone(), commands: Vec::new() };
-                        self.unborn.insert(worker, (unborn, Some(waiting)));
-                    }
+                    Ok(unborn) => self.images.asked(configure.clone(), unborn),
                     Err(error) => self.start_without_image(configure, &error, now),
                 }
             }
@@ -457,7 +440,7 @@ impl Host {
 
     /// An image has done what it was asked for, or has not.
     fn forked(&mut self, worker: WorkerId, forked: io::Result<Pid>, now: Instant) {
-        let Some((unborn, waiting)) = self.unborn.remove(&worker) else { return };
+        let Some((unborn, waiting)) = self.images.answered(worker) else { return };
         let Some(Waiting { configure, commands }) = waiting else {
             // Dropping it ends it.
             drop(forked.map(|pid| unborn.born(pid)));
@@ -484,7 +467,7 @@ impl Host {
     }
 
     fn adopt_if_expected(&self) {
-        adopt_orphans(self.images.is_any_awaited() || !self.unborn.is_empty());
+        adopt_orphans(self.images.is_any_awaited());
     }
 
     /// A runner's process was started, or could not be.
