@@ -265,6 +265,16 @@ impl Child {
         }
     }
 
+    /// Sends the runner's process group a signal that means nothing to whoever has no handler for it. With `--isolate` the test
+    /// is in a process of its own there.
+    pub(crate) fn nudge(&self) {
+        if !self.reaped
+            && let Err(error) = rustix::process::kill_process_group(self.pid, Signal::URG)
+        {
+            tracing::debug!(pid = ?self.pid, %error, "cannot nudge a runner");
+        }
+    }
+
     /// Kills everything in the runner's process group. As the runner is reaped by [`Child::reap`] only, its id cannot
     /// belong to anybody else meanwhile.
     pub(crate) fn kill_group(&self) {

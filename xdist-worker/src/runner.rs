@@ -42,6 +42,7 @@
 //!    so without the interpreter's help, whatever that is doing. With `--isolate` the process of the test does so.
 //! 9. SIGINT raises `KeyboardInterrupt` during setup and call; during teardown it is held back until the teardown is over.
 //!    The first one after a `Drain` that the host sent because of an `interrupt` is not reported as `stop_requested`.
+//!    SIGURG follows, which does nothing but end a wait that SIGINT came too early for.
 
 use xdist_proto::report::Phase;
 use xdist_proto::{ItemIndex, LeaseId};

@@ -221,7 +221,7 @@ impl Supervisor {
         {
             self.nudge = NUDGES.get(count + 1).map(|&wait| (now + wait, count + 1));
             if self.ending.is_running() {
-                self.child.signal(Signal::URG);
+                self.child.nudge();
             }
         }
         if self.look_at.is_some_and(|due| due <= now) {
