@@ -286,5 +286,5 @@ def test_a_conftest_that_is_found_on_the_way_counts(suite: Suite, start: Start) 
             """,
         }
     )
-    reports = start("-p", "no:randomly").run_all()
+    reports = start().run_all()
     assert [report.get("class", "pass") for report in reports] == ["pass"] * 3

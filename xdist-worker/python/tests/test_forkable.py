@@ -133,14 +133,14 @@ def test_processes_are_forked_as_long_as_there_is_room(room: int, told: object) 
         from xdist_pytest import image
         forks = 0
 
-        def fork(really=image._fork):
+        def fork(really=image.fork):
             global forks
             forks += 1
             if forks > {room}:
                 raise BlockingIOError("no room")
             return really()
 
-        image._fork = fork
+        image.fork = fork
         try:
             own, orphans = image._fork_orphans([(), ()])
         except OSError:

@@ -13,13 +13,16 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 import _pytest.compat
+import _pytest.python
 import pytest
-from _pytest.python import Function, FunctionDefinition
+from _pytest.python import Function
 
 from .shortcuts import hooks_known
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from _pytest.python import FunctionDefinition
 
 #: Whose parametrization leaves a definition as it was.
 _READERS = ("_pytest.python", "_pytest.fixtures")
@@ -53,7 +56,8 @@ class _Definitions:
     def become_functions(self) -> Iterator[None]:
         """Has a function without parameters made of its definition."""
         original = vars(Function).get("from_parent")
-        if not isinstance(original, classmethod) or "from_parent" in vars(FunctionDefinition):
+        definitions = getattr(_pytest.python, "FunctionDefinition", None)
+        if not isinstance(original, classmethod) or definitions is None or "from_parent" in vars(definitions):
             # Not as we know it.
             yield
             return
@@ -64,7 +68,7 @@ class _Definitions:
             if definition is not None and cls is Function and _is_defined_by(definition, parent, fields):
                 return _made_of(definition)
             node = make(cls, parent, **fields)
-            if cls is FunctionDefinition and self._is_private_in(parent):
+            if cls is definitions and self._is_private_in(parent):
                 self._definition = node
             return node
 

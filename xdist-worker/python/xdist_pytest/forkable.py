@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import threading
-import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import descriptors
+from .process import fork, undisturbed
 
 if TYPE_CHECKING:
     import pytest
@@ -156,12 +156,8 @@ def _count_threads() -> int:
 
 
 def _try_to_fork() -> None:
-    from .image import undisturbed
-
-    with undisturbed(), warnings.catch_warnings():
-        # Python 3.12 and later say that threads and forks do not go together, which is what is to be found out.
-        warnings.simplefilter("ignore")
-        child = os.fork()
+    with undisturbed():
+        child = fork()
         if child == 0:
             os._exit(0)
         with contextlib.suppress(ChildProcessError):

@@ -15,10 +15,10 @@ import signal
 import socket
 import struct
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from . import descriptors
+from .process import fork, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -183,7 +183,7 @@ def _fork_orphans(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[
 def _fork_orphans_undisturbed(requests: Iterable[Sequence[int]]) -> tuple[Optional[Sequence[int]], list[int]]:
     go, send_go = os.pipe()
     tell, send_tell = os.pipe()
-    parent = _fork()
+    parent = fork()
     if parent == 0:
         own = _fork_each(requests, send_tell)
         # An orphan.
@@ -212,7 +212,7 @@ def _fork_each(requests: Iterable[Sequence[int]], send_tell: int) -> Sequence[in
     try:
         for request in requests:
             try:
-                orphan = _fork()
+                orphan = fork()
             except OSError:
                 os.write(send_tell, _PID.pack(_NONE))
                 break
@@ -227,25 +227,3 @@ def _fork_each(requests: Iterable[Sequence[int]], send_tell: int) -> Sequence[in
         if is_parent:
             os._exit(0)
     raise AssertionError("only children return")
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Keeps the end of a child that is waited for here from the user's handler of SIGCHLD."""
-    handler = signal.getsignal(signal.SIGCHLD)
-    if handler is None:
-        # It is not Python's.
-        yield
-        return
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Python 3.12 and later warn of threads, which have been thought of.
-        warnings.simplefilter("ignore")
-        return os.fork()

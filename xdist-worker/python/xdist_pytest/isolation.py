@@ -8,10 +8,9 @@ import resource
 import signal
 import sys
 import traceback
-import warnings
 from typing import TYPE_CHECKING, Callable, NoReturn
 
-from .process import leave
+from .process import fork, leave
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -31,10 +30,7 @@ def run_isolated(channel: Channel, interrupts: Interrupts, dumps: Dumps, run: Ca
     channel.note_taken()
     channel.survives_fork = True
     with dumps.fork_in_peace():
-        with warnings.catch_warnings():
-            # Python 3.12 and later warn of threads; who isolates tests knows what is imported.
-            warnings.simplefilter("ignore")
-            child = os.fork()
+        child = fork()
         channel.survives_fork = False
         if child == 0:
             dumps.answer()

@@ -1,14 +1,20 @@
-"""Makes a process that was started with `-c` look as one started by the command `pytest`, and ends it."""
+"""Makes a process that was started with `-c` look as one started by the command `pytest`, forks it, and ends it."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import signal
 import sys
 import sysconfig
 import threading
 import traceback
-from typing import NoReturn
+import warnings
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def become_pytest(args: list[str]) -> None:
@@ -59,3 +65,26 @@ def leave(status: int) -> NoReturn:
         except Exception:
             continue
     os._exit(status & 0xFF)
+
+
+def fork() -> int:
+    """Forks in spite of threads: that there are none, or that they do no harm, has been seen to."""
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of them.
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keeps the end of a child that is waited for here from the user's handler of SIGCHLD."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    if handler is None:
+        # It is not Python's.
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
