@@ -189,6 +189,10 @@ class Xdist:
             if not name.startswith(("PYTEST_", "XDIST", "COV_", "COVERAGE_")) and name not in ("VIRTUAL_ENV", "COLUMNS")
         }
         self.env["SIGNALS"] = str(self.signals.path)
+        # Of its own, or pytest warns when it and another run remove the same old directories.
+        temporary = directory / "tmp"
+        temporary.mkdir()
+        self.env["PYTEST_DEBUG_TEMPROOT"] = str(temporary)
         self._runs = 0
         self._started: list[subprocess.Popen] = []
 

@@ -119,7 +119,7 @@ def test_what_cannot_run_beside_each_other_does_not(xdist, run, mode):
         # The second time, it is known what tests take.
         result = run("-n4", f"--dist={mode}", "--strict-markers")
         assert (result.code, result.totals) == (0, {"passed": 72}), result.text
-    assert "warning" not in result.text
+        assert "warning" not in result.text, result.text
 
 
 @pytest.mark.parametrize("mode", ["load", "worksteal", "loadscope", "loadgroup"])

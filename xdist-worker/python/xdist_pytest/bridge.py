@@ -75,6 +75,8 @@ class Bridge:
         #: What each worker has been given and has not finished.
         self._queued: dict[Node, list[int]] = {}
         self._parked: set[Node] = set()
+        #: To be ended, unless it turns out that this would end the run with tests left.
+        self._withheld: list[Node] = []
         self._left = 0
         self._has_begun = False
 
@@ -98,9 +100,17 @@ class Bridge:
 
     def shut_down(self, node: Node) -> None:
         """Has a worker end after what it has."""
-        if not node.shutting_down:
-            node.shutting_down = True
-            self._link.send("retire", worker=node.number)
+        if node.shutting_down:
+            return
+        node.shutting_down = True
+        if self._is_idle():
+            # If it was the last one, the coordinator would end the run before this can say why.
+            self._withheld.append(node)
+        else:
+            self._retire(node)
+
+    def _retire(self, node: Node) -> None:
+        self._link.send("retire", worker=node.number)
 
     # what happens
 
@@ -163,6 +173,10 @@ class Bridge:
             for node in list(self.scheduler.nodes):
                 self.shut_down(node)
 
+    def _is_idle(self) -> bool:
+        """Whether nobody has anything to do, although there are tests left."""
+        return self._left > 0 and not any(self._queued.values())
+
     def settle(self, stopping: bool, nodes: Iterable[Node]) -> None:
         """Sees to it that nobody waits for what will not come. To be called when nothing more is there to be told.
 
@@ -173,11 +187,14 @@ class Bridge:
             if len(queued) == 1 and node not in self._parked and not node.shutting_down:
                 self._parked.add(node)
                 self._link.send("park_worker", worker=node.number)
-        is_idle = self._queued and not any(self._queued.values())
         # A worker that still comes up may be the one that the rest is for.
         is_awaited = any(not node.is_down and node not in self._queued for node in nodes)
-        if self._has_begun and self._left > 0 and is_idle and not stopping and not is_awaited:
+        if self._has_begun and self._queued and self._is_idle() and not stopping and not is_awaited:
             name = type(self.scheduler).__name__
             raise pytest.UsageError(
                 f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left"
             )
+        for node in self._withheld:
+            if not node.is_down:
+                self._retire(node)
+        self._withheld.clear()
