@@ -49,6 +49,9 @@ def main() -> int:
 
     wanted_suites = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
     tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
+    unknown = {*wanted_suites} - {*suites.SUITES, *gen_suites.SUITES} | {*tables} - {*TABLES}
+    if unknown:
+        parser.error(f"there is no suite or table called {', '.join(sorted(unknown))}")
     costs.adopt_orphans()
     print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.")
     code = 0

@@ -178,8 +178,9 @@ fn items(worker: Option<WorkerId>, all: &[Item]) -> Vec<FrontendMessage> {
 
 fn size(item: &Item) -> usize {
     let names = item.resources.iter().map(|resource| &resource.name);
-    let texts = item.groups.iter().chain(&item.keywords).chain(&item.file).chain(names);
-    item.node_id.len() + texts.map(|text| text.len() + TEXT_BYTES).sum::<usize>() + ITEM_BYTES
+    let texts = item.groups.iter().chain(&item.keywords).chain(names).map(String::len);
+    let lengths = texts.chain(item.file.as_ref().map(|file| file.len()));
+    item.node_id.len() + lengths.map(|length| length + TEXT_BYTES).sum::<usize>() + ITEM_BYTES
 }
 
 fn difference(mismatch: Mismatch) -> CollectionMismatch {
@@ -287,10 +288,10 @@ mod tests {
     #[test]
     fn many_items_are_several_messages_of_a_moderate_size() {
         let item = |number| Item {
-            file: Some("elsewhere.py".to_owned()),
+            file: Some("elsewhere.py".into()),
             line: Some(number),
-            groups: vec!["group".to_owned()],
-            keywords: vec!["k".repeat(20); 10],
+            groups: ["group".to_owned()].into(),
+            keywords: vec!["k".repeat(20); 10].into(),
             ..Item::new(format!("tests/test_{number}.py::test"))
         };
         let items: Vec<Item> = (0..10_000).map(item).collect();

@@ -262,7 +262,7 @@ fn tests_that_share_an_expensive_fixture_are_not_taken_apart() {
 fn with_chain(limit: u32) -> Suite {
     let mut suite = Suite::new((0..400).map(|at| 50 + at % 7).collect());
     for item in suite.items.iter_mut().skip(1).step_by(4) {
-        item.resources = vec![Resource { name: "db".to_owned(), limit }];
+        item.resources = [Resource { name: "db".to_owned(), limit }].into();
     }
     suite
 }
@@ -285,7 +285,9 @@ fn chains_that_take_longest_begin_first() {
     for (chain, tests) in [("a", 10), ("b", 10), ("c", 10), ("d", 10), ("e", 20), ("f", 20)] {
         for test in 0..tests {
             let resources = vec![Resource { name: chain.to_owned(), limit: 1 }];
-            suite.items.push(Item { resources, ..Item::new(format!("{chain}.py::t{test}")) });
+            suite
+                .items
+                .push(Item { resources: resources.into(), ..Item::new(format!("{chain}.py::t{test}")) });
             suite.durations.push(100);
         }
     }

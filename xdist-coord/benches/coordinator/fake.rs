@@ -44,7 +44,7 @@ impl Suite {
         let (file, test) = (item / self.per_file, item % self.per_file);
         let node_id = format!("tests/package/test_module_{file:05}.py::TestClass::test_method_{test:06}");
         let groups = if self.grouped { vec![format!("group{file}")] } else { Vec::new() };
-        Item { line: Some(10 * test), groups, ..Item::new(node_id) }
+        Item { line: Some(10 * test), groups: groups.into(), ..Item::new(node_id) }
     }
 
     pub(crate) fn digest(&self) -> CollectionDigest {

@@ -107,7 +107,7 @@ fn ids(ids: &str) -> Vec<Item> {
 /// Items that are named by their groups, several joined by `+`; `-` has none.
 fn grouped(groups: &str) -> Vec<Item> {
     let item = |(number, groups): (usize, &str)| Item {
-        groups: if groups == "-" { Vec::new() } else { groups.split('+').map(str::to_owned).collect() },
+        groups: if groups == "-" { Box::default() } else { groups.split('+').map(str::to_owned).collect() },
         ..Item::new(format!("a.py::t{number}"))
     };
     groups.split_whitespace().enumerate().map(item).collect()

@@ -227,7 +227,7 @@ fn file(item: &Item) -> &str {
 
 /// The group. An item with several groups is in the one that their sorted names make together (pytest-xdist 3.7, #1200).
 fn group(item: &Item) -> Option<Cow<'_, str>> {
-    match item.groups.as_slice() {
+    match &*item.groups {
         [] => None,
         [only] => Some(only.into()),
         several => {

@@ -297,7 +297,7 @@ fn tests(rng: &mut fastrand::Rng, faults: Faults) -> Vec<Test> {
             let number = if one_in(rng, 30) { 0 } else { number };
             let mut item = Item::new(format!("f{file}.py{class}::t[{number}::x]"));
             if grouped && one_in(rng, 3) {
-                item.groups = vec![format!("g{}", rng.u32(0..4))];
+                item.groups = [format!("g{}", rng.u32(0..4))].into();
             }
             let longest = if slow && one_in(rng, 10) { 20_000 } else { 300 };
             Test {
@@ -323,15 +323,17 @@ fn mark(seed: u64, tests: &mut [Test]) {
     let (names, every, alone) = (rng.u32(1..6), rng.u32(1..6), rng.u32(2..60));
     for test in tests {
         test.item.exclusive = one_in(&mut rng, alone);
+        let mut resources: Vec<Resource> = Vec::new();
         while one_in(&mut rng, every + 1) {
             let number = rng.u32(0..names);
             // Mostly the same limit, of which the smallest holds.
             let limit = if one_in(&mut rng, 50) { 1 } else { number % 4 + 1 };
             let name = format!("r{number}");
-            if test.item.resources.iter().all(|resource| resource.name != name) {
-                test.item.resources.push(Resource { name, limit });
+            if resources.iter().all(|resource| resource.name != name) {
+                resources.push(Resource { name, limit });
             }
         }
+        test.item.resources = resources.into();
     }
 }
 

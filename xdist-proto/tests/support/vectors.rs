@@ -753,10 +753,10 @@ pub(super) fn items() -> Vec<Item> {
         node_id: "tests/a.py::test[x]".into(),
         file: Some("tests/a.py".into()),
         line: Some(11),
-        groups: vec!["db".into(), "net".into()],
+        groups: ["db".into(), "net".into()].into(),
         exclusive: true,
-        resources: vec![Resource { name: "db".into(), limit: 2 }],
-        keywords: vec!["slow".into(), "test[x]".into()],
+        resources: [Resource { name: "db".into(), limit: 2 }].into(),
+        keywords: ["slow".into(), "test[x]".into()].into(),
     };
     vec![all_fields, Item::new("tests/a.py::gr\u{fc}n")]
 }

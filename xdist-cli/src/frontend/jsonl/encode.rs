@@ -216,9 +216,9 @@ fn collected(worker: Option<String>, collection: &Collection) -> Value {
     let items = collection.items.iter().map(|item| {
         present([
             ("nodeid", item.node_id.clone().into()),
-            ("file", item.file.clone().into()),
+            ("file", item.file.as_deref().into()),
             ("line", item.line.into()),
-            ("groups", list(item.groups.clone())),
+            ("groups", list(item.groups.to_vec())),
             ("exclusive", item.exclusive.then_some(true).into()),
             ("resources", resources(item)),
         ])

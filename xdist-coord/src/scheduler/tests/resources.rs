@@ -226,7 +226,7 @@ fn nothing_passes_the_gate_after_the_stop() {
 fn large_collections_of_marked_tests_are_borne_with() {
     for (names, limit) in [(1, 1), (3, 100), (15_000, 1)] {
         let item = |number: u32| Item {
-            resources: vec![Resource { name: format!("r{}", number % names), limit }],
+            resources: [Resource { name: format!("r{}", number % names), limit }].into(),
             ..Item::new(format!("f{}.py::t{number}", number / 20_000))
         };
         let collection = Collection { items: (0..30_000).map(item).collect() };
