@@ -430,6 +430,51 @@ def test_schedulers_that_cannot_work_are_refused_by_name(xdist, door, made, args
     assert expected in result.text
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("door", ["start", "start_pytest"])
+def test_a_scheduler_that_lets_all_workers_go_before_the_end_is_named(xdist, door, workers):
+    xdist.files(
+        conftest="""
+        def pytest_xdist_make_scheduler(config, log):
+            from xdist import scheduler
+            class Half(scheduler.LoadScheduling):
+                def _begin(self):
+                    for node in self.nodes:
+                        self._send_tests(node, 3)
+                        node.shutdown()
+            return Half(config, log)
+        """,
+        test_a="import pytest\n\n@pytest.mark.parametrize('n', range(20))\ndef test_it(n):\n    pass\n",
+    )
+    result = getattr(xdist, door)("-n", str(workers)).wait()
+    assert result.code == 4, result.text
+    left = 20 - 3 * workers
+    assert f"the scheduler Half gives nothing to any worker, and {left} tests are left" in result.text
+    assert result.totals == {"passed": 3 * workers, "not run": left}
+
+
+@pytest.mark.parametrize("door", ["start", "start_pytest"])
+def test_a_scheduler_is_not_blamed_for_a_crash_after_which_nothing_restarts(xdist, door):
+    xdist.files(
+        conftest="""
+        def pytest_xdist_make_scheduler(config, log):
+            from xdist import scheduler
+            return scheduler.LoadScheduling(config, log)
+        """,
+        test_a="""
+        import os
+        def test_0():
+            os._exit(3)
+        def test_1(): pass
+        def test_2(): pass
+        def test_3(): pass
+        """,
+    )
+    result = getattr(xdist, door)("-n2", "--max-worker-restart=0").wait()
+    assert result.code == 1, result.text
+    assert "more than 0 workers crashed" in result.text and "gives nothing" not in result.text
+
+
 def test_a_run_does_not_outlive_the_pytest_that_was_killed(xdist):
     xdist.files(
         test_a="""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -75,8 +75,10 @@ class Bridge:
         #: What each worker has been given and has not finished.
         self._queued: dict[Node, list[int]] = {}
         self._parked: set[Node] = set()
-        #: To be ended, unless it turns out that this would end the run with tests left.
-        self._withheld: list[Node] = []
+        #: Workers that the scheduler has let go.
+        self._let_go: set[Node] = set()
+        #: Whether the last one that is gone was let go, and ended in good order.
+        self._last_was_let_go = False
         self._left = 0
         self._has_begun = False
 
@@ -100,17 +102,10 @@ class Bridge:
 
     def shut_down(self, node: Node) -> None:
         """Has a worker end after what it has."""
-        if node.shutting_down:
-            return
-        node.shutting_down = True
-        if self._is_idle():
-            # If it was the last one, the coordinator would end the run before this can say why.
-            self._withheld.append(node)
-        else:
-            self._retire(node)
-
-    def _retire(self, node: Node) -> None:
-        self._link.send("retire", worker=node.number)
+        if not node.shutting_down:
+            node.shutting_down = True
+            self._let_go.add(node)
+            self._link.send("retire", worker=node.number)
 
     # what happens
 
@@ -155,8 +150,10 @@ class Bridge:
             self._left -= 1
         self._end_if_finished()
 
-    def gone(self, node: Node) -> None:
-        """A worker is gone."""
+    def gone(self, node: Node, lost: bool) -> None:
+        """A worker is gone, or lost."""
+        if lost or node in self._queued:
+            self._last_was_let_go = node in self._let_go and not lost
         self._queued.pop(node, None)
         if node in self.scheduler.nodes:
             self.scheduler.remove_node(node)
@@ -173,28 +170,30 @@ class Bridge:
             for node in list(self.scheduler.nodes):
                 self.shut_down(node)
 
-    def _is_idle(self) -> bool:
-        """Whether nobody has anything to do, although there are tests left."""
-        return self._left > 0 and not any(self._queued.values())
-
     def settle(self, stopping: bool, nodes: Iterable[Node]) -> None:
         """Sees to it that nobody waits for what will not come. To be called when nothing more is there to be told.
 
         Workers ask for the test after the last one they have, as pytest-xdist's do. Raises `pytest.UsageError` if the
-        scheduler gives nothing to anybody although there are tests left.
+        scheduler gives nothing to those whom it keeps although there are tests left.
         """
         for node, queued in self._queued.items():
             if len(queued) == 1 and node not in self._parked and not node.shutting_down:
                 self._parked.add(node)
                 self._link.send("park_worker", worker=node.number)
+        is_idle = not any(self._queued.values()) and not all(node.shutting_down for node in self._queued)
         # A worker that still comes up may be the one that the rest is for.
         is_awaited = any(not node.is_down and node not in self._queued for node in nodes)
-        if self._has_begun and self._queued and self._is_idle() and not stopping and not is_awaited:
-            name = type(self.scheduler).__name__
-            raise pytest.UsageError(
-                f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left"
-            )
-        for node in self._withheld:
-            if not node.is_down:
-                self._retire(node)
-        self._withheld.clear()
+        if self._has_begun and self._left > 0 and is_idle and not stopping and not is_awaited:
+            self._complain()
+
+    def nobody_is_left(self) -> None:
+        """The run has ended because there are no more workers.
+
+        Raises `pytest.UsageError` if that is so because the scheduler has let them go although there were tests left.
+        """
+        if self._left > 0 and self._last_was_let_go:
+            self._complain()
+
+    def _complain(self) -> NoReturn:
+        name = type(self.scheduler).__name__
+        raise pytest.UsageError(f"the scheduler {name} gives nothing to any worker, and {self._left} tests are left")

@@ -39,6 +39,9 @@ SCHEDULERS = {
     "worksteal": "WorkStealingScheduling",
 }
 
+#: How the reason begins if a run has ended for want of workers.
+_NOBODY_LEFT = "no worker is left"
+
 #: For how long plugins' own threads may read what a test process said to them before it died, in seconds. It has arrived
 #: by then, since that is before the news of its death: pytest-rerunfailures has a thread that reads how often a test may
 #: be run.
@@ -489,7 +492,7 @@ class DistSession:
             return
         node.is_down = node.shutting_down = True
         if self._bridge is not None:
-            self._bridge.gone(node)
+            self._bridge.gone(node, error is not None)
         tell = self.config.hook.pytest_testnodedown
         if error is None and not node.is_ready:
             # The run was over before it had come up. Other plugins may have something to put away that they made for
@@ -559,6 +562,8 @@ class DistSession:
         if end == "internal_error":
             self._exit_status = int(pytest.ExitCode.INTERNAL_ERROR)
             if reason and reason != "internal error":
+                if self._bridge is not None and reason.startswith(_NOBODY_LEFT):
+                    self._bridge.nobody_is_left()
                 self._terminal.line(f"INTERNALERROR> {reason}")
         elif end == "restarts_exhausted":
             # As in pytest-xdist, what came to an end that way has failed.
