@@ -49,9 +49,13 @@ def main() -> int:
 
     wanted_suites = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
     tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
-    unknown = {*wanted_suites} - {*suites.SUITES, *gen_suites.SUITES} | {*tables} - {*TABLES}
-    if unknown:
-        parser.error(f"there is no suite or table called {', '.join(sorted(unknown))}")
+    for what, wanted, there in (
+        ("suite", wanted_suites, (*suites.SUITES, *gen_suites.SUITES)),
+        ("table", tables, TABLES),
+    ):
+        unknown = [name for name in wanted if name not in there]
+        if unknown:
+            parser.error(f"there is no {what} called {', '.join(unknown)}; there are {', '.join(there)}")
     costs.adopt_orphans()
     print(f"{machine()}; {options.rounds} interleaved rounds; median, with the lowest and highest in brackets.")
     code = 0

@@ -46,6 +46,12 @@ def begun(scheduler: Callable[..., Any], tests: int) -> tuple[Bridge, Link, list
     return bridge, link, nodes
 
 
+def end(bridge: Bridge, node: Node, lost: bool = False) -> None:
+    """A worker ends, as the controller tells of it."""
+    node.is_down = node.shutting_down = True
+    bridge.gone(node, lost)
+
+
 def test_who_keeps_workers_and_gives_them_nothing_is_named() -> None:
     class Keeper(LoadScheduling):
         tests_finished = False
@@ -66,7 +72,7 @@ def test_who_lets_all_workers_go_with_tests_left_is_named_when_they_have_ended()
     assert link.sent == [("retire", 0), ("retire", 1)]
     bridge.settle(False, nodes)
     for node in nodes:
-        bridge.gone(node, lost=False)
+        end(bridge, node)
         bridge.settle(False, nodes)
     with pytest.raises(pytest.UsageError, match="Idle gives nothing to any worker, and 1 tests are left"):
         bridge.nobody_is_left()
@@ -74,16 +80,15 @@ def test_who_lets_all_workers_go_with_tests_left_is_named_when_they_have_ended()
 
 def test_a_scheduler_is_not_blamed_for_the_loss_of_the_last_worker() -> None:
     bridge, _, nodes = begun(Idle, tests=1)
-    bridge.gone(nodes[0], lost=False)
-    bridge.gone(nodes[1], lost=True)
+    end(bridge, nodes[0])
+    end(bridge, nodes[1], lost=True)
     bridge.nobody_is_left()
 
 
 def test_a_scheduler_is_not_blamed_for_what_a_crash_leaves_to_workers_that_have_ended() -> None:
     bridge, link, nodes = begun(LoadScheduling, tests=4)
     assert [kind for kind, _ in link.sent] == ["assign", "assign", "retire", "retire"]
-    nodes[0].is_down = True
-    bridge.gone(nodes[0], lost=True)
+    end(bridge, nodes[0], lost=True)
     bridge.crashed(again=False)
     bridge.settle(False, nodes)
     for item in bridge._queued[nodes[1]][:]:
@@ -96,5 +101,5 @@ def test_a_scheduler_is_not_blamed_when_nothing_is_left() -> None:
     for node in nodes:
         for item in bridge._queued[node][:]:
             bridge.finished(node, item, 0.0)
-        bridge.gone(node, lost=False)
+        end(bridge, node)
     bridge.nobody_is_left()
