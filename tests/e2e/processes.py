@@ -1,5 +1,6 @@
 """Waits for processes that are not our children."""
 
+import contextlib
 import os
 import select
 import time
@@ -29,9 +30,15 @@ class Watched:
 def descendants(pid: int) -> list[int]:
     """The ids of all processes below this one, for Linux."""
     found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-            children = [int(child) for child in file.read().split()]
-        for child in children:
-            found += [child, *descendants(child)]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for child in _children(pid, task):
+                found += [child, *descendants(child)]
     return found
+
+
+def _children(pid: int, thread: str) -> list[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    return []

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -28,7 +29,7 @@ class Server:
         for name in ("host", "user", "stranger"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
         shutil.copy(directory / "user.pub", directory / "authorized")
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.known("host")
         self.configure()
 
@@ -125,12 +126,6 @@ class Server:
     def rest(self) -> list[Path]:
         """What else is left where they are."""
         return sorted(path for path in self.cache.glob("bin/*/.*") if path.is_file())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

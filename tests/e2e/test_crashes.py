@@ -4,6 +4,7 @@ import platform
 import re
 
 import pytest
+from conftest import DEADLINE
 from processes import Watched
 
 DEATHS = {
@@ -227,18 +228,21 @@ def test_restart_limit(xdist):
 def test_a_grandchild_that_holds_the_pipes_holds_nothing_up(xdist):
     xdist.files(
         test_a="""
-        import os, subprocess, sys
+        import os, subprocess, sys, time
 
         def test_leaks():
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             signal(child.pid)
+            while not os.path.exists("go"):
+                time.sleep(0.01)
             os._exit(3)
         """,
         test_b=OTHERS,
     )
     run = xdist.start("-n2")
     leaked = Watched(int(xdist.signals.next()))
+    (xdist.directory / "go").touch()
     result = run.wait()
     assert result.totals == {"failed": 1, "passed": 10}, result.text
-    assert leaked.gone_within(10)
+    assert leaked.gone_within(DEADLINE)
     leaked.close()

@@ -183,10 +183,10 @@ def test_nothing_outlives_a_pytest_that_is_killed_while_a_worker_is_at_a_debugge
 
 def test_time_at_the_debugger_counts_for_no_limit(xdist, at_terminal):
     xdist.files(test_a=BREAK)
-    terminal = at_terminal("-n", "2", "--timeout", "0.3")
+    terminal = at_terminal("-n", "2", "--timeout", "2")
     terminal.expect(PROMPT)
     # Longer than the limit.
-    terminal.type("import time; time.sleep(0.6)\n")
+    terminal.type("import time; time.sleep(2.5)\n")
     terminal.expect(PROMPT)
     terminal.type("x = 42\n")
     terminal.expect(PROMPT)

@@ -534,7 +534,9 @@ HARMLESS = {
     "reading": "FILE = open(__file__)",
     "appending": "FILE = open('log', 'a+')",
     "temporary file": "import tempfile; FILE = tempfile.TemporaryFile()",
-    "finished thread": "import threading; thread = threading.Thread(target=print); thread.start(); thread.join()",
+    # It may not have left when it is said to have ended.
+    "finished thread": "import os, threading; thread = threading.Thread(target=print); thread.start(); thread.join()\n"
+    "while len(os.listdir('/proc/self/task')) > 1: pass",
     "finished child": "import subprocess; subprocess.run(['true'])",
     "other variables": "import os; os.environ.get('HOME'); os.environ['MINE'] = '1'; 'PYTEST_XDIST_WORKER' in os.environ",
     "being a worker": "def pytest_configure(config):\n    assert hasattr(config, 'workerinput')",

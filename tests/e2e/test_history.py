@@ -24,13 +24,20 @@ def rows(path):
         return {node_id: call_us for node_id, call_us in connection.execute("SELECT node_id, call_us FROM durations")}
 
 
+def the_others_took_no_time(path):
+    """Any of the short ones may have had to wait for a processor."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE durations SET call_us = 2000 WHERE node_id NOT LIKE '%[5]'")
+
+
 def test_what_tests_took_is_in_the_cache_and_the_longest_begins_first_next_time(xdist):
     xdist.files(test_a=UNEVEN)
     first = xdist.run("-n2")
     assert first.totals == {"passed": 8}
     taken = rows(store(xdist))
     assert len(taken) == 8
-    assert taken["test_a.py::test_it[5]"] == max(taken.values()) >= 200_000
+    assert taken["test_a.py::test_it[5]"] >= 200_000 and min(taken.values()) >= 2_000
+    the_others_took_no_time(store(xdist))
     second = xdist.run("-n2")
     assert second.totals == {"passed": 8}
     calls = [event for event in second.events if event.get("when") == "call"]
@@ -87,6 +94,7 @@ def test_clearing_the_cache_clears_the_durations(xdist):
 def test_durations_from_another_file_decide_the_order_and_the_file_is_not_written(xdist):
     xdist.files(test_a=UNEVEN)
     xdist.run("-n2")
+    the_others_took_no_time(store(xdist))
     shared = xdist.scratch / "shared.sqlite3"
     store(xdist).rename(shared)
     before = shared.read_bytes()

@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+from conftest import DEADLINE
 from forking import OUTCOMES, imports, in_each, suite  # noqa: F401  (the last is a fixture)
 from processes import Watched, descendants
 
@@ -111,7 +112,7 @@ def test_nothing_stays_alive(suite, victim):
         os.kill(host, signal.SIGKILL)
     else:
         run.signal(signal.SIGINT if victim == "interrupted" else signal.SIGKILL)
-    alive = [process.pid for process in watched if not process.gone_within(10)]
+    alive = [process.pid for process in watched if not process.gone_within(DEADLINE)]
     for process in watched:
         process.close()
     assert not alive
@@ -176,7 +177,7 @@ def test_an_image_that_is_killed(suite):
     (image,) = set(others) - workers
     watched = Watched(image)
     os.kill(image, signal.SIGKILL)
-    assert watched.gone_within(10)
+    assert watched.gone_within(DEADLINE)
     watched.close()
     (suite.directory / "go").touch()
     result = run.wait()

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from conftest import DEADLINE
 from processes import Watched
 
 SUITE = """
@@ -64,7 +65,7 @@ def test_twice_ends_at_once(xdist):
     assert xdist.signals.next() == "teardown"
     run.signal(signal.SIGINT)
     assert run.wait().code == 2
-    assert runner.gone_within(5)
+    assert runner.gone_within(DEADLINE)
     runner.close()
 
 
@@ -89,7 +90,7 @@ def test_a_test_that_ignores_interrupts_does_not_outlive_the_second(xdist):
     assert xdist.signals.next() == "ignored"
     run.signal(signal.SIGINT)
     assert run.wait().code == 2
-    assert runner.gone_within(5)
+    assert runner.gone_within(DEADLINE)
     runner.close()
 
 
@@ -111,8 +112,8 @@ def test_sigkill_of_the_coordinator_leaves_nothing_alive(xdist):
     assert len(pids) == 5, "two runners with a child each, and their host"
     watched = [Watched(pid) for pid in sorted(pids)]
     run.signal(signal.SIGKILL)
-    alive = [process.pid for process in watched if not process.gone_within(5)]
+    alive = [process.pid for process in watched if not process.gone_within(DEADLINE)]
     for process in watched:
         process.close()
-    run.popen.communicate(timeout=5)
+    run.popen.communicate(timeout=DEADLINE)
     assert not alive

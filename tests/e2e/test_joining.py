@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ WAITING = """
         signal(f"{worker_id} {os.getpid()} {n}")
         while not pathlib.Path("go").exists():
             time.sleep(0.01)
+"""
+
+
+COLLECTION_WAITS = """
+    import pathlib, time
+
+    signal("collecting")
+    while not pathlib.Path("collect").exists():
+        time.sleep(0.01)
 """
 
 
@@ -114,16 +124,20 @@ def test_a_tree_that_is_not_there_is_an_error(xdist, join, tmp_path):  # noqa: F
 
 def test_when_a_host_is_killed_others_run_all_that_it_had(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
-    run = Run(xdist, "--host-timeout", "2s")
+    run = Run(xdist, "--host-timeout", "5s")
     first = join(run.file, "--slots", "2")
-    begun = {xdist.signals.next().split()[2] for _ in range(2)}
+    begun = [xdist.signals.next().split() for _ in range(2)]
+    tests = [Watched(int(pid)) for _, pid, _ in begun]
     os.killpg(first.popen.pid, signal.SIGKILL)
+    # Else they could begin those after, which wait in their pipes.
+    assert all(test.gone_within(DEADLINE) for test in tests)
     (xdist.directory / "go").touch()
     join(run.file, "--slots", "1")
     result = run.wait()
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
     assert "host lost" in result.text
-    assert begun <= {xdist.signals.next().split()[2] for _ in range(8)}, "they ran once more"
+    again = {xdist.signals.next().split()[2] for _ in range(8)}
+    assert {number for _, _, number in begun} <= again, "they ran once more"
 
 
 def test_a_host_that_is_told_to_leave_does_so_and_others_go_on(xdist, join):  # noqa: F811
@@ -143,7 +157,7 @@ def test_a_host_that_is_told_to_leave_does_so_and_others_go_on(xdist, join):  # 
 
 def test_a_frozen_host_is_given_up_in_time(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
-    run = Run(xdist, "-n", "1", "--host-timeout", "1s")
+    run = Run(xdist, "-n", "1", "--host-timeout", "5s")
     xdist.signals.next()
     joiner = join(run.file, "--slots", "1")
     xdist.signals.next()
@@ -175,13 +189,14 @@ def test_a_connection_that_comes_back_in_time_loses_nothing(xdist, join, relay):
 
 def test_a_host_that_was_away_for_too_long_joins_anew(xdist, join, relay):  # noqa: F811
     xdist.files(test_a=WAITING)
-    run = Run(xdist, "-n", "1", "--host-timeout", "1s", "--advertise", f"127.0.0.1:{relay.port}")
+    run = Run(xdist, "-n", "1", "--host-timeout", "5s", "--advertise", f"127.0.0.1:{relay.port}")
     relay.target = run.port
     xdist.signals.next()
     join(run.file, "--slots", "1")
     worker, pid, _ = xdist.signals.next().split()
+    test = Watched(int(pid))
     relay.cut()
-    assert Watched(int(pid)).gone_within(DEADLINE), "nobody wants to know any more"
+    assert test.gone_within(DEADLINE), "nobody wants to know any more"
     relay.heal()
     assert xdist.signals.next().split()[0] not in ("gw0", worker)
     (xdist.directory / "go").touch()
@@ -228,14 +243,16 @@ def test_who_is_turned_away_is_told_why_on_both_sides(xdist, join, tmp_path, cha
 
 @pytest.mark.parametrize("others", [["-n", "1"], ["--min-workers", "2"]])
 def test_who_is_of_no_use_before_the_tests_begin_does_not_end_the_run(xdist, join, tmp_path, others):  # noqa: F811
-    xdist.files(test_a=WAITING)
+    # They do not begin before everybody has heard of the one that is of no use.
+    xdist.files(test_a=textwrap.dedent(COLLECTION_WAITS) + textwrap.dedent(WAITING))
     other = tmp_path / "other"
     shutil.copytree(xdist.directory, other)
     (other / "conftest.py").write_text("import nowhere")
     run = Run(xdist, *others)
-    useless = join(run.file, "--slots", "2", cwd=other)
     joiners = [join(run.file, "--slots", "1") for _ in range(2)]
-    assert useless.wait()[0] == 4
+    assert xdist.signals.next() == "collecting"
+    assert join(run.file, "--slots", "2", cwd=other).wait()[0] == 4
+    (xdist.directory / "collect").touch()
     (xdist.directory / "go").touch()
     result = run.wait()
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text
@@ -267,7 +284,7 @@ def test_a_machine_without_room_for_files_is_told_of(xdist, join):  # noqa: F811
 
 def test_a_joiner_that_is_killed_leaves_no_false_words(xdist, join):  # noqa: F811
     xdist.files(test_a=WAITING)
-    run = Run(xdist, "-n", "1", "--host-timeout", "1s")
+    run = Run(xdist, "-n", "1", "--host-timeout", "5s")
     joiner = join(run.file, "--slots", "1")
     xdist.signals.next(), xdist.signals.next()
     joiner.popen.kill()
@@ -357,9 +374,11 @@ def test_the_token_is_on_no_command_line_and_in_no_report(xdist, join):  # noqa:
     launcher = f"exec={xdist.binary} worker --join --slots 1 --python {PYTHON}//hosts=1"
     run = Run(xdist, "--tx", launcher, "--junitxml", "junit.xml", "-v")
     token = run.file.read_text().strip()
-    join("-", stdin=open(run.file))
-    join(token)
-    xdist.signals.next()
+    join("-", "--slots", "1", stdin=open(run.file))
+    join(token, "--slots", "1")
+    # Each is in its first test, and so has the command line that it keeps.
+    for _ in range(3):
+        xdist.signals.next()
     lines = [_command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()]
     assert any("--join" in line for line in lines)
     secret = token[20:60]
@@ -373,7 +392,7 @@ def test_the_token_is_on_no_command_line_and_in_no_report(xdist, join):  # noqa:
 
 def _command_line(pid):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):  # it has ended
         return ""
 
@@ -416,7 +435,7 @@ def test_a_run_that_nobody_joins_ends(xdist):
 
 def test_too_few_workers_are_told_of(xdist, join):  # noqa: F811
     xdist.files(test_a=TWENTY)
-    run = Run(xdist, "--min-workers", "3", "--wait-for-workers", "5s")
+    run = Run(xdist, "--min-workers", "3", "--wait-for-workers", "10s")
     join(run.file, "--slots", "1")
     result = run.wait()
     assert result.code == 3, result.text

@@ -89,9 +89,8 @@ def test_a_machine_that_is_cut_off_is_given_up_and_may_come_back(xdist, machines
     net = machines(3, delay=0.005)
     started, _, begun = run(net, 2, "--host-timeout", "2s")
     known = {worker for worker, _, _ in begun}
-    first = {pid for _, pid, _ in begun}
+    tests = [Watched(int(pid)) for _, pid, _ in begun]
     net.cut(1)
-    tests = [Watched(int(pid)) for pid in first]
     while not any(test.gone_within(0.1) for test in tests):
         pass
     net.heal(1)

@@ -242,9 +242,9 @@ def test_the_host_is_started_when_it_has_something_to_do(xdist, choice, told):
     )
     result = xdist.run("-n1", f"--pytest-host={choice}")
     assert (result.code, result.totals) == (0, {"passed": 1}), result.text
-    assert xdist.signals.next() == "test"
-    if told:
-        assert xdist.signals.next() == "host"
+    xdist.signals.path.open("w").write("end\n")
+    expected = ["test", *(["host"] if told else []), "end"]
+    assert [xdist.signals.next() for _ in expected] == expected
 
 
 def test_a_wrong_choice_is_a_usage_error(xdist):
@@ -257,17 +257,80 @@ def test_a_wrong_choice_is_a_usage_error(xdist):
 def test_a_host_that_dies_ends_the_run_and_says_so(xdist):
     xdist.files(
         conftest="""
-        import os
+        import fcntl, os
+
+        def pytest_configure():
+            global held
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                held = open("alive", "w")
+                fcntl.flock(held, fcntl.LOCK_EX)
 
         def pytest_runtest_logreport(report):
             if "PYTEST_XDIST_WORKER" not in os.environ:
                 os._exit(9)
         """,
-        test_a="import pytest\n\n@pytest.mark.parametrize('n', range(50))\ndef test_it(n):\n    pass\n",
+        test_a="""
+        import fcntl, pytest
+
+        @pytest.mark.parametrize("n", range(50))
+        def test_it(n):
+            # The run is not over before the host is dead.
+            if n >= 2:
+                with open("alive") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH)
+        """,
     )
     result = xdist.run("-n2")
     assert result.code != 0
     assert "pytest host" in result.text and "exit status: 9" in result.text
+
+
+def test_a_host_that_dies_when_all_workers_have_ended_is_told_of(xdist):
+    xdist.files(
+        conftest="""
+        import os, pathlib, time
+
+        def pytest_runtest_logreport(report):
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                while not pathlib.Path("go").exists():
+                    time.sleep(0.01)
+                os._exit(9)
+        """,
+        # More than the host's link holds.
+        test_a="""
+        import os, pytest
+
+        @pytest.mark.parametrize("n", range(100))
+        def test_it(n):
+            if n == 0:
+                signal(os.getpid())
+            print("." * 60_000)
+            assert 0
+        """,
+    )
+    run = xdist.start("-n1")
+    worker = Watched(int(xdist.signals.next()))
+    assert worker.gone_within(DEADLINE)
+    (xdist.directory / "go").touch()
+    result = run.wait()
+    assert result.code == 9, result.text
+    assert "xdist: lost the pytest host: " in result.err and "exit status: 9" in result.err, result.text
+
+
+def test_a_host_that_is_killed_while_it_comes_to_its_end_is_told_of(xdist):
+    xdist.files(
+        conftest="""
+        import os, signal
+
+        def pytest_unconfigure():
+            if "PYTEST_XDIST_WORKER" not in os.environ:
+                os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        test_a="def test_it():\n    pass\n",
+    )
+    result = xdist.run("-n1", "--pytest-host=always")
+    assert result.code == 3, result.text
+    assert "xdist: lost the pytest host: " in result.err and "signal: 9" in result.err, result.text
 
 
 def test_the_first_failure_ends_the_run(xdist, run):

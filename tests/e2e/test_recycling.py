@@ -73,9 +73,16 @@ def test_a_process_that_has_too_much_memory_is_replaced(xdist):
 
         kept = []
 
+        def is_noticed():
+            with open(os.environ["LOG"]) as log:
+                return '"WorkerRecycled"' in log.read()
+
         @pytest.mark.parametrize("n", range(12))
         def test_a(n):
             kept.append(b"x" * (40 << 20))
+            # All twelve wait in the pipe, and need not wait for whoever looks.
+            while len(kept) > 6 and "LOG" in os.environ and not is_noticed():
+                time.sleep(0.01)
             # Memory is not looked at all the time.
             end = time.monotonic() + 0.03
             while time.monotonic() < end:
@@ -83,7 +90,8 @@ def test_a_process_that_has_too_much_memory_is_replaced(xdist):
             signal(os.getpid())
         """
     )
-    result = xdist.run("-n1", "--worker-memory-limit=200M", "-v")
+    log = xdist.scratch / "log.jsonl"
+    result = xdist.run("-n1", "--worker-memory-limit=200M", "-v", "--report-log", log, LOG=str(log))
     assert (result.code, result.totals) == (0, {"passed": 12}), result.text
     processes = Counter(xdist.signals.next() for _ in range(12))
     assert len(processes) > 1 and max(processes.values()) < 10, processes

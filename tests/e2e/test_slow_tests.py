@@ -1,6 +1,7 @@
 """`--slow-after`: of a test that takes long it is said, while it runs."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -32,7 +33,9 @@ def test_a_slow_test_is_told_of_each_time_its_time_has_doubled(xdist, args):
     lines = [line for line in result.out.splitlines() if line.startswith("SLOW")]
     form = re.compile(r"SLOW \[gw\d\] > (.+)s test_a.py::test_slow \(in call, pid \d+ on .+\)")
     times = [float(form.fullmatch(line)[1]) for line in lines]
-    assert len(times) == 2 and times[0] in (0.6, 1.2) and times[1] >= 2 * times[0], lines
+    # Whoever looks late tells later, and whoever is told of late lasts longer.
+    assert len(times) >= 2 and all(later >= 2 * earlier for earlier, later in pairwise(times)), lines
+    assert set(times) <= {0.6 * 2**doubled for doubled in range(10)}, lines
     told = [event for event in result.events if "slow" in event]
     assert [event["slow"] for event in told] == times
     assert all(event["running"] >= event["slow"] and event["when"] == "call" for event in told)
@@ -49,6 +52,5 @@ def test_nothing_is_said_of_tests_that_are_not_slow(xdist):
 def test_where_plugins_have_the_terminal_it_is_said_too(xdist):
     result = run(xdist, "-n1", "--slow-after=0.6", "--pytest-host=always")
     assert (result.code, result.totals) == (0, {"passed": 2}), result.text
-    assert (
-        len(re.findall(r"^SLOW \[gw0\] > [\d.]+s test_a.py::test_slow \(in call, pid \d+\)$", result.out, re.M)) == 2
-    ), result.out
+    lines = re.findall(r"^SLOW \[gw0\] > [\d.]+s test_a.py::test_slow \(in call, pid \d+\)$", result.out, re.M)
+    assert len(lines) == len([event for event in result.events if "slow" in event]) >= 2, result.out

@@ -48,15 +48,16 @@ def up(box):  # noqa: F811
 
 def test_the_program_is_sent_once_and_then_used(xdist, up):
     xdist.files(test_a=TWENTY)
+    sent = set()
     for _ in range(2):
         result = xdist.run("--tx", up.tx(count=2, python=PYTHON))
         assert result.code == 0, result.text
         assert result.totals == {"passed": 20}
         (program,) = up.programs
         assert stat.S_IMODE(program.stat().st_mode) == 0o700
-        sent = program.stat().st_mtime_ns
+        sent.add((program.stat().st_ino, program.stat().st_mtime_ns))
         assert up.rest == []
-    assert program.stat().st_mtime_ns == sent, "the second run has sent it again"
+    assert len(sent) == 1, "the second run has sent it again"
     assert "[box]" not in result.text
 
 
@@ -281,7 +282,8 @@ def test_a_connection_that_is_shared_with_others(xdist, up):
         assert os.path.exists(f"{directory}/socket")
     finally:
         subprocess.run(["ssh", "-F", up.config, "-O", "exit", "box"], stderr=subprocess.DEVNULL)
-        shutil.rmtree(directory)
+        # It answers before it takes its socket away.
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])

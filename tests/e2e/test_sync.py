@@ -5,14 +5,11 @@ import json
 import os
 import random
 import re
-import signal
 import stat
 import subprocess
-import time
 
 import pytest
-from conftest import DEADLINE, PYTHON, ROOT
-from processes import descendants
+from conftest import PYTHON, ROOT
 from sshd import box  # noqa: F401  (a fixture)
 
 # What `start_pytest` gives to pytest has to be there too.
@@ -309,32 +306,18 @@ def test_a_copying_that_is_cut_off_leaves_whole_files_and_is_gone_on_with(xdist,
 
     large.write_bytes(new)
     (xdist.directory / "first").write_text("after")
-    process = xdist.start(*arguments)
-    staging = copy / ".xdist-sync" / "new"
-    end = time.monotonic() + DEADLINE
-    while not any(path.stat().st_size > 100 for path in staging.iterdir()):
-        assert time.monotonic() < end and process.popen.poll() is None
-        # The file system tells nobody that something is written.
-        os.sched_yield()
-    (host,) = (pid for pid in descendants(process.popen.pid) if is_host(pid))
-    os.kill(host, signal.SIGKILL)
-    result = process.wait()
+    # In the middle, the system kills whoever writes more than that into one file.
+    most = 16 << 20
+    result = xdist.run(*arguments, on=lambda command: ["prlimit", f"--fsize={most}", "--core=0", *command])
     assert result.code == 3, result.text
+    staging = copy / ".xdist-sync" / "new"
+    assert max(path.stat().st_size for path in staging.iterdir()) == most
     assert (copy / "large").read_bytes() == old and (copy / "first").read_text() == "before"
 
     result = xdist.run(*arguments)
     assert result.code == 0, result.text
     assert (copy / "large").read_bytes() == new and (copy / "first").read_text() == "after"
     assert list(staging.iterdir()) == []
-
-
-def is_host(pid):
-    """Whether the process is a worker host of ours."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().split(b"\0")[1:2] == [b"worker"]
-    except OSError:
-        return False
 
 
 def test_a_second_copying_of_many_files_costs_next_to_nothing(xdist, up, tmp_path):
@@ -350,21 +333,18 @@ def test_a_second_copying_of_many_files_costs_next_to_nothing(xdist, up, tmp_pat
     for _ in range(2):
         for arguments in (("--sync", "."), ()):
             where = up.tx(python=PYTHON) if arguments else up.tx(f"chdir={copy_of(up)}", python=PYTHON)
-            result = xdist.run(
-                "--tx", where, *arguments, "test_a.py", XDIST_SSH=f"{PYTHON} {count} {tmp_path / 'bytes'}"
-            )
+            result = xdist.run("--tx", where, *arguments, "test_a.py", XDIST_SSH=f"{PYTHON} {count}")
             assert result.code == 0, result.text
-            sizes.append(sum(json.loads((tmp_path / "bytes").read_text())))
+            sizes.append(sum(json.loads(xdist.signals.next())))
     _, _, second, without = sizes
     assert abs(second - without) < 2000, "2000 files, at 1 kB for each 1000"
 
 
 #: In place of ssh: runs it, and counts the bytes of its standard input and output.
 COUNT = """
-import json, subprocess, sys, threading
+import json, os, subprocess, sys, threading
 
-path, *words = sys.argv[1:]
-ssh = subprocess.Popen(["ssh", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+ssh = subprocess.Popen(["ssh", *sys.argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 counts = [0, 0]
 
 def relay(source, target, which):
@@ -378,6 +358,7 @@ def end(): relay(sys.stdin.buffer.raw, ssh.stdin, 0)
 threading.Thread(target=end, daemon=True).start()
 relay(ssh.stdout, sys.stdout.buffer, 1)
 code = ssh.wait()
-open(path, "w").write(json.dumps(counts))
+with open(os.environ["SIGNALS"], "w") as told:
+    told.write(json.dumps(counts) + "\\n")
 sys.exit(code)
 """

@@ -9,7 +9,7 @@ import pytest
 
 E2E = Path(__file__).resolve().parents[1] / "e2e"
 sys.path.insert(0, str(Path(__file__).parent))
-# For `processes`.
+# For `processes` and `ports`.
 sys.path.append(str(E2E))
 
 _spec = importlib.util.spec_from_file_location("end_to_end", E2E / "conftest.py")

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ports import free_ports
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "srun", "sbatch", "salloc", "squeue", "scancel", "sinfo")
 SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
@@ -73,7 +75,7 @@ class Cluster:
         key.chmod(0o600)
         host = socket.gethostname().partition(".")[0]
         self.configuration.write_text(
-            CONFIGURATION.format(host=host, base=self._base, ports=_free_ports(1 + NODES), cpus=CPUS)
+            CONFIGURATION.format(host=host, base=self._base, ports=free_ports(1 + NODES), cpus=CPUS)
         )
         self._daemon("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self._base}/munge.socket",
                      f"--log-file={self._base}/munged.log", f"--pid-file={self._base}/munged.pid",
@@ -104,6 +106,10 @@ class Cluster:
     def await_queue(self, *states, name="xdist"):
         """Waits until the jobs of this name are in these states; without any, until there is none."""
         self._await(lambda: self.queue(name) == list(states), lambda: f"the queue holds {self.queue(name)}")
+
+    def await_steps(self, job):
+        """Waits until a job has no steps; srun knows of their ends before all of Slurm does."""
+        self._await(lambda: not self.steps(job), lambda: f"steps of {job}: {self.steps(job)}")
 
     def occupy(self):
         """Has a job of somebody else take all nodes."""
@@ -148,13 +154,3 @@ class Cluster:
                 daemon.kill()
                 daemon.wait()
         shutil.rmtree(self._base, ignore_errors=True)
-
-
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

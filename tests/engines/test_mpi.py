@@ -76,14 +76,17 @@ def test_nothing_outlives_the_run(mpi, way, code):
 
 def test_with_recovery_the_others_run_what_a_lost_host_had(mpi):
     mpi.files(test_a=WAITING)
-    run = mpi.start("--tx", LAUNCHER.format("--enable-recovery "), "--min-workers", "2", "--host-timeout", "2s")
+    run = mpi.start("--tx", LAUNCHER.format("--enable-recovery "), "--min-workers", "2", "--host-timeout", "5s")
     begun = [mpi.signals.next().split() for _ in range(2)]
     lost = begun[0]
     below = {pid: (_read(pid, "cmdline"), _read(pid, "environ")) for pid in descendants(run.popen.pid)}
     # What mpirun has started, which joined; not what that has started.
     rank = f"OMPI_COMM_WORLD_RANK={lost[2]}"
     (joined,) = [pid for pid, (line, variables) in below.items() if "--join" in line and rank in variables]
+    test = Watched(int(lost[0]))
     os.kill(joined, signal.SIGKILL)
+    # Else it could begin the one after, which waits in its pipe.
+    assert test.gone_within(DEADLINE)
     (mpi.directory / "go").touch()
     result = run.wait()
     assert (result.code, result.totals) == (0, {"passed": 8}), result.text

@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_nothing_behind(slurm, xdist):
 def test_ctrl_c_in_an_allocation_ends_the_step_alone(slurm, xdist):
     xdist.files(test_a=WAITING)
     command = [xdist.binary, "run", "--python", PYTHON, "--tx", "slurm"]
-    script = f"{' '.join(command)} & echo $!; wait $!; echo $?; read line"
+    script = f"{' '.join(command)} > /dev/null & echo $!; wait $!; echo $?; read line"
     shell = subprocess.Popen(["salloc", "--nodes=2", "--job-name=outer", "sh", "-c", script], cwd=xdist.directory,
                              env=xdist.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
     try:
@@ -139,7 +139,8 @@ def test_ctrl_c_in_an_allocation_ends_the_step_alone(slurm, xdist):
         os.kill(pid, signal.SIGTERM)
         lines = iter(shell.stdout.readline, "")
         assert next(line for line in lines if line.strip().isdigit()) == "2\n"
-        assert slurm.steps(slurm.jobs("outer")[0]) == [] and slurm.queue("outer") == ["RUNNING"]
+        slurm.await_steps(slurm.jobs("outer")[0])
+        assert slurm.queue("outer") == ["RUNNING"]
     finally:
         shell.communicate("\n", timeout=DEADLINE)
 
@@ -194,7 +195,7 @@ def test_a_run_begins_with_the_workers_that_are_there_while_others_wait_in_the_q
 @pytest.mark.parametrize("step", ["", ".0"])
 def test_when_a_job_or_step_is_cancelled_others_run_its_tests(slurm, xdist, step):
     xdist.files(test_a=WAITING)
-    run = xdist.start("--tx", "2*slurm=1", "--min-workers", "2", "--host-timeout", "3s")
+    run = xdist.start("--tx", "2*slurm=1", "--min-workers", "2", "--host-timeout", "5s")
     begun = [xdist.signals.next().split() for _ in range(2)]
     slurm.cancel(begun[0][3] + step)
     slurm.await_queue("RUNNING")
@@ -209,7 +210,7 @@ def test_when_a_job_or_step_is_cancelled_others_run_its_tests(slurm, xdist, step
 
 def test_when_the_only_job_is_cancelled_the_run_says_so(slurm, xdist):
     xdist.files(test_a=WAITING)
-    run = xdist.start("--tx", "slurm=2", "--host-timeout", "2s")
+    run = xdist.start("--tx", "slurm=2", "--host-timeout", "5s")
     job = xdist.signals.next().split()[3]
     slurm.cancel(job)
     result = run.wait()

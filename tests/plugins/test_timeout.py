@@ -7,6 +7,7 @@ TESTS = """
 
     import pytest
 
+    @pytest.mark.timeout(30)
     def test_quick():
         pass
 
@@ -18,6 +19,7 @@ TESTS = """
     def test_with_a_mark():
         time.sleep(0.2)
 
+    @pytest.mark.timeout(30)
     def test_also_quick():
         pass
 """

@@ -55,7 +55,10 @@ const SENT_AT_ONCE: usize = 1 << 20;
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
 /// How long the last lines are waited for after a failure. A connection that it shares with others may keep them open.
-const LAST_LINES_GRACE: Duration = Duration::from_millis(300);
+const LAST_LINES_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a line is kept that may be the last one, and so the reason of a failure, which is told otherwise.
+const HELD_FOR: Duration = Duration::from_millis(300);
 
 /// Answers whether this program is what it should be: it says the hash if it is, and otherwise ends with a code of its own,
 /// so that it cannot be taken for a program that could not be started.
@@ -222,7 +225,7 @@ impl Connection {
         }
         // It may ask for something, as a key does that wants to be touched.
         if self.held.is_some() {
-            if let Ok(event) = self.events.recv_timeout(LAST_LINES_GRACE.min(self.patience)) {
+            if let Ok(event) = self.events.recv_timeout(HELD_FOR.min(self.patience)) {
                 return Ok(event);
             }
             self.pass_on_held();

@@ -419,7 +419,7 @@ fn a_session_that_stops_by_itself_ends_in_good_order() {
 fn a_long_test_is_announced_once() {
     let mut coordinator = Coordinator::start(FRAME_BYTES);
     let mut configure = fake(WORKER, r#"{"at": {"2:call": "wait"}}"#);
-    configure.wants.started_after_ms = 20;
+    configure.wants.started_after_ms = 300;
     coordinator.send(CoordinatorMessage::Configure(configure));
     coordinator.send(CoordinatorMessage::Collect(Collect { worker: WORKER }));
     coordinator.run(WORKER, 1, 0..10);
@@ -428,7 +428,7 @@ fn a_long_test_is_announced_once() {
         _ => None,
     });
     assert_eq!((started.lease, started.phase), (LeaseId(1), Phase::Call));
-    assert!(started.running_ms >= 20);
+    assert!(started.running_ms >= 300);
     coordinator.send(CoordinatorMessage::Interrupt(Interrupt { worker: WORKER }));
     let (messages, _) = coordinator.wait_for_down();
     assert!(!messages.iter().any(|message| matches!(message, WorkerMessage::ItemStarted(_))));
@@ -493,8 +493,8 @@ fn an_item_that_ends_too_late_has_failed_all_the_same_and_nothing_follows_it() {
 #[test]
 fn what_was_reported_before_the_limit_was_reached_is_kept() {
     let (_, down) =
-        end_of(r#"{"options": {"timeout_ms": 300}, "at": {"0:call": "so_far", "0:teardown": "wait"}}"#);
-    assert_eq!(down.cause, EndCause::TimedOut(300));
+        end_of(r#"{"options": {"timeout_ms": 1000}, "at": {"0:call": "so_far", "0:teardown": "wait"}}"#);
+    assert_eq!(down.cause, EndCause::TimedOut(1000));
     assert_eq!(down.item.unwrap().phase, Phase::Teardown);
     assert_eq!(down.report.unwrap().class, OutcomeClass::Fail);
 }

@@ -163,18 +163,19 @@ impl Server<'_> {
             summary.end = RunEnd::Stopped(StopReason::Interrupted);
             return Ok(None);
         };
-        if parting == Parting::Gone && status.success() {
-            self.observe_loss();
+        // What it exits with by itself is its plugins' business. Whoever is killed has not done everything.
+        if parting == Parting::Gone || status.code().is_none() {
+            self.observe_loss(status);
             summary.end = RunEnd::Stopped(StopReason::PytestHostLost);
-            return Ok(None);
+            return Ok(Some(status).filter(|status| !status.success()));
         }
         Ok(Some(status))
     }
 
     /// Tells those who watch what the session cannot, which is over.
-    fn observe_loss(&mut self) {
-        let (host, error) =
-            ("the pytest host".to_owned(), "it is gone before it knows everything".to_owned());
+    fn observe_loss(&mut self, status: ExitStatus) {
+        let host = "the pytest host".to_owned();
+        let error = format!("it is gone before it has told everything; its process ended with {status}");
         for event in [RunEvent::HostLost { host, error }, RunEvent::Stopping(StopReason::PytestHostLost)] {
             self.observer.event(&event, Instant::now());
         }
