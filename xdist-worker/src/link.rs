@@ -177,7 +177,7 @@ pub(crate) fn write_batches(mut link: UnixStream, batches: &Receiver<Batch>, eve
     for batch in batches {
         let event = match link.write_all(&batch.bytes) {
             Ok(()) => {
-                if batch.has_only_results {
+                if batch.has_time {
                     pause();
                 }
                 Event::Written

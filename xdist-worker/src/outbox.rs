@@ -25,13 +25,13 @@ pub(crate) struct TooLong;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
-    /// Whether there are only results of items in it, for which nobody waits.
-    pub(crate) has_only_results: bool,
+    /// Whether nobody waits for what is in it: results of items, after which runners have enough to go on with.
+    pub(crate) has_time: bool,
 }
 
 impl Batch {
     const fn new() -> Self {
-        Self { bytes: Vec::new(), has_only_results: true }
+        Self { bytes: Vec::new(), has_time: true }
     }
 }
 
@@ -63,7 +63,7 @@ impl Outbox {
     /// # Errors
     /// When it cannot be shortened enough; nothing of it is queued then.
     pub(crate) fn forward(&mut self, message: &WorkerMessage, payload: &[u8]) -> Result<(), TooLong> {
-        self.waiting.has_only_results &= matches!(message, WorkerMessage::ItemFinished(_));
+        self.waiting.has_time &= matches!(message, WorkerMessage::ItemFinished(_));
         if frame::encode_frame(payload, self.limit, &mut self.waiting.bytes).is_ok() {
             return Ok(());
         }
@@ -78,6 +78,11 @@ impl Outbox {
             debug_assert!(framed.is_ok(), "shortened to the limit");
         }
         Ok(())
+    }
+
+    /// Somebody may have to hear of what waits before a runner is given more.
+    pub(crate) const fn hurry(&mut self) {
+        self.waiting.has_time = false;
     }
 
     /// Hands what waits to the writer if it is idle.
@@ -140,14 +145,19 @@ mod tests {
             report: ItemReport::default(),
         });
         let pong = WorkerMessage::Pong(Pong { nonce: 1 });
-        for (messages, has_only_results) in
-            [(vec![&result, &result], true), (vec![&pong, &result], false), (vec![&result], true)]
-        {
-            messages.into_iter().for_each(|message| outbox.send(message));
+        let mut has_time = |messages: &[&WorkerMessage], hurry: bool| {
+            messages.iter().for_each(|message| outbox.send(message));
+            if hurry {
+                outbox.hurry();
+            }
             outbox.flush();
             outbox.written();
-            assert_eq!(batches.try_recv().unwrap().has_only_results, has_only_results);
-        }
+            batches.try_recv().unwrap().has_time
+        };
+        assert!(has_time(&[&result, &result], false));
+        assert!(!has_time(&[&pong, &result], false));
+        assert!(!has_time(&[&result, &result], true));
+        assert!(has_time(&[&result], false));
     }
 
     #[test]

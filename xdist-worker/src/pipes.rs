@@ -2,7 +2,7 @@
 
 use crate::event::{Event, Pipe, RunnerEvent};
 use crate::runner::PRIVATE;
-use crate::threads::pause;
+use crate::threads::{Backlog, pause};
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -83,7 +83,12 @@ impl PipeReader {
 }
 
 /// Reads messages until the pipe ends. A full channel makes it wait, and with it the runner.
-pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sender<Event>) {
+pub(crate) fn read_messages(
+    mut pipe: PipeReader,
+    worker: WorkerId,
+    events: &Sender<Event>,
+    backlog: &Backlog,
+) {
     let send = |event| events.send(Event::Runner(worker, event)).is_ok();
     let mut decoder = FrameDecoder::new(RUNNER_FRAME_BYTES);
     let mut buffer = vec![0; OUTPUT_BYTES];
@@ -112,7 +117,7 @@ pub(crate) fn read_messages(mut pipe: PipeReader, worker: WorkerId, events: &Sen
                 break;
             }
         }
-        if may_pause {
+        if may_pause && backlog.exists() {
             pause();
         }
     }
@@ -274,7 +279,7 @@ mod tests {
         for payload in [codec::encode(&message), b"junk".to_vec(), codec::encode(&message)] {
             frame::encode_frame(&payload, RUNNER_FRAME_BYTES, &mut bytes).unwrap();
         }
-        let events = reported(&bytes, |pipe, sender| read_messages(pipe, WorkerId(1), sender));
+        let events = reported(&bytes, |pipe, sender| read_messages(pipe, WorkerId(1), sender, &Backlog::default()));
         match &events[..] {
             [
                 RunnerEvent::Message(first, payload),

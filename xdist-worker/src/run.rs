@@ -508,6 +508,7 @@ impl Host {
         let stop: Arc<OwnedFd> = Arc::new(stop.into());
         let pid = child.pid();
         let supervisor = Supervisor::new(configure, child, stopper.into(), now);
+        let backlog = supervisor.backlog();
 
         let events = PipeReader::new(pipes.events, Arc::clone(&stop));
         let stdout = PipeReader::new(pipes.stdout, Arc::clone(&stop));
@@ -518,7 +519,7 @@ impl Host {
         let reader = |pipe| Source::Reader(worker, pipe);
         let threads = &mut self.threads;
         threads
-            .start(reader(Pipe::Events), move || pipes::read_messages(events, worker, &to_events))
+            .start(reader(Pipe::Events), move || pipes::read_messages(events, worker, &to_events, &backlog))
             .and_then(|()| {
                 threads.start(reader(Pipe::Stdout), move || {
                     pipes::read_output(stdout, worker, Stream::Stdout, &to_stdout);

@@ -15,7 +15,7 @@ use xdist_proto::{ItemIndex, LeaseId};
 
 /// How many unfinished items are in the runner's hands or its socket. One would do were it not for very short tests,
 /// where the host would have to answer between any two. A window of the shortest, which take 0.2 ms each, lasts three
-/// times as long as the host pauses (`threads.rs`).
+/// times as long as the host pauses (`threads.rs`), which it does only while more waits behind the window.
 pub(crate) const WINDOW: usize = 32;
 
 /// How long a runner that has announced its end may take to exit. pytest-xdist 3.8 allows as much (`EXIT_TIMEOUT`).
@@ -215,6 +215,11 @@ impl Slot {
     /// Whether the runner has any item that it has not finished.
     pub(crate) fn has_unfinished(&self) -> bool {
         self.sent.iter().any(is_item)
+    }
+
+    /// Whether items wait that the runner cannot see yet.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.queue.front().is_some_and(is_item)
     }
 
     /// No item can be there yet, so the order does not matter.

@@ -10,6 +10,7 @@ use crate::slot::{self, Action, Slot};
 use crate::stderr_tail::StderrTail;
 use crate::stopwatch::{Stopwatch, Verdict};
 use crate::sys::{self, Reaped};
+use crate::threads::Backlog;
 use rustix::process::Signal;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -50,6 +51,7 @@ pub(crate) struct Supervisor {
     /// The interpreter's version, if that is too old.
     too_old: Option<String>,
     slot: Slot,
+    backlog: Backlog,
     child: Child,
     ending: Ending,
     /// Dropped to let the readers end although their pipes are open.
@@ -92,6 +94,7 @@ impl Supervisor {
             python: child::shown_interpreter(&configure.python),
             too_old: None,
             slot: Slot::new(slot::WINDOW),
+            backlog: Backlog::default(),
             child,
             ending: Ending::new(),
             stopper: Some(stopper),
@@ -109,6 +112,11 @@ impl Supervisor {
             timed_out: None,
             exited_at_ns: 0,
         }
+    }
+
+    /// What the reader of the runner's messages is to know.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.backlog.clone()
     }
 
     /// Takes a command for this worker.
@@ -271,6 +279,9 @@ impl Supervisor {
             Ok(()) if matches!(message, WorkerMessage::ItemFinished(_)) => {
                 self.finished += 1;
                 self.so_far = None;
+                if !self.slot.has_backlog() {
+                    outbox.hurry();
+                }
                 self.look_at_memory(now, outbox);
             }
             Ok(()) => {}
@@ -343,6 +354,7 @@ impl Supervisor {
         while let Some(action) = self.slot.poll_action() {
             self.perform(action, now, outbox);
         }
+        self.backlog.set(self.slot.has_backlog());
     }
 
     fn perform(&mut self, action: Action, now: Instant, outbox: &mut Outbox) {

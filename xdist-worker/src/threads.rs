@@ -4,6 +4,8 @@ use crate::event::{Event, Source};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
@@ -19,6 +21,21 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[expect(clippy::disallowed_methods, reason = "it does not wait for anything")]
 pub(crate) fn pause() {
     thread::sleep(PAUSE);
+}
+
+/// Whether a runner has more to do than its socket holds. If so, nobody waits for its results; otherwise the coordinator may
+/// have to hear of them before it sends more. Shared by the owner and the runner's reader.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog(Arc<AtomicBool>);
+
+impl Backlog {
+    pub(crate) fn set(&self, exists: bool) {
+        self.0.store(exists, Ordering::Relaxed);
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The threads that were started and not joined.

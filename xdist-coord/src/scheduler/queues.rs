@@ -277,6 +277,18 @@ impl Queues {
         self.assign_units(worker, units);
     }
 
+    /// Gives the worker pending units until it has so many items, the running one included.
+    pub fn assign_items_up_to(&mut self, worker: WorkerId, count: usize) {
+        let mut items = self.queued_items(worker);
+        let is_wanted = |&&unit: &&UnitId| {
+            let wanted = items < count;
+            items += self.units.len(unit);
+            wanted
+        };
+        let units = self.pending.iter().take_while(is_wanted).count();
+        self.assign_units(worker, units);
+    }
+
     /// Puts the pending units that cost at least so much first, the most expensive one before all others; answers how many
     /// there are.
     pub fn put_expensive_first(&mut self, cost: u64) -> usize {

@@ -40,7 +40,7 @@ impl Scenario {
         scenario
     }
 
-    /// Takes steps, one a line: `done W I`, `slow W I` (done after long), `gave W`, `kept W`, `add W`, `gone W [I]`,
+    /// Takes steps, one a line: `done W I`, `slow W I` (done after 100 ms), `quick W I` (after 10 ms), `gave W`, `kept W`, `add W`, `gone W [I]`,
     /// `back I` (to run once more), `fail W I [W…]` (done, to run once more where it was not tried, which was on the others
     /// too), `aside I W…` (to run once more where it was not tried), `retire W [I…]` (takes nothing more, and has given these up).
     fn steps(mut self, steps: &str) -> Self {
@@ -51,6 +51,7 @@ impl Scenario {
             let item = numbers.get(1).copied().map(ItemIndex);
             match verb {
                 "done" => self.distribution.item_finished(worker, item.unwrap(), Duration::ZERO),
+                "quick" => self.distribution.item_finished(worker, item.unwrap(), Duration::from_millis(10)),
                 "slow" => self.distribution.item_finished(worker, item.unwrap(), Duration::from_millis(100)),
                 "gave" => self.distribution.answered(worker, true),
                 "kept" => self.distribution.answered(worker, false),
@@ -349,6 +350,22 @@ fn scopes_go_biggest_first_unless_told_otherwise() {
     );
     let no_reorder = Options { reorder_scopes: false, ..Options::default() };
     Scenario::new(Mode::LoadFile, no_reorder, items(), 1).check("begin: gw0 runs 0, gw0 runs 1 2");
+}
+
+#[test]
+fn several_scopes_wait_for_a_worker_whose_items_are_short() {
+    // Sixteen groups of one and one of three.
+    let groups: Vec<_> = (0..16).map(|group| group.to_string()).collect();
+    let items = grouped(&format!("x x x {}", groups.join(" ")));
+    Scenario::new(Mode::LoadGroup, Options::default(), items, 2)
+        .steps("quick 1 3\nslow 0 0\nquick 0 1\nquick 0 2")
+        .check(
+            "begin: gw0 runs 0 1 2, gw1 runs 3, gw1 runs 4
+         quick 1 3: gw1 runs 5 6 7 8 9 10 11 12 13
+         slow 0 0: gw0 runs 14
+         quick 0 1: gw0 runs 15 16 17 18
+         quick 0 2:",
+        );
 }
 
 #[test]

@@ -313,6 +313,22 @@ fn a_steal_takes_all_or_nothing() {
 }
 
 #[test]
+fn there_is_a_backlog_as_long_as_items_wait_behind_the_window() {
+    let mut world = World { slot: Slot::new(WINDOW), unread: VecDeque::new() };
+    let mut has_backlog = |step: &str| {
+        world.step(step);
+        world.slot.has_backlog()
+    };
+    assert!(!has_backlog("collect"));
+    assert!(!has_backlog("run 1: 0 1 2 3 4 5 6 7"));
+    assert!(has_backlog("run 1: 8"));
+    assert!(!has_backlog("finished 0"), "the last one is in the socket");
+    assert!(has_backlog("run 1: 9"));
+    assert!(!has_backlog("steal 1: 9"));
+    assert!(!has_backlog("drain"), "that is no item");
+}
+
+#[test]
 fn a_steal_beyond_the_window_leaves_the_socket_alone() {
     check(
         "collect -> send C
