@@ -17,7 +17,7 @@ help:
 	@echo "make test                    all tests: Rust, the Python half, and end to end"
 	@echo "make test-plugins            a few pytest plugins beside pytest-xdist (PLUGINS=\"cov html\", or ALL=1)"
 	@echo "make compare SUITE=networkx  show that a real suite gives plain pytest's outcomes (MODES=, N=, SUBSET=1)"
-	@echo "make bench                   measure beside plain pytest and its peers (SUITES=, ROUNDS=, N=, CONTENDERS=, TABLES=)"
+	@echo "make bench                   measure beside plain pytest and its peers (SUITES=, ROUNDS=, N=, MODES=, CONTENDERS=, TABLES=)"
 	@echo "make lint                    formatting, clippy, licences, documentation"
 	@echo "make fuzz-smoke              every fuzz target for 4 seconds"
 	@echo "make clean                   remove everything that was made"
@@ -57,7 +57,8 @@ compare: release
 
 bench: release
 	$(PYTHON) tools/bench.py $(if $(SUITES),--suites $(SUITES)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-		$(if $(N),--workers $(N)) $(if $(CONTENDERS),--contenders "$(CONTENDERS)") $(if $(TABLES),--tables $(TABLES))
+		$(if $(N),--workers $(N)) $(if $(CONTENDERS),--contenders "$(CONTENDERS)") $(if $(TABLES),--tables $(TABLES)) \
+		$(if $(MODES),--modes $(MODES))
 
 lint: $(VENV)
 	$(VENV) -m ruff format --quiet --check $(PYTHON_SOURCES)

@@ -1,6 +1,6 @@
 """Measures `xdist run` beside plain pytest, pytest-xdist, pytest-fast and pytest-rs; docs/benchmarks.md says how.
 
-    python tools/bench.py [--suites jinja2,trivial,...] [--rounds 5] [-n 2,8] [--no-memory] [--tables ...]
+    python tools/bench.py [--suites jinja2,trivial,...] [--rounds 5] [-n 2,8] [--modes ...] [--no-memory] [--tables ...]
 
 Prints Markdown: a table of real suites, one of synthetic ones, one of the coordinator alone, one of many workers.
 Exit code 1 if pytest-xdist or `xdist run` gave other outcomes than plain pytest.
@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument(
         "--contenders", default="", help="only those whose name contains one of these, and plain pytest"
     )
+    parser.add_argument("--modes", help="pytest-xdist and xdist run in these modes instead, separated by commas")
     parser.add_argument("--no-memory", action="store_true", help="leave out the runs that memory is measured in")
     parser.add_argument("--xdist", type=Path, default=suites.ROOT / "target" / "release" / "xdist")
     options = parser.parse_args()
@@ -123,7 +124,8 @@ def bench(name: str, options: argparse.Namespace) -> int:
 
 def chosen(suite: suites.Prepared, workers: int, options: argparse.Namespace) -> list[Contender]:
     """Everyone but plain pytest, with this many workers, as far as --contenders lets them."""
-    everyone = contenders.all_of(suite, options.xdist.resolve(), workers)
+    modes = tuple(options.modes.split(",")) if options.modes else ()
+    everyone = contenders.all_of(suite, options.xdist.resolve(), workers, modes)
     return [each for each in everyone if any(word in each.name for word in options.contenders.split(","))]
 
 
@@ -132,10 +134,8 @@ def figures(contender: Contender, costs: dict[Contender, list[Cost]], memory: "f
     wall = {other: statistics.median(cost.wall for cost in measured) for other, measured in costs.items()}
     mine = wall[contender]
     plain = next(iter(wall.values()))
-    # As people start it: -n alone means mode load.
-    reference = [
-        time for other, time in wall.items() if (other.name, other.workers) == (f"{REFERENCE} load", contender.workers)
-    ]
+    beside = (f"{REFERENCE} {contender.beside}", contender.workers)
+    reference = [time for other, time in wall.items() if (other.name, other.workers) == beside]
     useful = min(contender.workers, cpus())
     return [
         spread([cost.wall for cost in costs[contender]]),

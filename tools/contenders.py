@@ -37,6 +37,8 @@ class Contender:
     in_environment: bool = False
     # Why it cannot be measured at all.
     not_run: str = ""
+    # The mode of pytest-xdist that it is compared with: -n alone means `load`, and that is how people start it.
+    beside: str = "load"
 
     def recording(self, log: Path) -> tuple[str, ...]:
         """The command, with outcomes recorded to `log`."""
@@ -54,17 +56,24 @@ def plain_junit(python: Path) -> Contender:
     return replace(plain(python), record=("--junitxml=",), read=outcomes.read_junit)
 
 
-def all_of(suite: suites.Prepared, xdist: Path, workers: int) -> list[Contender]:
-    """Everyone but plain pytest, with this many workers."""
+def all_of(suite: suites.Prepared, xdist: Path, workers: int, modes: tuple[str, ...] = ()) -> list[Contender]:
+    """Everyone but plain pytest, with this many workers; with modes, pytest-xdist and `xdist run` in each of them."""
     recorder = ("-p", "recorder", "--record")
     count = ("-n", str(workers))
     pytest = _pytest(suite.python)
     ours = (str(xdist), "run", "--python", str(suite.python), "-p", "no:cacheprovider", "-q", *count)
+    references = [
+        Contender(f"{REFERENCE} {mode}", workers, (*pytest, *count, "--dist", mode), recorder)
+        for mode in modes or ("load", "worksteal")
+    ]
+    if modes:
+        own = [
+            Contender(f"{OURS} --dist {mode}", workers, (*ours, "--dist", mode), ("--report-log",), beside=mode)
+            for mode in modes
+        ]
+        return references + own
     return [
-        *(
-            Contender(f"{REFERENCE} {mode}", workers, (*pytest, *count, "--dist", mode), recorder)
-            for mode in ("load", "worksteal")
-        ),
+        *references,
         *(
             Contender(f"{OURS} {' '.join(how)}", workers, (*ours, *how), ("--report-log",))
             for how in (("--start", "auto"), ("--start", "auto", "--no-freeze"), ("--start", "spawn"))

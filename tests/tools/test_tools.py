@@ -18,6 +18,7 @@ import edges  # noqa: E402
 import gen_suites  # noqa: E402
 import outcomes  # noqa: E402
 import picture  # noqa: E402
+import suites  # noqa: E402
 
 
 def log(tmp_path, *reports):
@@ -75,6 +76,16 @@ def test_a_contender_is_told_where_to_record():
     plain = contenders.plain(Path("python"))
     assert plain.recording(Path("log"))[-4:] == ("-p", "recorder", "--record", "log")
     assert contenders.plain_junit(Path("python")).recording(Path("log"))[-1] == "--junitxml=log"
+
+
+def test_in_a_mode_whoever_is_measured_is_compared_with_the_same_mode():
+    suite = suites.Prepared("name", Path("source"), Path("python"), (".",), ())
+    modes = contenders.all_of(suite, Path("xdist"), 2, ("loadgroup", "loadscope"))
+    named = {each.name: each for each in modes}
+    for mode in ("loadgroup", "loadscope"):
+        theirs, ours = named[f"pytest-xdist {mode}"], named[f"xdist run --dist {mode}"]
+        assert theirs.command[-2:] == ours.command[-2:] == ("--dist", mode)
+        assert f"pytest-xdist {ours.beside}" == theirs.name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are only adopted on Linux")
