@@ -279,7 +279,8 @@ mod tests {
         for payload in [codec::encode(&message), b"junk".to_vec(), codec::encode(&message)] {
             frame::encode_frame(&payload, RUNNER_FRAME_BYTES, &mut bytes).unwrap();
         }
-        let events = reported(&bytes, |pipe, sender| read_messages(pipe, WorkerId(1), sender, &Backlog::default()));
+        let events =
+            reported(&bytes, |pipe, sender| read_messages(pipe, WorkerId(1), sender, &Backlog::default()));
         match &events[..] {
             [
                 RunnerEvent::Message(first, payload),
