@@ -99,6 +99,27 @@ def test_a_process_that_has_too_much_memory_is_replaced(xdist):
     assert xdist.run("-n1", "--worker-memory-limit=1000G").code == 0
 
 
+@pytest.mark.parametrize("mode", ["loadfile", "loadscope", "loadgroup", "worksteal"])
+def test_parts_of_what_stays_together_run_one_after_the_other(xdist, mode):
+    xdist.files(
+        test_a="""
+        import pytest, time
+
+        @pytest.mark.xdist_group("one")
+        @pytest.mark.parametrize("n", range(12))
+        def test_a(n, worker_id):
+            signal(f"begin {n} {worker_id}")
+            time.sleep(0.01)
+            signal(f"end {n} {worker_id}")
+        """
+    )
+    result = xdist.run("-n2", f"--dist={mode}", "--max-tests-per-worker=5", "-v")
+    assert (result.code, result.totals) == (0, {"passed": 12}), result.text
+    lines = [xdist.signals.next().split() for _ in range(24)]
+    assert [(word, int(n)) for word, n, _ in lines] == [(word, n) for n in range(12) for word in ("begin", "end")]
+    assert max(Counter(worker for _, _, worker in lines).values()) <= 2 * 5
+
+
 def test_a_worker_that_crashes_at_its_limit_is_replaced_as_a_crashed_one(xdist):
     xdist.files(
         test_a="""

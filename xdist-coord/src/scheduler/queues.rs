@@ -24,6 +24,9 @@ pub struct Queues {
     /// Units that are to run where they did not run before, with the workers that had them: those that are put aside, and
     /// those that a worker was given for that reason.
     tried: BTreeMap<UnitId, BTreeSet<WorkerId>>,
+    /// What was given up of a unit whose other part some worker still has, by that part. It comes after that, as two parts
+    /// of a unit do not run at the same time.
+    torn: BTreeMap<UnitId, UnitId>,
     workers: BTreeMap<WorkerId, Queue>,
     /// Workers with an empty queue.
     idle: BTreeSet<WorkerId>,
@@ -109,6 +112,7 @@ impl Queues {
             pending_cost,
             aside: BTreeMap::new(),
             tried: BTreeMap::new(),
+            torn: BTreeMap::new(),
             workers: BTreeMap::new(),
             idle: BTreeSet::new(),
             low: BTreeSet::new(),
@@ -408,16 +412,20 @@ impl Queues {
             self.gate.release(line);
         }
         for unit in queue.units.into_iter().rev() {
+            let unit = match self.torn.remove(&unit) {
+                Some(rest) => self.units.join(unit, rest),
+                None => unit,
+            };
             self.take_over(unit);
         }
     }
 
     /// The worker takes nothing more. What it has given up is next to be handed out; it still has the rest, and finishes
-    /// that.
+    /// that. If it has a part of a unit, the other part waits for that.
     pub(super) fn retire_worker(&mut self, worker: WorkerId, given_up: &[ItemIndex]) {
         let Some(queue) = self.workers.get_mut(&worker) else { return };
         let given_up: BTreeSet<ItemIndex> = given_up.iter().copied().collect();
-        let mut returned = Vec::new();
+        let (mut returned, mut torn) = (Vec::new(), Vec::new());
         for unit in std::mem::take(&mut queue.units) {
             let gone = self.units.items(unit).iter().copied().filter(|item| given_up.contains(item));
             let gone: Vec<ItemIndex> = gone.collect();
@@ -425,18 +433,20 @@ impl Queues {
                 0 => queue.units.push_back(unit),
                 all if all == self.units.len(unit) => returned.push(unit),
                 _ => {
-                    returned.push(self.units.split_off(unit, &gone));
+                    torn.push((unit, self.units.split_off(unit, &gone)));
                     queue.units.push_back(unit);
                 }
             }
         }
-        let items: usize = returned.iter().map(|&unit| self.units.len(unit)).sum();
-        let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
+        let given_up = || returned.iter().chain(torn.iter().map(|(_, rest)| rest));
+        let items: usize = given_up().map(|&unit| self.units.len(unit)).sum();
+        let cost: u64 = given_up().map(|&unit| self.units.cost(unit)).sum();
         queue.items -= items;
         queue.cost -= cost;
         queue.apart -= returned.iter().filter(|unit| self.tried.contains_key(unit)).count();
         self.retired += usize::from(!queue.retired);
         queue.retired = true;
+        self.torn.extend(torn);
         self.release_if_done(worker);
         for unit in returned.into_iter().rev() {
             self.take_over(unit);
@@ -449,15 +459,18 @@ impl Queues {
         let Some(queue) = self.workers.get_mut(&worker) else { return false };
         // The first unit has it, unless the worker does not keep to the order it was given.
         let Some(at) = queue.units.iter().position(|&unit| self.units.take(unit, item)) else { return false };
+        let mut rest = None;
         if self.units.len(queue.units[at]) == 0
             && let Some(unit) = queue.units.remove(at)
         {
             queue.apart -= usize::from(self.tried.remove(&unit).is_some());
+            rest = self.torn.remove(&unit);
         }
         queue.items -= 1;
         queue.cost -= self.units.item_cost(item);
         queue.reach = Reach::Running;
         self.release_if_done(worker);
+        self.return_units(rest);
         self.index(worker);
         true
     }

@@ -741,7 +741,7 @@ fn what_a_retired_worker_keeps_can_be_taken_from_it() {
 }
 
 #[test]
-fn a_unit_that_is_given_up_in_part_stays_together_for_the_rest() {
+fn what_is_given_up_of_a_unit_stays_together_and_waits_for_the_other_part() {
     let items = grouped("a a a a b b");
     Scenario::new(Mode::LoadGroup, Options::default(), items, 2)
         .steps("done 0 0\nretire 0 2 3\ndone 1 4\ndone 1 5\ndone 0 1\ngone 0")
@@ -749,9 +749,9 @@ fn a_unit_that_is_given_up_in_part_stays_together_for_the_rest() {
             "begin: gw0 runs 0 1 2 3, gw1 runs 4 5
          done 0 0:
          retire 0 2 3:
-         done 1 4: gw1 runs 2 3
+         done 1 4: gw1 parks
          done 1 5:
-         done 0 1:
+         done 0 1: gw1 runs 2 3
          gone 0:",
         );
     let items = grouped("a a a a");
@@ -765,5 +765,19 @@ fn a_unit_that_is_given_up_in_part_stays_together_for_the_rest() {
          gone 0:
          add 1: gw1 runs 1 2
          done 1 1: gw1 parks",
+        );
+}
+
+#[test]
+fn both_parts_of_a_unit_are_one_again_when_the_worker_of_the_first_crashes() {
+    let items = grouped("a a a a b b");
+    Scenario::new(Mode::LoadGroup, Options::default(), items, 2)
+        .steps("retire 0 3\ndone 1 4\ngone 0 0\ndone 1 5")
+        .check(
+            "begin: gw0 runs 0 1 2 3, gw1 runs 4 5
+         retire 0 3:
+         done 1 4: gw1 parks
+         gone 0 0: gw1 runs 1 2 3
+         done 1 5:",
         );
 }

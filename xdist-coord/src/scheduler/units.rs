@@ -152,6 +152,27 @@ impl Units {
         new
     }
 
+    /// A new unit of the items of two others, which have none any more.
+    pub(super) fn join(&mut self, first: UnitId, second: UnitId) -> UnitId {
+        let new = UnitId(to_u32(self.left.len()));
+        let start = to_u32(self.items.len());
+        let mut cost = 0;
+        for unit in [first, second] {
+            cost += self.cost(unit);
+            let span = self.left[unit.0 as usize].clone();
+            self.items.extend_from_within(span.start as usize..span.end as usize);
+            self.left[unit.0 as usize].end = span.start;
+            if let Some(expected) = &mut self.expected {
+                expected.left_us[unit.0 as usize] = 0;
+            }
+        }
+        self.left.push(start..to_u32(self.items.len()));
+        if let Some(expected) = &mut self.expected {
+            expected.left_us.push(cost);
+        }
+        new
+    }
+
     /// How many items of the unit are left.
     pub(super) fn len(&self, unit: UnitId) -> usize {
         self.left[unit.0 as usize].len()
