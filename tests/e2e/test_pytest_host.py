@@ -317,6 +317,26 @@ def test_a_host_that_dies_when_all_workers_have_ended_is_told_of(xdist):
     assert "xdist: lost the pytest host: " in result.err and "exit status: 9" in result.err, result.text
 
 
+@pytest.mark.parametrize(("status", "code"), [(0, 3), (9, 9)])
+def test_a_host_that_ends_before_it_knows_everything_is_told_of_whatever_it_exits_with(xdist, status, code):
+    xdist.files(
+        conftest=f"""
+        import os
+
+        def pytest_xdist_setupnodes(config, specs):
+            pass
+
+        def pytest_testnodedown(node, error):
+            os._exit({status})
+        """,
+        test_a="def test_it():\n    assert 0\n",
+    )
+    for _ in range(3):
+        result = xdist.run("-n2")
+        assert result.code == code, result.text
+        assert f"exit status: {status}" in result.err and "lost the pytest host: " in result.err, result.text
+
+
 def test_a_host_that_is_killed_while_it_comes_to_its_end_is_told_of(xdist):
     xdist.files(
         conftest="""

@@ -194,6 +194,7 @@ impl Message for FrontendCommand {
         "park_worker",
         "retire",
         "interrupt_run",
+        "farewell",
     ];
 }
 

@@ -24,6 +24,9 @@ pub const FEATURE_SCHEDULER: &str = "scheduler";
 /// The feature of a frontend that writes to the terminal, and answers [`FrontendMessage::TerminalLent`].
 pub const FEATURE_TERMINAL: &str = "terminal";
 
+/// The feature of a frontend that answers [`FrontendMessage::Finished`].
+pub const FEATURE_FAREWELL: &str = "farewell";
+
 /// Coordinator to frontend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -148,6 +151,9 @@ pub enum FrontendCommand {
     /// The user wants the run to end, as with Ctrl-C. The second time, at once.
     #[serde(rename = "interrupt_run")]
     InterruptRun(InterruptRun),
+    /// The answer to `finished`.
+    #[serde(rename = "farewell")]
+    Farewell(Farewell),
 }
 
 /// The first worker has read its options.
@@ -786,3 +792,8 @@ pub struct TerminalFree {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct InterruptRun {}
+
+/// The frontend has dealt with everything that it was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Farewell {}

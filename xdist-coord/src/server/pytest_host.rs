@@ -29,9 +29,9 @@ const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 /// How the pytest host was parted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parting {
-    /// It has been sent everything.
+    /// It has dealt with everything, as far as that is known.
     Heard,
-    /// It did not want to hear everything.
+    /// It was gone before that.
     Gone,
     /// The user did not want to wait for it.
     Interrupted,
@@ -163,7 +163,7 @@ impl Server<'_> {
             summary.end = RunEnd::Stopped(StopReason::Interrupted);
             return Ok(None);
         };
-        // What it exits with by itself is its plugins' business. Whoever is killed has not done everything.
+        // What it exits with after that is its plugins' business. Whoever is killed has not come to its end.
         if parting == Parting::Gone || status.code().is_none() {
             self.observe_loss(status);
             summary.end = RunEnd::Stopped(StopReason::PytestHostLost);
@@ -175,24 +175,24 @@ impl Server<'_> {
     /// Tells those who watch what the session cannot, which is over.
     fn observe_loss(&mut self, status: ExitStatus) {
         let host = "the pytest host".to_owned();
-        let error = format!("it is gone before it has told everything; its process ended with {status}");
+        let error = format!("it is gone before it has come to its end; its process ended with {status}");
         for event in [RunEvent::HostLost { host, error }, RunEvent::Stopping(StopReason::PytestHostLost)] {
             self.observer.event(&event, Instant::now());
         }
     }
 
-    /// Waits until the pytest host has been sent everything.
+    /// Waits until the pytest host has dealt with everything.
     fn send_the_rest(&mut self, pytest_host: &mut PytestHostLink) -> Result<Parting, ServerError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
+            // What it has said before it ended is read afterwards.
+            let has_ended = pytest_host.has_ended();
             let turn = pytest_host.read(&mut self.scratch);
-            if turn.lost.is_some() || pytest_host.flush(self.poll.registry()).is_err() {
-                return Ok(Parting::Gone);
-            }
-            if pytest_host.has_sent_all() {
+            let is_unreachable = pytest_host.flush(self.poll.registry()).is_err();
+            if pytest_host.has_heard_all() {
                 return Ok(Parting::Heard);
             }
-            if pytest_host.has_ended() {
+            if turn.lost.is_some() || is_unreachable || (has_ended && !turn.more) {
                 return Ok(Parting::Gone);
             }
             let wait = if turn.more { Some(Duration::ZERO) } else { pytest_host.check_interval() };

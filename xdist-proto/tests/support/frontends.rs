@@ -3,11 +3,11 @@
 use super::vectors::{WORKER, collect_report, failed, indexes, items, ready, values, warning};
 use xdist_proto::frontend::{
     Assign, CollectionDifference, CollectionMismatch, ConfigureNode, CrashHandled, CrashQuestion, Crashed,
-    EndKind, ErrorKind, FilesCopied, FilesFetched, Finished, FrontendCommand, FrontendMessage, InterruptRun,
-    ItemResult, ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun, ParkWorker,
-    RestartsExhausted, Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning, Scheduling,
-    Stopping, TakeBack, TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable, WorkerCollected,
-    WorkerDown, WorkerRecycled, WorkerStarting,
+    EndKind, ErrorKind, Farewell, FilesCopied, FilesFetched, Finished, FrontendCommand, FrontendMessage,
+    InterruptRun, ItemResult, ItemRetried, ItemRunning, Items, NodeConfigured, NodeOutput, NotRun,
+    ParkWorker, RestartsExhausted, Retire, RunCollectReport, RunConfigured, RunError, RunOutput, RunWarning,
+    Scheduling, Stopping, TakeBack, TakenBack, TerminalBack, TerminalFree, TerminalLent, Unforkable,
+    WorkerCollected, WorkerDown, WorkerRecycled, WorkerStarting,
 };
 use xdist_proto::message::{Ready, Stream};
 use xdist_proto::report::Phase;
@@ -279,5 +279,6 @@ pub(super) fn answers() -> Vec<(&'static str, FrontendCommand)> {
         ("retire", FrontendCommand::Retire(Retire { worker: WORKER })),
         ("terminal_free", FrontendCommand::TerminalFree(TerminalFree {})),
         ("interrupt_run", FrontendCommand::InterruptRun(InterruptRun {})),
+        ("farewell", FrontendCommand::Farewell(Farewell {})),
     ]
 }

@@ -143,7 +143,7 @@ class DistSession:
         """The questions of the coordinator that plugins here have answers to."""
         hook = self.config.hook
         asked = {"configure_node": hook.pytest_configure_node, "crashes": hook.pytest_handlecrashitem}
-        features = ["terminal", *(feature for feature, caller in asked.items() if caller.get_hookimpls())]
+        features = ["terminal", "farewell", *(feature for feature, caller in asked.items() if caller.get_hookimpls())]
         return [*features, "scheduler"] if self._has_scheduler else features
 
     @pytest.hookimpl(tryfirst=True)
@@ -161,6 +161,7 @@ class DistSession:
             with self._ctrl_c():
                 for kind, fields in link:
                     if kind == "finished":
+                        link.send("farewell")
                         return self._finish(fields)
                     if kind == "terminal_lent":
                         self._leave_terminal_to(link, **fields)

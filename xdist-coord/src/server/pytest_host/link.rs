@@ -16,8 +16,9 @@ use std::time::Duration;
 use xdist_proto::codec::CoordinatorOpening;
 use xdist_proto::frame::MAX_FRAME_BYTES;
 use xdist_proto::frontend::{
-    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FEATURE_TERMINAL,
-    FrontendCommand, FrontendMessage, NodeConfigured, ParkWorker, Retire, TakeBack, TerminalFree,
+    Assign, ConfigureNode, FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_FAREWELL, FEATURE_SCHEDULER,
+    FEATURE_TERMINAL, Farewell, FrontendCommand, FrontendMessage, NodeConfigured, ParkWorker, Retire,
+    TakeBack, TerminalFree,
 };
 use xdist_proto::handshake::{Hello, Implementation, RefusalReason, Refused, Role, Welcome, negotiate};
 use xdist_proto::version::VersionRange;
@@ -36,6 +37,8 @@ pub(in crate::server) struct PytestHostLink {
     /// `None` where it is the program that started us.
     process: Option<HostProcess>,
     stage: Stage,
+    /// Whether it has said that it has dealt with everything.
+    said_farewell: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ enum Stage {
         configures_nodes: bool,
         /// Whether it answers `terminal_lent`.
         has_terminal: bool,
+        /// Whether it answers `finished`.
+        says_farewell: bool,
     },
 }
 
@@ -71,7 +76,7 @@ impl PytestHostLink {
     ) -> io::Result<Self> {
         let mut connection = Connection::new(socket, Overflow::Spill(IN_MEMORY_BYTES))?;
         connection.register(registry, Source::PytestHost.into())?;
-        Ok(Self { connection, process, stage: Stage::Opening(Vec::new()) })
+        Ok(Self { connection, process, stage: Stage::Opening(Vec::new()), said_farewell: false })
     }
 
     /// Tells of an event.
@@ -106,7 +111,7 @@ impl PytestHostLink {
         for item in arrived {
             match item {
                 Arrived::Hello(hello) => self.open(&hello, &mut turn),
-                Arrived::Message(command) => turn.inputs.push(input(command)),
+                Arrived::Message(command) => turn.inputs.extend(self.input(command)),
                 Arrived::Garbled(error) => {
                     turn.lost = Some(format!("it does not keep to the protocol: {error}"))
                 }
@@ -140,6 +145,7 @@ impl PytestHostLink {
         let features = features_in_force(hello);
         let configures_nodes = features.contains_key(FEATURE_CONFIGURE_NODE);
         let has_terminal = features.contains_key(FEATURE_TERMINAL);
+        let says_farewell = features.contains_key(FEATURE_FAREWELL);
         let judges_crashes = features.contains_key(FEATURE_CRASHES);
         let schedules = features.contains_key(FEATURE_SCHEDULER);
         self.connection.answer(&CoordinatorOpening::Welcome(Welcome {
@@ -150,7 +156,8 @@ impl PytestHostLink {
             heartbeat_ms: 0,
             max_frame_bytes: MAX_FRAME_BYTES,
         }));
-        let stage = std::mem::replace(&mut self.stage, Stage::Open { configures_nodes, has_terminal });
+        let open = Stage::Open { configures_nodes, has_terminal, says_farewell };
+        let stage = std::mem::replace(&mut self.stage, open);
         turn.inputs.push(Input::PytestHostJoined { judges_crashes, schedules });
         let Stage::Opening(waiting) = stage else { return };
         for message in waiting {
@@ -161,6 +168,26 @@ impl PytestHostLink {
                 message => self.connection.send(&message),
             }
         }
+    }
+
+    /// What the session is to be told, if it is for the session.
+    fn input(&mut self, command: FrontendCommand) -> Option<Input> {
+        Some(match command {
+            FrontendCommand::NodeConfigured(NodeConfigured { worker, input }) => {
+                Input::NodeConfigured { worker, input }
+            }
+            FrontendCommand::TerminalFree(TerminalFree {}) => Input::TerminalFree,
+            FrontendCommand::CrashHandled(answer) => Input::CrashHandled(answer),
+            FrontendCommand::Assign(Assign { worker, items }) => Input::Assigned { worker, items },
+            FrontendCommand::TakeBack(TakeBack { worker, items }) => Input::TakeBack { worker, items },
+            FrontendCommand::ParkWorker(ParkWorker { worker }) => Input::Parked { worker },
+            FrontendCommand::Retire(Retire { worker }) => Input::Retired { worker },
+            FrontendCommand::InterruptRun(_) => Input::InterruptRequested,
+            FrontendCommand::Farewell(Farewell {}) => {
+                self.said_farewell = true;
+                return None;
+            }
+        })
     }
 
     /// Whether questions about workers are answered here and not by the peer.
@@ -178,9 +205,14 @@ impl PytestHostLink {
         self.connection.flush(registry, Source::PytestHost.into())
     }
 
-    /// Whether everything has been sent.
-    pub(in crate::server) fn has_sent_all(&self) -> bool {
-        !self.connection.has_queued() && matches!(self.stage, Stage::Open { .. })
+    /// Whether it has dealt with everything. Of one that does not say so, and of one that is not waited for: whether it was
+    /// sent everything.
+    pub(in crate::server) fn has_heard_all(&self) -> bool {
+        match self.stage {
+            Stage::Opening(_) => false,
+            Stage::Open { says_farewell: true, .. } if self.process.is_some() => self.said_farewell,
+            Stage::Open { .. } => !self.connection.has_queued(),
+        }
     }
 
     /// Whether its process has ended, if it is ours to know.
@@ -204,24 +236,11 @@ impl PytestHostLink {
 
 /// What both sides can do.
 fn features_in_force(hello: &Hello) -> BTreeMap<String, u64> {
-    let ours = [FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_SCHEDULER, FEATURE_TERMINAL].into_iter();
+    let ours =
+        [FEATURE_CONFIGURE_NODE, FEATURE_CRASHES, FEATURE_FAREWELL, FEATURE_SCHEDULER, FEATURE_TERMINAL]
+            .into_iter();
     let named = ours.filter(|&feature| hello.features.get(feature).is_some_and(|&value| value > 0));
     named.map(|feature| (feature.to_owned(), 1)).collect()
-}
-
-fn input(command: FrontendCommand) -> Input {
-    match command {
-        FrontendCommand::NodeConfigured(NodeConfigured { worker, input }) => {
-            Input::NodeConfigured { worker, input }
-        }
-        FrontendCommand::TerminalFree(TerminalFree {}) => Input::TerminalFree,
-        FrontendCommand::CrashHandled(answer) => Input::CrashHandled(answer),
-        FrontendCommand::Assign(Assign { worker, items }) => Input::Assigned { worker, items },
-        FrontendCommand::TakeBack(TakeBack { worker, items }) => Input::TakeBack { worker, items },
-        FrontendCommand::ParkWorker(ParkWorker { worker }) => Input::Parked { worker },
-        FrontendCommand::Retire(Retire { worker }) => Input::Retired { worker },
-        FrontendCommand::InterruptRun(_) => Input::InterruptRequested,
-    }
 }
 
 #[cfg(test)]
@@ -341,7 +360,7 @@ mod tests {
             bench.link.tell(output(number, BYTES));
             bench.flush();
         }
-        assert!(!bench.link.has_sent_all());
+        assert!(!bench.link.has_heard_all());
         let mut peer = bench.peer;
         #[expect(clippy::disallowed_methods, reason = "the peer is another process")]
         let reader = std::thread::spawn(move || {
@@ -353,7 +372,7 @@ mod tests {
             peer
         });
         let (mut link, mut poll, mut events) = (bench.link, bench.poll, Events::with_capacity(4));
-        while !link.has_sent_all() {
+        while !link.has_heard_all() {
             poll.poll(&mut events, None).unwrap();
             link.flush(poll.registry()).unwrap();
         }
@@ -361,7 +380,7 @@ mod tests {
         let mut peer = reader.join().unwrap();
         link.tell(output(EVENTS, BYTES));
         link.flush(poll.registry()).unwrap();
-        assert!(link.has_sent_all());
+        assert!(link.has_heard_all());
         assert!(matches!(peer.receive(), FrontendMessage::Output(_)));
     }
 
@@ -372,7 +391,7 @@ mod tests {
         bench.link.ask_configuration(WorkerId(0));
         bench.link.tell(starting(1));
         bench.flush();
-        assert!(!bench.link.has_sent_all());
+        assert!(!bench.link.has_heard_all());
         bench.peer.hello(Role::Frontend, &[FEATURE_CONFIGURE_NODE]);
         let turn = bench.read();
         assert!(
@@ -380,7 +399,7 @@ mod tests {
             "{turn:?}"
         );
         bench.flush();
-        assert!(bench.link.has_sent_all());
+        assert!(bench.link.has_heard_all());
         bench.peer.skip_preamble();
         let CoordinatorOpening::Welcome(welcome) = bench.peer.receive() else { panic!("refused") };
         assert_eq!(welcome.features, [(FEATURE_CONFIGURE_NODE.to_owned(), 1)].into());
