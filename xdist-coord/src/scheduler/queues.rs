@@ -412,12 +412,14 @@ impl Queues {
             self.gate.release(line);
         }
         for unit in queue.units.into_iter().rev() {
-            let unit = match self.torn.remove(&unit) {
-                Some(rest) => self.units.join(unit, rest),
-                None => unit,
-            };
+            let unit = self.mend(unit);
             self.take_over(unit);
         }
+    }
+
+    /// A unit that nobody has any more, with what was given up of it before.
+    fn mend(&mut self, unit: UnitId) -> UnitId {
+        self.torn.remove(&unit).map_or(unit, |rest| self.units.join(unit, rest))
     }
 
     /// The worker takes nothing more. What it has given up is next to be handed out; it still has the rest, and finishes
@@ -446,9 +448,16 @@ impl Queues {
         queue.apart -= returned.iter().filter(|unit| self.tried.contains_key(unit)).count();
         self.retired += usize::from(!queue.retired);
         queue.retired = true;
-        self.torn.extend(torn);
+        for (unit, given_up) in torn {
+            let rest = match self.torn.remove(&unit) {
+                Some(earlier) => self.units.join(given_up, earlier),
+                None => given_up,
+            };
+            self.torn.insert(unit, rest);
+        }
         self.release_if_done(worker);
         for unit in returned.into_iter().rev() {
+            let unit = self.mend(unit);
             self.take_over(unit);
         }
         self.index(worker);
@@ -566,11 +575,13 @@ impl Queues {
             let cost: u64 = returned.iter().map(|&unit| self.units.cost(unit)).sum();
             queue.items -= items;
             queue.cost -= cost;
-            if queue.line.is_some() {
+            let is_gated = queue.line.is_some();
+            let returned: Vec<UnitId> = returned.into_iter().map(|unit| self.mend(unit)).collect();
+            if is_gated {
                 self.return_units(returned);
             } else {
-                self.pending_items += items;
-                self.pending_cost += cost;
+                self.pending_items += returned.iter().map(|&unit| self.units.len(unit)).sum::<usize>();
+                self.pending_cost += returned.iter().map(|&unit| self.units.cost(unit)).sum::<u64>();
                 self.pending.extend(returned);
             }
         } else if self.workers.get(&worker).is_some_and(|queue| !self.explains(queue, asked[0])) {

@@ -781,3 +781,21 @@ fn both_parts_of_a_unit_are_one_again_when_the_worker_of_the_first_crashes() {
          done 1 5:",
         );
 }
+
+#[test]
+fn both_parts_of_a_unit_are_one_again_when_the_first_is_taken_before_it_has_begun() {
+    let items = grouped("a a c b b b b");
+    let options = Options { reorder_scopes: false, ..Options::default() };
+    Scenario::new(Mode::LoadGroup, options, items, 2)
+        .steps("retire 0 4 5 6\ndone 1 2\ngave 0\nretire 1 5 6\nadd 2\ndone 1 3\ndone 1 4")
+        .check(
+            "begin: gw0 runs 0 1, gw1 runs 2, gw0 runs 3 4 5 6, gw1 parks
+         retire 0 4 5 6: gw0 is asked for 3
+         done 1 2:
+         gave 0: gw1 runs 3 4 5 6
+         retire 1 5 6:
+         add 2:
+         done 1 3:
+         done 1 4: gw2 runs 5 6",
+        );
+}

@@ -3,6 +3,7 @@
 use crate::scenario::Test;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use xdist_coord::scheduler::Mode;
 use xdist_coord::session::event::{Crash, FailedAttempt, Failure};
 use xdist_coord::session::output::FetchStep;
 use xdist_coord::session::{Input, Output, PytestHost, RunEnd, RunEvent, RunSummary};
@@ -32,6 +33,8 @@ pub(crate) struct Audit {
     holders: BTreeMap<Identity, WorkerId>,
     /// What tests may not run beside; empty where that is not heeded.
     claims: BTreeMap<Identity, Claims>,
+    /// What each test stays together with; not those that ran before, which move alone.
+    units: BTreeMap<Identity, String>,
     /// By resource, how many workers may use it at a time.
     limits: BTreeMap<String, u32>,
     /// Tests whose holders have given them back.
@@ -105,12 +108,27 @@ pub(crate) fn identities(lineage: Option<WorkerId>, node_ids: impl Iterator<Item
     node_ids.map(identity).collect()
 }
 
+/// The name of what a test stays together with, if that may be more than itself.
+fn unit_of(mode: Mode, item: &Item) -> Option<String> {
+    let id = &item.node_id;
+    match mode {
+        Mode::Each | Mode::Load => None,
+        Mode::LoadScope => Some(id.rsplit_once("::").map_or(id.as_str(), |(scope, _)| scope).to_owned()),
+        Mode::LoadFile => Some(id.split_once("::").map_or(id.as_str(), |(file, _)| file).to_owned()),
+        Mode::LoadGroup | Mode::WorkSteal => (!item.groups.is_empty()).then(|| item.groups.join("+")),
+    }
+}
+
 impl Audit {
-    pub(crate) fn new(each: bool, presence: PytestHost, tests: &[Test]) -> Self {
+    pub(crate) fn new(mode: Mode, presence: PytestHost, tests: &[Test]) -> Self {
+        let each = mode == Mode::Each;
         let mut audit = Self { each, presence, ..Self::default() };
         if !each {
             let identities = identities(None, tests.iter().map(|test| test.item.node_id.clone()));
             for (identity, test) in identities.into_iter().zip(tests) {
+                if let Some(unit) = unit_of(mode, &test.item) {
+                    audit.units.insert(identity.clone(), unit);
+                }
                 audit.note_claims(identity, &test.item);
             }
         }
@@ -369,6 +387,7 @@ impl Audit {
         let identity = self.identity(Some(crash.worker), item.item);
         let holder = self.holders.remove(&identity);
         assert_eq!(holder, Some(crash.worker), "{} had {identity:?} when it crashed", crash.worker);
+        self.units.remove(&identity);
         assert_eq!(self.questions.insert(request, identity), None, "question {request} is asked twice");
     }
 
@@ -380,6 +399,7 @@ impl Audit {
         let FailedAttempt { worker, item, retry, limit, failure } = attempt;
         let identity = self.identity(Some(*worker), *item);
         assert_eq!(self.ends.get(&identity), None, "{identity:?} is to run after its end");
+        self.units.remove(&identity);
         match failure {
             Failure::Crash(crash) if crash.asked => {
                 let verdict = self.verdict.take();
@@ -447,6 +467,17 @@ impl Audit {
         let holder = self.holders.insert(identity.clone(), worker).filter(|_| !given_back);
         assert_eq!(holder, None, "{identity:?} is handed out to {worker} too");
         self.check_claims(worker, identity);
+        self.check_unit(worker, identity);
+    }
+
+    /// Nobody else has what the test stays together with.
+    fn check_unit(&self, worker: WorkerId, identity: &Identity) {
+        let Some(unit) = self.units.get(identity) else { return };
+        let held = self.holders.iter().filter(|(identity, _)| !self.given_back.contains(identity));
+        for (other, &holder) in held {
+            let is_apart = holder == worker || self.units.get(other) != Some(unit);
+            assert!(is_apart, "{worker} gets {identity:?}, and {holder} has {other:?} of the same unit");
+        }
     }
 
     /// Looks at what the tests claim that others have while this one is handed out. Those of one worker never run beside

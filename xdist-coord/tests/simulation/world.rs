@@ -118,7 +118,7 @@ impl World {
         };
         let mut session = Session::new(scenario.config.clone(), scenario.seed, epoch);
         session.handle(Input::History(std::mem::take(&mut scenario.history)), epoch);
-        let audit = Audit::new(scenario.mode() == Mode::Each, scenario.config.pytest_host, &scenario.tests);
+        let audit = Audit::new(scenario.mode(), scenario.config.pytest_host, &scenario.tests);
         let pytest_host = FakePytestHost::new(scenario.plugins.clone(), scenario.seed);
         let interrupts = std::mem::take(&mut scenario.interrupts);
         let mut world = Self {
