@@ -331,7 +331,8 @@ def test_a_host_that_ends_before_it_knows_everything_is_told_of_whatever_it_exit
         """,
         test_a="def test_it():\n    assert 0\n",
     )
-    for _ in range(3):
+    # It may be gone before the last worker is, or after, or in between.
+    for _ in range(10):
         result = xdist.run("-n2")
         assert result.code == code, result.text
         assert f"exit status: {status}" in result.err and "lost the pytest host: " in result.err, result.text

@@ -130,6 +130,10 @@ impl Server<'_> {
     }
 
     fn lose_pytest_host(&mut self, error: String) {
+        if self.summary.is_some() {
+            // The session is over, and hears of nothing more: `end_pytest_host` finds that it is gone.
+            return;
+        }
         let Some(pytest_host) = self.pytest_host.take() else { return };
         self.pytest_host_readable = false;
         let process = pytest_host.hang_up(self.poll.registry());
