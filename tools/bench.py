@@ -30,6 +30,7 @@ from costs import Cost
 
 REAL = ("networkx", "sympy", "numpy", "jinja2", "click", "attrs", "more-itertools")
 TABLES = ("real", "synthetic", "edges", "coordinator", "scale")
+MODES = ("load", "loadscope", "loadfile", "loadgroup", "worksteal")
 # Open files that a coordinator of a thousand hosts needs, a few for each.
 OPEN_FILES = 8192
 
@@ -50,9 +51,11 @@ def main() -> int:
 
     wanted_suites = options.suites.split(",") if options.suites else [*REAL, *gen_suites.SUITES]
     tables = options.tables.split(",") if options.tables else TABLES[:2] if options.suites else TABLES
+    modes = options.modes.split(",") if options.modes else []
     for what, wanted, there in (
         ("suite", wanted_suites, (*suites.SUITES, *gen_suites.SUITES)),
         ("table", tables, TABLES),
+        ("mode", modes, MODES),
     ):
         unknown = [name for name in wanted if name not in there]
         if unknown:
